@@ -1,0 +1,58 @@
+# Everything runs in a virtual environment of its own, made on first use and again when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Extra arguments for pytest or the benchmarks: make test ARGS="-k reconnect -x"
+ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint format types bench clean
+
+help:
+	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
+	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
+	@echo "make lint    check style           make format   put the code in that style"
+	@echo "make types   check types           make bench    run the benchmarks"
+	@echo "make clean   remove what the above made"
+
+# The program finds BROKER_URL in its environment, where make puts variables of the command line too: not in the
+# recipe, which is printed, for it may hold a password.
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.installed-test
+	sh scripts/install-rabbitmq
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-test $(VENV)/.installed-types
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-test $(VENV)/.installed-bench
+	sh scripts/install-rabbitmq
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	PYTHON="$(PYTHON)" sh scripts/make-venv "$(VENV)"
+
+# Editable, so that a change of the code needs no new installation.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable ".[$*]"
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,68 @@
+"""Asynchronous remote procedure calls over AMQP (RabbitMQ), on Kombu and gevent.
+
+A server registers functions, a client calls them::
+
+    server = AmqpRpcServer("math")
+
+    @server.add_function
+    def add(x, y):
+        return x + y
+
+    server.serve(nowait=False)
+
+::
+
+    client = AmqpRpcClient("math")
+    client.call.add(1, 2)           # 3
+    client.defer.add(1, 2).get()    # 3
+"""
+
+from amphora.caller import PrettyCaller
+from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
+from amphora.exceptions import (
+    AccessRefused,
+    AmqpRpcException,
+    Backlogged,
+    BrokerError,
+    BrokerUnreachable,
+    IgnoreRequest,
+    MessageTooLarge,
+    NoResult,
+    PublishNacked,
+    RemoteException,
+    TopologyConflict,
+    Unroutable,
+    VhostNotFound,
+    WrongRequest,
+    WrongResult,
+)
+from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
+from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.version import __version__
+
+__all__ = [
+    "AbstractRpcSerializer",
+    "AccessRefused",
+    "AmqpRpcClient",
+    "AmqpRpcException",
+    "AmqpRpcFanoutClient",
+    "AmqpRpcFanoutServer",
+    "AmqpRpcServer",
+    "Backlogged",
+    "BrokerError",
+    "BrokerUnreachable",
+    "IgnoreRequest",
+    "MessageTooLarge",
+    "NoResult",
+    "PrettyCaller",
+    "PublishNacked",
+    "RemoteException",
+    "RpcJsonSerializer",
+    "RpcMsgpackSerializer",
+    "TopologyConflict",
+    "Unroutable",
+    "VhostNotFound",
+    "WrongRequest",
+    "WrongResult",
+    "__version__",
+]

@@ -1,0 +1,1 @@
+"""The protocol: what requests and replies are, without any I/O."""

@@ -1,0 +1,269 @@
+"""Requests and replies: to and from message properties and bodies.
+
+The wire format is that of Amphora 0.1, extended so that 0.1.3 still understands it: a request is
+``{"func": name, "args": [...], "kwargs": {...}}``, a reply ``{"result": value}`` or
+``{"exception": {"type": class_name, "args": [...]}}``. A reply carries the request's ``message_id``.
+
+Whatever arrives, the readers here return a value or raise `WrongRequest` or `WrongResult`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from amphora.exceptions import AmqpRpcException, RemoteException, WrongRequest, WrongResult
+from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
+
+__all__ = [
+    "PERSISTENT",
+    "Codec",
+    "Failure",
+    "Request",
+    "Result",
+    "message_id_of",
+    "reply_properties",
+    "request_properties",
+]
+
+#: ``delivery_mode`` of a message that survives a restart of the broker (AMQP 0-9-1, 4.6).
+PERSISTENT = 2
+
+#: Encodes the exceptions that an endpoint's own serializer fails at.
+_LAST_RESORT = RpcJsonSerializer()
+
+#: Text of an unreadable body that an error quotes, at the most.
+_QUOTED = 200
+
+
+class Request(NamedTuple):
+    """A request as it was read."""
+
+    function: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+class Result(NamedTuple):
+    """A remote function's result."""
+
+    value: Any
+
+
+class Failure(NamedTuple):
+    """What a remote call failed with: a `RemoteException`, `WrongRequest` or `WrongResult`."""
+
+    error: AmqpRpcException
+
+
+def request_properties(message_id: str, *, reply_to: str, content_type: str, timestamp: int) -> dict[str, Any]:
+    """Give the properties of a request."""
+    return {
+        "content_type": content_type,
+        "delivery_mode": PERSISTENT,
+        "correlation_id": message_id,
+        "reply_to": reply_to,
+        "message_id": message_id,
+        "timestamp": timestamp,
+    }
+
+
+def reply_properties(message_id: str | None, *, content_type: str) -> dict[str, Any]:
+    """Give the properties of the reply to the request with that id."""
+    properties: dict[str, Any] = {"content_type": content_type, "delivery_mode": PERSISTENT}
+    if message_id is not None:
+        properties["correlation_id"] = message_id
+        properties["message_id"] = message_id
+    return properties
+
+
+def message_id_of(properties: Mapping[str, Any]) -> str | None:
+    """Return the id that ties request and reply together.
+
+    ``message_id`` as 0.1.3 has it; ``correlation_id`` where only that is there.
+    """
+    message_id: str | None = properties.get("message_id") or properties.get("correlation_id")
+    return message_id
+
+
+class Codec:
+    """Encodes with one serializer, decodes with it or with any other that is accepted.
+
+    Args:
+        serializer: Encodes requests, and is taken for messages without a content type.
+        accepted: Further serializers whose content types are understood.
+    """
+
+    def __init__(self, serializer: AbstractRpcSerializer, accepted: Iterable[AbstractRpcSerializer] = ()) -> None:
+        self._own = serializer
+        self._by_type = {each.content_type: each for each in (*accepted, serializer)}
+
+    @property
+    def content_type(self) -> str:
+        """Content type of what is encoded here, unless it answers another one."""
+        return self._own.content_type
+
+    def encode_request(self, function: str, args: Iterable[Any], kwargs: dict[str, Any]) -> bytes:
+        """Encode a request's body.
+
+        Raises:
+            TypeError: An argument cannot be encoded.
+        """
+        try:
+            return _dumps(self._own, {"func": function, "args": list(args), "kwargs": kwargs})
+        except Exception as error:
+            raise TypeError(f"arguments of {function!r} cannot be encoded as {self.content_type}: {error}") from error
+
+    def read_request(self, properties: Mapping[str, Any], body: bytes) -> Request:
+        """Decode a request.
+
+        Raises:
+            WrongRequest: It cannot be read; the text says why.
+        """
+        try:
+            value = self._serializer(properties).loads(body)
+        except Exception as error:
+            raise WrongRequest(f"Unreadable request: {error}; body: {_quoted(body)}") from error
+        try:
+            function, args, kwargs = value["func"], value["args"], value["kwargs"]
+        except (TypeError, KeyError, IndexError) as error:
+            raise WrongRequest(f"A request needs the members func, args and kwargs; body: {_quoted(body)}") from error
+        if not isinstance(function, str):
+            raise WrongRequest(f"func must be text; body: {_quoted(body)}")
+        if not isinstance(args, (list, tuple)):
+            raise WrongRequest(f"args must be a list; body: {_quoted(body)}")
+        if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
+            raise WrongRequest(f"kwargs must be an object with names; body: {_quoted(body)}")
+        return Request(function, list(args), kwargs)
+
+    def encode_result(self, value: Any, *, content_type: str | None) -> tuple[str, bytes]:
+        """Encode a result in the content type of its request.
+
+        Returns:
+            Content type and body. A value that cannot be encoded becomes the encoded `TypeError`
+            that says so: a caller is always answered.
+        """
+        serializer = self._replying(content_type)
+        try:
+            return serializer.content_type, _dumps(serializer, {"result": value})
+        except Exception as error:  # noqa: BLE001  (a user's serializer)
+            text = f"the result cannot be encoded as {serializer.content_type}: {_text(error)}"
+            return self.encode_error(TypeError(text), content_type=content_type)
+
+    def encode_error(
+        self, error: BaseException, *, content_type: str | None, traceback: str | None = None
+    ) -> tuple[str, bytes]:
+        """Encode what a function raised; arguments that cannot be encoded travel as text.
+
+        Returns:
+            Content type and body. Those of JSON where the serializer fails at everything: a caller
+            who cannot read the answer knows more than one who gets none.
+        """
+        serializer = self._replying(content_type)
+        exception: dict[str, Any] = {"type": type(error).__name__, "args": _arguments(error)}
+        if traceback is not None:
+            exception["traceback"] = traceback
+        for plainer in _ever_plainer(serializer, exception):
+            try:
+                return serializer.content_type, _dumps(serializer, {"exception": plainer})
+            except Exception:  # noqa: BLE001, S112  (a user's serializer)
+                continue
+        return _LAST_RESORT.content_type, _LAST_RESORT.dumps({"exception": plainer})
+
+    def read_reply(self, properties: Mapping[str, Any], body: bytes) -> Result | Failure:
+        """Decode a reply; one that cannot be read is a `Failure` with a `WrongResult`."""
+        try:
+            value = self._serializer(properties).loads(body)
+        except Exception as error:  # noqa: BLE001  (a user's serializer)
+            return Failure(WrongResult(f"Unreadable reply: {error}; body: {_quoted(body)}"))
+        if not isinstance(value, dict):
+            return Failure(WrongResult(f"A reply must be an object; body: {_quoted(body)}"))
+        if "exception" in value:
+            return Failure(_read_exception(value["exception"], body))
+        if "result" in value:
+            return Result(value["result"])
+        return Failure(WrongResult(f"Neither result nor exception in it; body: {_quoted(body)}"))
+
+    def _serializer(self, properties: Mapping[str, Any]) -> AbstractRpcSerializer:
+        content_type = properties.get("content_type")
+        found = self._find(content_type)
+        if found is None:
+            raise ValueError(
+                f"content type {content_type!r} is not accepted here (accepted: {', '.join(sorted(self._by_type))})"
+            )
+        return found
+
+    def _replying(self, content_type: str | None) -> AbstractRpcSerializer:
+        return self._find(content_type) or self._own
+
+    def _find(self, content_type: str | None) -> AbstractRpcSerializer | None:
+        if not content_type:
+            return self._own
+        return self._by_type.get(content_type) or self._by_type.get(_bare(content_type))
+
+
+def _bare(content_type: str) -> str:
+    """Drop parameters such as ``; charset=utf-8``."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _read_exception(value: Any, body: bytes) -> AmqpRpcException:
+    if isinstance(value, dict):
+        error_type, args = value.get("type"), value.get("args")
+        if isinstance(error_type, str) and isinstance(args, (list, tuple)):
+            if error_type == WrongRequest.__name__:
+                return WrongRequest(*args)
+            traceback = value.get("traceback")
+            return RemoteException(error_type, tuple(args), traceback if isinstance(traceback, str) else None)
+    return WrongResult(f"An exception needs a type and a list of args; body: {_quoted(body)}")
+
+
+def _dumps(serializer: AbstractRpcSerializer, value: Any) -> bytes:
+    body = serializer.dumps(value)
+    if not isinstance(body, bytes):
+        # Found out later, in the outbox, it would break every connection that tries to send it.
+        raise TypeError(f"{type(serializer).__name__}.dumps returned a {type(body).__name__}, not bytes")
+    return body
+
+
+def _arguments(error: BaseException) -> list[Any]:
+    if isinstance(error, RemoteException):
+        # One of a further call is told whole; its bare args would lose the type.
+        return [_text(error)]
+    try:
+        return list(error.args)
+    except Exception:  # noqa: BLE001
+        # A user's exception may have something else under that name.
+        return [_text(error)]
+
+
+def _ever_plainer(serializer: AbstractRpcSerializer, exception: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give the exception whole, then with text where the serializer cannot take something, then all in text."""
+    yield exception
+    args = exception["args"]
+    plainer = {name: _text(value) for name, value in exception.items()}
+    yield {**plainer, "args": [_encodable(serializer, arg) for arg in args]}
+    yield {**plainer, "args": [_text(arg) for arg in args]}
+
+
+def _encodable(serializer: AbstractRpcSerializer, value: Any) -> Any:
+    """Return the value, or text that stands for it where the serializer cannot take it."""
+    try:
+        serializer.dumps({"result": value})
+    except Exception:  # noqa: BLE001  (a user's serializer)
+        return _text(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    """Return a value as text that UTF-8 has bytes for."""
+    try:
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001
+        # A user's broken __str__ must not cost the caller its answer.
+        return f"<{type(value).__name__} without readable text>"
+
+
+def _quoted(body: bytes) -> str:
+    shown = repr(bytes(body[:_QUOTED]))
+    return shown if len(body) <= _QUOTED else f"{shown}... ({len(body)} bytes)"

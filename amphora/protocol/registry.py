@@ -1,0 +1,89 @@
+"""Remote functions by name; a request into a result, an error or "ignored"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from amphora.exceptions import IgnoreRequest, WrongRequest
+from amphora.protocol.messages import Request
+
+__all__ = ["Ignored", "Raised", "Registry", "Returned"]
+
+
+class Returned(NamedTuple):
+    """The function returned."""
+
+    value: Any
+
+
+class Raised(NamedTuple):
+    """The function raised, or there is no such function."""
+
+    error: BaseException
+
+
+class Ignored(NamedTuple):
+    """The function raised `IgnoreRequest`."""
+
+
+class Registry:
+    """Holds a service's functions.
+
+    Args:
+        passing: Exceptions that are not a function's own but end the greenlet or the program; they
+            pass through `execute`.
+    """
+
+    def __init__(self, *, passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> None:
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._passing = passing
+
+    def add(self, function: Callable[..., Any], name: str | None = None) -> None:
+        """Add a function.
+
+        Args:
+            function: Anything callable.
+            name: Its remote name, with or without dots; by default its ``__name__``.
+
+        Raises:
+            TypeError: It is not callable, the name is not text, or it has no name of its own.
+            ValueError: The name is empty or taken by another function.
+        """
+        if not callable(function):
+            raise TypeError(f"only a callable can be a remote function, not {function!r}")
+        if name is None:
+            name = getattr(function, "__name__", None)
+            if name is None:
+                raise TypeError(f"{function!r} has no __name__: give it a name")
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a remote function must be a str, not {name!r}")
+        if not name:
+            raise ValueError("the name of a remote function must not be empty")
+        taken = self._functions.get(name)
+        if taken is not None and taken is not function:
+            raise ValueError(f"there is already a remote function {name!r}: {taken!r}")
+        self._functions[name] = function
+
+    @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The functions by name (a copy)."""
+        return dict(self._functions)
+
+    def execute(self, request: Request) -> Returned | Raised | Ignored:
+        """Run the function that the request names.
+
+        An exception of the function is a value here, ``gevent.Timeout`` and ``SystemExit``
+        included; only the exceptions listed as ``passing`` come out.
+        """
+        function = self._functions.get(request.function)
+        if function is None:
+            return Raised(WrongRequest(f"No function {request.function} defined"))
+        try:
+            return Returned(function(*request.args, **request.kwargs))
+        except IgnoreRequest:
+            return Ignored()
+        except self._passing:
+            raise
+        except BaseException as error:  # noqa: BLE001  (whatever a user's function raises)
+            return Raised(error)

@@ -1,0 +1,1 @@
+"""The links: connections to the broker, which carry bytes and know nothing of calls."""

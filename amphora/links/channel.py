@@ -1,0 +1,125 @@
+"""A Kombu channel with hooks for what travels with every call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amqp import spec
+from amqp.exceptions import ChannelError, error_for_code
+from gevent import Timeout
+from kombu.transport import pyamqp
+
+from amphora.links.delivery import Delivery
+from amphora.links.frames import encode_ack, encode_content, encode_publish, encode_reject
+
+__all__ = ["Channel", "Silence"]
+
+#: How many encoded method frames (one per exchange and routing key) a channel keeps.
+_METHOD_FRAMES = 1024
+
+
+class Silence(OSError):
+    """The broker has been silent for too long."""
+
+
+class Channel(pyamqp.Channel):  # type: ignore[misc]
+    """A channel that publishes and acknowledges without py-amqp's method dispatch.
+
+    Attributes:
+        consumers: Callbacks by consumer tag; each takes a `Delivery`. Registered before consuming,
+            as deliveries may follow the broker's answer at once.
+        on_confirm: Called with (delivery tag, multiple, acked) for the broker's confirms.
+        on_return: Called with (reply text, routing key, message id) for a returned message.
+        on_closed: Called with the error when the broker closes the channel.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.consumers: dict[str, Callable[[Delivery], None]] = {}
+        self.on_confirm: Callable[[int, bool, bool], None] | None = None
+        self.on_return: Callable[[str, str, str | None], None] | None = None
+        self.on_closed: Callable[[ChannelError], None] | None = None
+        self._method_frames: dict[tuple[str, str, bool], bytes] = {}
+
+    def publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        properties: dict[str, Any],
+        body: bytes,
+        *,
+        mandatory: bool,
+        at_once: bool,
+    ) -> None:
+        """Queue one message for sending; reads nothing and never blocks.
+
+        Args:
+            exchange: Name of the exchange.
+            routing_key: Routing key.
+            properties: Properties by their AMQP names (``headers`` for the header table).
+            body: The body.
+            mandatory: Whether the broker returns the message if no queue takes it.
+            at_once: Send without waiting for the end of this turn of the event loop.
+        """
+        key = (exchange, routing_key, mandatory)
+        method = self._method_frames.get(key)
+        if method is None:
+            if len(self._method_frames) >= _METHOD_FRAMES:
+                self._method_frames.clear()
+            method = encode_publish(self.channel_id, exchange, routing_key, mandatory=mandatory)
+            self._method_frames[key] = method
+        connection = self.connection
+        content = encode_content(self.channel_id, properties, body, frame_max=connection.frame_max)
+        connection.socket.write_frames(method + content, at_once=at_once)
+
+    def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
+        """Queue an acknowledgement."""
+        frame = encode_ack(self.channel_id, delivery_tag, multiple=multiple)
+        self.connection.socket.write_frames(frame)
+
+    def reject(self, delivery_tag: int, *, requeue: bool) -> None:
+        """Queue a rejection."""
+        frame = encode_reject(self.channel_id, delivery_tag, requeue=requeue)
+        self.connection.socket.write_frames(frame)
+
+    def basic_publish(
+        self,
+        msg: Any,
+        exchange: str = "",
+        routing_key: str = "",
+        mandatory: bool = False,
+        immediate: bool = False,
+        timeout: float | None = None,
+        confirm_timeout: float | None = None,
+        argsig: str = "Bssbb",
+    ) -> Any:
+        """Publish as py-amqp does, for Kombu's own producers, but without reading."""
+        return self.send_method(spec.Basic.Publish, argsig, (0, exchange, routing_key, mandatory, immediate), msg)
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait for the answer to a synchronous method, for a limited time.
+
+        Raises:
+            Silence: No answer came within the connection's ``answer_timeout``.
+        """
+        connection = self.connection
+        limit = connection.answer_timeout if connection is not None else None
+        with Timeout(limit, Silence(f"no answer from the broker for {limit} s")):
+            return super().wait(*args, **kwargs)
+
+    def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
+        # py-amqp would open the channel again under us, without its consumers and its confirm mode.
+        self.send_method(spec.Channel.CloseOk)
+        if self.is_closing:
+            return
+        error = error_for_code(reply_code, reply_text, (class_id, method_id), ChannelError)
+        waited_for, on_closed = bool(self._pending), self.on_closed
+        self.collect()
+        if waited_for or on_closed is None:
+            raise error
+        on_closed(error)
+
+    def collect(self) -> None:
+        super().collect()
+        self.consumers.clear()

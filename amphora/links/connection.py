@@ -1,0 +1,299 @@
+"""One connection to the broker: connect, notice loss, back off, reconnect.
+
+A `Link` owns the greenlet that owns the connection. What travels over the connection is the affair
+of its `Worker`: a publisher or a consumer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket as stdlib_socket
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Protocol
+
+import gevent
+import kombu
+from gevent.event import Event
+
+from amphora.exceptions import BrokerError
+from amphora.links import memory, transport
+from amphora.links.faults import explain
+from amphora.links.tls import tls_context
+from amphora.settings import BrokerAddress, LinkSettings
+from amphora.version import __version__
+
+__all__ = ["Link", "Worker"]
+
+logger = logging.getLogger(__name__)
+
+#: A connection that lived for less than this many seconds does not reset the back-off.
+_STEADY = 1.0
+
+#: While the broker is away, a reminder is logged every so many seconds.
+_REMINDER = 60.0
+
+
+class Worker(Protocol):
+    """What a `Link` calls, always in the greenlet that owns the connection."""
+
+    def attach(self, connection: Any) -> None:
+        """Use this new connection: declare, open channels, take up the work."""
+
+    def work(self) -> None:
+        """Do what has piled up; called after everything that arrived, and after `Link.wake`."""
+
+    def detach(self) -> None:
+        """The connection is gone."""
+
+    def finish(self) -> None:
+        """The connection is about to be closed in good order: say what is still to be said."""
+
+
+class Link:
+    """Keeps one connection to the broker.
+
+    Args:
+        name: What operators see: in the log and as the connection's name on the broker.
+        settings: Addresses, heartbeat, back-off.
+        worker: Uses the connection.
+        on_fatal: Called with the error when the first connection can never work.
+
+    Attributes:
+        attached: Set while the connection is up and its worker at work.
+        blocked: Whether the broker takes no messages at present.
+        reconnects: How many times the connection was made anew.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: LinkSettings,
+        worker: Worker,
+        *,
+        on_fatal: Callable[[BrokerError], None],
+    ) -> None:
+        self.name = name
+        self.attached = Event()
+        self.blocked = False
+        self.reconnects = 0
+        self._settings = settings
+        self._worker = worker
+        self._on_fatal = on_fatal
+        self._connection: Any = None
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+        self._stopping = False
+        self._ever_attached = False
+        self._next_broker = 0
+        self._trouble: BrokerError | None = None
+        self.address = settings.brokers[0]
+
+    # -- for anyone -------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether `start` was called and `stop` was not."""
+        return self._greenlet is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is up and its worker at work."""
+        return self.attached.is_set()
+
+    @property
+    def state(self) -> str:
+        """A phrase for error messages that says how the connection is."""
+        if self.connected:
+            blocked = ", which is blocked by a resource alarm" if self.blocked else ""
+            return f"connected to {self.address}{blocked}"
+        if not self.running:
+            return "stopped"
+        return f"not connected: {self._trouble or f'still connecting to {self.address}'}"
+
+    def start(self) -> None:
+        """Connect and stay connected, in the background."""
+        if self._greenlet is not None:
+            return
+        self._stopping = False
+        self._ever_attached = False
+        self._greenlet = gevent.spawn(self._run)
+        self._greenlet.name = f"amphora {self.name}"
+
+    def stop(self, timeout: float) -> None:
+        """Disconnect; in good order if that takes no longer than ``timeout`` seconds."""
+        greenlet = self._greenlet
+        if greenlet is None:
+            return
+        self._stopping = True
+        self.wake()
+        if greenlet is not gevent.getcurrent():
+            if self.connected:
+                greenlet.join(timeout)
+            if not greenlet.dead:
+                greenlet.kill()
+        self._greenlet = None
+
+    def wake(self) -> None:
+        """Let the worker's `work` be called soon."""
+        if self._connection is not None:
+            self._connection.wake()
+
+    # -- the owner's greenlet ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        outage = _Outage(self.name)
+        while not self._stopping:
+            attached_at = None
+            try:
+                self._connect()
+                attached_at = monotonic()
+                outage.end(self.address)
+                self._serve()
+            except Exception as error:
+                fault = explain(error, self.address)
+                self._trouble = fault.error
+                if fault.unexpected:
+                    logger.exception("%s: unexpected error, connecting anew", self.name)
+                if fault.fatal and not self._ever_attached:
+                    logger.error("%s: %s", self.name, fault.error)
+                    self._greenlet = None
+                    self._on_fatal(fault.error)
+                    return
+            finally:
+                self._disconnect()
+            if self._stopping:
+                return
+            if attached_at is not None and monotonic() - attached_at >= _STEADY:
+                outage.steady()
+            outage.failed(self._trouble)
+            self._back_off(outage.failures)
+
+    def _connect(self) -> None:
+        self.address = self._settings.brokers[self._next_broker % len(self._settings.brokers)]
+        # Whatever comes of it, the next attempt is at the next address.
+        self._next_broker += 1
+        self._connection = connection = self._establish(self.address)
+        self.blocked = False
+        self._worker.attach(connection)
+        self._next_broker -= 1
+        if self._ever_attached:
+            self.reconnects += 1
+        self._ever_attached = True
+        self._trouble = None
+        self.attached.set()
+
+    def _establish(self, address: BrokerAddress) -> Any:
+        if address.scheme == "memory":
+            client = kombu.Connection("memory://", transport=memory.Transport)
+            return client.transport.establish_connection()
+        settings = self._settings
+        tls = tls_context(settings.ssl or address.scheme == "amqps")
+        if tls is not None:
+            tls = (tls[0], tls[1] or address.host)
+        client = kombu.Connection(
+            f"[{address.host}]" if ":" in address.host else address.host,
+            transport=transport.Transport,
+            userid=address.user,
+            password=address.password,
+            virtual_host=address.vhost,
+            port=address.port,
+            heartbeat=int(settings.heartbeat),
+            connect_timeout=settings.connect_timeout,
+            transport_options={
+                "ssl": tls,
+                "answer_timeout": settings.connect_timeout,
+                "on_blocked": self._on_blocked,
+                "on_unblocked": self._on_unblocked,
+                "client_properties": {
+                    "product": "Amphora",
+                    "product_version": __version__,
+                    "connection_name": f"{self.name} {stdlib_socket.gethostname()}:{os.getpid()}",
+                },
+            },
+        )
+        return client.transport.establish_connection()
+
+    def _serve(self) -> None:
+        connection, worker = self._connection, self._worker
+        worker.work()
+        while not self._stopping:
+            connection.pump()
+            worker.work()
+        worker.finish()
+        connection.close()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        self.attached.clear()
+        self.blocked = False
+        if connection is not None:
+            connection.abandon()
+            self._worker.detach()
+
+    def _back_off(self, failures: int) -> None:
+        """Wait before the next attempt: not at all at first, then longer each time."""
+        round_ = (failures - 1) // len(self._settings.brokers)
+        if round_ == 0:
+            return
+        settings = self._settings
+        delay = min(settings.reconnect_delay_max, settings.reconnect_delay * 2 ** min(round_, 30))
+        gevent.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  (jitter is no secret)
+
+    def _on_blocked(self, reason: str) -> None:
+        self.blocked = True
+        logger.warning("%s: the broker blocks publishers (memory or disk alarm)", self.name)
+
+    def _on_unblocked(self) -> None:
+        self.blocked = False
+        logger.info("%s: the broker takes messages again", self.name)
+
+
+class _Outage:
+    """Counts failed attempts, and logs a handful of lines about them instead of one each."""
+
+    def __init__(self, name: str) -> None:
+        self.failures = 0
+        self._name = name
+        self._began = self._reminded = monotonic()
+        self._announced = False
+        self._told: set[type[BrokerError] | type[None]] = set()
+
+    def failed(self, trouble: BrokerError | None) -> None:
+        """Note one more failed attempt, or a lost connection."""
+        now = monotonic()
+        self.failures += 1
+        if not self._announced:
+            self._announced = True
+            self._began = self._reminded = now
+            self._told = {type(trouble)}
+            logger.warning("%s: %s; connecting again", self._name, trouble)
+        elif type(trouble) not in self._told:
+            # A trouble of another kind needs another remedy: a broker that is back, but refuses the password.
+            self._told.add(type(trouble))
+            logger.warning("%s: %s; trying again", self._name, trouble)
+        elif now - self._reminded >= _REMINDER:
+            self._reminded = now
+            logger.warning(
+                "%s: still not connected after %.0f s and %d attempts: %s",
+                self._name,
+                now - self._began,
+                self.failures,
+                trouble,
+            )
+        else:
+            logger.debug("%s: %s", self._name, trouble)
+
+    def end(self, address: BrokerAddress) -> None:
+        """Note that the connection is up."""
+        if self._announced:
+            away = monotonic() - self._began
+            logger.info("%s: connected to %s again after %.1f s", self._name, address, away)
+        else:
+            logger.info("%s: connected to %s", self._name, address)
+        self._announced = False
+
+    def steady(self) -> None:
+        """Note that the connection had lasted: the next attempt is the first again."""
+        self.failures = 0

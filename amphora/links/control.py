@@ -1,0 +1,47 @@
+"""The channel for declarations, which the broker closes whenever it refuses one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amqp.exceptions import ChannelError
+
+__all__ = ["ControlChannel", "is_not_found"]
+
+
+class ControlChannel:
+    """A channel for synchronous methods; opened when first needed, and after each refusal.
+
+    Args:
+        connection: The connection; only its owner may call `run`.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._channel: Any = None
+
+    def run(self, action: Callable[[Any], Any]) -> Any:
+        """Return what the action returns when called with the channel.
+
+        Raises:
+            ChannelError: The broker refused, and closed the channel.
+        """
+        if self._channel is None:
+            self._channel = self._connection.channel()
+            self._channel.on_closed = self._on_closed
+        try:
+            return action(self._channel)
+        except ChannelError:
+            # The memory transport raises as well, but leaves its channel open.
+            if self._channel is not None and self._channel.connection is None:
+                self._channel = None
+            raise
+
+    def _on_closed(self, error: ChannelError) -> None:
+        self._channel = None
+
+
+def is_not_found(error: ChannelError) -> bool:
+    """Tell whether an error says that there is no such queue or exchange."""
+    return str(error.reply_code) == "404"

@@ -1,0 +1,35 @@
+"""A delivered message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """A message as a consumer got it.
+
+    Attributes:
+        channel: The channel it came on; its tag means something on no other.
+        delivery_tag: What to acknowledge it with.
+        redelivered: Whether it was delivered before, here or elsewhere.
+        properties: Properties by their AMQP names; any of them may be missing.
+        body: The body.
+    """
+
+    __slots__ = ("body", "channel", "delivery_tag", "properties", "redelivered")
+
+    def __init__(
+        self,
+        channel: Any,
+        delivery_tag: Any,
+        redelivered: bool,
+        properties: dict[str, Any],
+        body: bytes,
+    ) -> None:
+        self.channel = channel
+        self.delivery_tag = delivery_tag
+        self.redelivered = redelivered
+        self.properties = properties
+        self.body = body

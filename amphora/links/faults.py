@@ -1,0 +1,122 @@
+"""What went wrong with the broker: drivers' errors into ours, with the cause in words."""
+
+from __future__ import annotations
+
+import socket as stdlib_socket
+import ssl as stdlib_ssl
+from typing import NamedTuple
+
+import amqp
+from amqp.exceptions import AMQPError, ChannelError
+from kombu.transport.virtual.base import NotEquivalentError
+
+from amphora.exceptions import (
+    AccessRefused,
+    BrokerError,
+    BrokerUnreachable,
+    TopologyConflict,
+    VhostNotFound,
+)
+from amphora.settings import BrokerAddress
+
+__all__ = ["Fault", "explain"]
+
+
+class Fault(NamedTuple):
+    """An error explained.
+
+    Attributes:
+        error: The error for the user; its cause is the driver's.
+        fatal: Whether trying again cannot help until somebody changes something.
+        unexpected: Whether it is none of the errors that a network or a broker makes.
+    """
+
+    error: BrokerError
+    fatal: bool
+    unexpected: bool = False
+
+
+def explain(error: Exception, address: BrokerAddress | str) -> Fault:
+    """Explain an error of the connection or of a channel.
+
+    Args:
+        error: Raised by the driver or the operating system.
+        address: The broker it is about.
+    """
+    fault = _explain(error, address)
+    fault.error.__cause__ = error
+    return fault
+
+
+def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
+    if isinstance(error, BrokerError):
+        return Fault(error, fatal=True)
+    user = address.user if isinstance(address, BrokerAddress) else "the user"
+    vhost = address.vhost if isinstance(address, BrokerAddress) else "?"
+    text = _reply_text(error)
+    if isinstance(error, amqp.AccessRefused):
+        if error.method_name == "" or "login" in text.lower():
+            why = f"wrong user or password for {user!r}"
+        else:
+            why = f"user {user!r} lacks a permission"
+        return Fault(AccessRefused(f"the broker at {address} refuses access: {why} ({text})"), True)
+    if isinstance(error, amqp.NotAllowed):
+        return _not_allowed(text, address, user, vhost)
+    if isinstance(error, amqp.PreconditionFailed):
+        return Fault(TopologyConflict(_conflict(text, address)), True)
+    if isinstance(error, NotEquivalentError):
+        # Kombu's memory transport; exchanges of ours differ in nothing but their type.
+        return Fault(TopologyConflict(_shared_name(text, address)), True)
+    if isinstance(error, amqp.ConsumerCancelled):
+        return Fault(BrokerUnreachable(f"the broker at {address} cancelled a consumer"), False)
+    if isinstance(error, ChannelError):
+        return Fault(BrokerError(f"the broker at {address} refuses: {text}"), False)
+    if isinstance(error, AMQPError):
+        return Fault(BrokerUnreachable(f"the broker at {address} ended it: {text}"), False)
+    if isinstance(error, stdlib_ssl.SSLCertVerificationError):
+        why = f"its certificate is not valid here: {error.verify_message}"
+        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), True)
+    if isinstance(error, stdlib_ssl.SSLError):
+        # Those that gevent raises itself, when a handshake takes too long, have no reason.
+        why = f"{getattr(error, 'reason', None) or error} (is it a TLS port?)"
+        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), False)
+    if isinstance(error, stdlib_socket.gaierror):
+        why = f"its host name cannot be resolved: {error.strerror}"
+        return Fault(BrokerUnreachable(f"the broker at {address} cannot be found: {why}"), False)
+    if isinstance(error, OSError):
+        why = error.strerror or str(error) or type(error).__name__
+        return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}"), False)
+    why = f"{type(error).__name__}: {error}"
+    return Fault(BrokerError(f"trouble with the broker at {address}: {why}"), False, True)
+
+
+def _not_allowed(text: str, address: BrokerAddress | str, user: str, vhost: str) -> Fault:
+    if "not found" in text:
+        return Fault(VhostNotFound(f"the broker at {address} has no vhost {vhost!r} ({text})"), True)
+    if "refused" in text:
+        why = f"user {user!r} may not use vhost {vhost!r}"
+        return Fault(AccessRefused(f"the broker at {address} refuses access: {why} ({text})"), True)
+    return Fault(BrokerUnreachable(f"the broker at {address} refuses the connection: {text}"), False)
+
+
+def _conflict(text: str, address: BrokerAddress | str) -> str:
+    if "inequivalent arg 'type' for exchange" in text:
+        return _shared_name(text, address)
+    if "inequivalent arg" in text:
+        return (
+            f"it exists on the broker at {address} with other properties than Amphora declares; "
+            f"delete it, or choose another name ({text})"
+        )
+    return f"the broker at {address} refuses: {text}"
+
+
+def _shared_name(text: str, address: BrokerAddress | str) -> str:
+    return (
+        f"a direct and a fan-out service cannot share one name; choose another service_name "
+        f"for one of them (the broker at {address} says: {text})"
+    )
+
+
+def _reply_text(error: Exception) -> str:
+    text = getattr(error, "reply_text", None)
+    return str(text) if text else str(error)

@@ -1,0 +1,387 @@
+"""The outbox: messages on their way to the broker until it has confirmed them.
+
+Publishing is pipelined: any number of messages may await their confirms. What is not confirmed when
+the connection breaks is sent again on the next one, in the old order. Source: RabbitMQ's publisher
+confirms, https://www.rabbitmq.com/docs/confirms.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import amqp
+from amqp.exceptions import ChannelError
+from gevent.event import AsyncResult, Event
+
+from amphora.exceptions import (
+    AmqpRpcException,
+    Backlogged,
+    MessageTooLarge,
+    PublishNacked,
+    Unroutable,
+)
+from amphora.links.connection import Link
+from amphora.links.control import ControlChannel
+from amphora.links.faults import explain
+from amphora.links.topology import Topology, create_queue
+from amphora.settings import LinkSettings, OutboxLimits
+
+__all__ = ["Outgoing", "Publisher"]
+
+logger = logging.getLogger(__name__)
+
+
+class Outgoing:
+    """A message on its way to the broker.
+
+    Args:
+        exchange: Name of the exchange.
+        routing_key: Routing key.
+        properties: Properties by their AMQP names.
+        body: The body.
+        done: Called once, in the owner's greenlet, with the message and None when the broker has
+            confirmed it, or the error when it never will.
+
+    Attributes:
+        sent: Whether it was written to a connection at least once.
+        arrived: Whether it is known to have arrived without the broker's confirm, so that it need not
+            be sent again.
+    """
+
+    __slots__ = ("arrived", "body", "done", "exchange", "properties", "routing_key", "sent")
+
+    def __init__(
+        self,
+        exchange: str,
+        routing_key: str,
+        properties: dict[str, Any],
+        body: bytes,
+        done: Callable[[Outgoing, AmqpRpcException | None], None],
+    ) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.properties = properties
+        self.body = body
+        self.done = done
+        self.sent = False
+        self.arrived = False
+
+
+class _Command:
+    """Something to do on the control channel, in its turn among the messages."""
+
+    __slots__ = ("action", "result")
+
+    def __init__(self, action: Callable[[Any], Any]) -> None:
+        self.action = action
+        self.result: AsyncResult[Any] = AsyncResult()
+
+
+class Publisher:
+    """Publishes messages, confirmed and in order, over a connection of its own.
+
+    Args:
+        name: What operators see.
+        settings: How to connect.
+        limits: How much the outbox holds.
+        topology: Declared on each new connection before anything is published.
+        on_fatal: See `Link`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: LinkSettings,
+        limits: OutboxLimits,
+        topology: Topology,
+        *,
+        on_fatal: Callable[[Any], None],
+    ) -> None:
+        self.link = Link(f"{name} publisher", settings, self, on_fatal=on_fatal)
+        self._limits = limits
+        self._largest = limits.message_size
+        self._topology = topology
+        self._connection: Any = None
+        self._channel: Any = None
+        self._control: Any = None
+        self._sequence = 0
+        self._lowest = 1
+        self._unconfirmed: dict[int, Outgoing] = {}
+        self._waiting: deque[Outgoing | _Command] = deque()
+        self._returned: dict[tuple[str | None, str], str] = {}
+        self._count = 0
+        self._size = 0
+        self._queue_for_room: deque[Event] = deque()
+        self._empty = Event()
+        self._reopen = False
+
+    # -- for anyone -------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._count
+
+    def check_size(self, body: bytes) -> None:
+        """Refuse a body that is too large for the settings or for the broker.
+
+        Raises:
+            MessageTooLarge: It is.
+        """
+        if len(body) > self._largest:
+            raise MessageTooLarge(f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes")
+
+    def publish(self, message: Outgoing, *, deadline: float | None) -> None:
+        """Take a message; wait for room in the outbox first if it is full.
+
+        Args:
+            message: The message; its ``done`` is called when its outcome is known.
+            deadline: Time (`time.monotonic`) until which to wait for room; None for ever.
+
+        Raises:
+            Backlogged: No room came in time.
+        """
+        if self._queue_for_room or not self._has_room(message):
+            self._wait_for_room(message, deadline)
+        self.publish_now(message)
+
+    def publish_now(self, message: Outgoing) -> None:
+        """Take a message whether or not there is room."""
+        self._count += 1
+        self._size += len(message.body)
+        if self._channel is None or self._waiting or self.link.blocked:
+            self._waiting.append(message)
+        else:
+            self._send(message)
+
+    def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
+        """Do something on the control channel, after the messages before it.
+
+        Args:
+            action: Takes the channel; runs in the owner's greenlet, again if the connection broke
+                in the middle.
+
+        Returns:
+            Its result, or the `BrokerError` or other exception that it ended with.
+        """
+        command = _Command(action)
+        self._waiting.append(command)
+        self.link.wake()
+        return command.result
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything is confirmed while the connection is up; tell whether it is."""
+        if not self._count:
+            return True
+        if not self.link.connected or self.link.blocked:
+            return False
+        self._empty.clear()
+        return bool(self._empty.wait(timeout))
+
+    # -- room -------------------------------------------------------------------------------
+
+    def _has_room(self, message: Outgoing) -> bool:
+        if self._count >= self._limits.count:
+            return False
+        # One message that is larger than the whole outbox may go when it is alone.
+        return not self._count or self._size + len(message.body) <= self._limits.size
+
+    def _wait_for_room(self, message: Outgoing, deadline: float | None) -> None:
+        turn = Event()
+        self._queue_for_room.append(turn)
+        try:
+            while self._queue_for_room[0] is not turn or not self._has_room(message):
+                turn.clear()
+                remaining = None if deadline is None else deadline - monotonic()
+                if remaining is not None and (remaining <= 0 or not turn.wait(remaining)):
+                    raise Backlogged(
+                        f"{self._count} messages ({self._size} bytes) await the broker's "
+                        f"confirmation, no room for one more ({self.link.name}: {self.link.state})"
+                    )
+                if remaining is None:
+                    turn.wait()
+        finally:
+            self._queue_for_room.remove(turn)
+            self._call_next()
+
+    def _call_next(self) -> None:
+        if self._queue_for_room:
+            self._queue_for_room[0].set()
+
+    # -- the owner's greenlet: Worker -------------------------------------------------------
+
+    def attach(self, connection: Any) -> None:
+        """Declare the topology, then send what waits; see `Worker`."""
+        self._connection = connection
+        self._control = ControlChannel(connection)
+        self._open()
+
+    def work(self) -> None:
+        """Send what waits, as far as the broker allows; see `Worker`."""
+        if self._reopen:
+            self._open()
+        waiting = self._waiting
+        while waiting and self._channel is not None and not self.link.blocked:
+            item = waiting[0]
+            if isinstance(item, _Command):
+                self._execute(item)
+            else:
+                waiting.popleft()
+                if item.arrived:
+                    self._settle(item, None)
+                else:
+                    self._send(item)
+
+    def detach(self) -> None:
+        """Keep what is not confirmed for the next connection; see `Worker`."""
+        self._connection = self._control = None
+        self._lose_channel()
+
+    def finish(self) -> None:
+        """Nothing to say: what is not confirmed is sent again; see `Worker`."""
+
+    # -- channels ---------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._reopen = False
+        self._control.run(self._topology.declare)
+        self._redeclare_added()
+        channel = self._connection.channel()
+        channel.on_confirm = self._on_confirm
+        channel.on_return = self._on_return
+        channel.on_closed = self._on_closed
+        channel.confirm_select()
+        self._channel = channel
+        self._sequence = 0
+        self._lowest = 1
+
+    def _redeclare_added(self) -> None:
+        try:
+            self._control.run(self._topology.declare_added)
+        except ChannelError:
+            # Find out which, and declare the others.
+            self._redeclare_singly()
+
+    def _redeclare_singly(self) -> None:
+        for queue in self._topology.added:
+            try:
+                self._control.run(partial(create_queue, queue))
+            except ChannelError as error:
+                fault = explain(error, self.link.address)
+                logger.error("%s: %r: %s", self.link.name, queue.name, fault.error)
+
+    def _lose_channel(self) -> None:
+        """Put what is not confirmed back to the front, in order."""
+        self._channel = None
+        self._returned.clear()
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        self._waiting.extendleft(reversed(unconfirmed.values()))
+
+    def _on_closed(self, error: ChannelError) -> None:
+        """The broker closed the publishing channel because of one of the messages."""
+        unconfirmed = list(self._unconfirmed.values())
+        self._lose_channel()
+        self._reopen = True
+        fault = explain(error, self.link.address).error
+        too_large = re.search(r"message size \d+ .*max size (\d+)", str(error))
+        if too_large:
+            self._largest = int(too_large.group(1))
+            self._fail([m for m in unconfirmed if len(m.body) > self._largest], MessageTooLarge)
+        elif isinstance(error, amqp.NotFound):
+            logger.warning("%s: %s; declaring it again", self.link.name, fault)
+        else:
+            logger.error("%s: the broker refuses to take messages: %s", self.link.name, fault)
+            self._fail(unconfirmed, type(fault), str(fault))
+
+    def _fail(self, messages: list[Outgoing], kind: type[AmqpRpcException], text: str | None = None) -> None:
+        for message in messages:
+            self._waiting.remove(message)
+            self._settle(
+                message,
+                kind(
+                    text
+                    or f"a message of {len(message.body)} bytes is larger than the broker's limit "
+                    f"of {self._largest} bytes (max_message_size)"
+                ),
+            )
+
+    def _execute(self, command: _Command) -> None:
+        """Run the command at the head of the queue; it leaves the queue when its outcome is known."""
+        # It stays in the queue while it runs, so that nothing overtakes it; where the connection
+        # breaks (any other error), it stays for the next one. Unconfirmed messages may have come
+        # to stand before it meanwhile.
+        try:
+            value = self._control.run(command.action)
+        except ChannelError as error:
+            self._waiting.remove(command)
+            command.result.set_exception(explain(error, self.link.address).error)
+        else:
+            self._waiting.remove(command)
+            command.result.set(value)
+
+    # -- messages ---------------------------------------------------------------------------
+
+    def _send(self, message: Outgoing) -> None:
+        self._sequence += 1
+        unconfirmed = self._unconfirmed
+        unconfirmed[self._sequence] = message
+        message.sent = True
+        self._channel.publish(
+            message.exchange,
+            message.routing_key,
+            message.properties,
+            message.body,
+            mandatory=True,
+            at_once=len(unconfirmed) == 1,
+        )
+
+    def _on_confirm(self, tag: int, multiple: bool, acked: bool) -> None:
+        for sequence in range(self._lowest, tag + 1) if multiple else (tag,):
+            self._confirm_one(sequence, acked)
+        while self._lowest <= self._sequence and self._lowest not in self._unconfirmed:
+            self._lowest += 1
+
+    def _confirm_one(self, sequence: int, acked: bool) -> None:
+        message = self._unconfirmed.pop(sequence, None)
+        if message is None:
+            return
+        if self._returned:
+            key = (message.properties.get("message_id"), message.routing_key)
+            text = self._returned.pop(key, None)
+            if text is not None:
+                self._settle(message, Unroutable(_unroutable(message, text)))
+                return
+        if acked:
+            self._settle(message, None)
+        else:
+            self._settle(
+                message,
+                PublishNacked(
+                    f"the broker refused (nacked) a message to exchange {message.exchange!r}, "
+                    f"routing key {message.routing_key!r}: is a queue full?"
+                ),
+            )
+
+    def _settle(self, message: Outgoing, error: AmqpRpcException | None) -> None:
+        self._count -= 1
+        self._size -= len(message.body)
+        message.done(message, error)
+        if self._queue_for_room:
+            self._call_next()
+        if not self._count:
+            self._empty.set()
+
+    def _on_return(self, text: str, routing_key: str, message_id: str | None) -> None:
+        # Comes before the confirm of the same message, and carries no delivery tag.
+        self._returned[message_id, routing_key] = text
+
+
+def _unroutable(message: Outgoing, text: str) -> str:
+    return (
+        f"no queue takes messages to exchange {message.exchange!r} with routing key "
+        f"{message.routing_key!r} (the broker says: {text})"
+    )

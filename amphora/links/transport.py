@@ -1,0 +1,317 @@
+"""The Kombu transport: py-amqp with joined frames, and no reads while publishing.
+
+Method by method it is py-amqp. What travels with every call (publish, confirm, deliver, ack) goes
+past py-amqp's method dispatch, straight between frames and the hooks of `Channel`.
+
+One greenlet, the owner, calls `Connection.pump` and the synchronous methods (declare, bind, consume,
+...). Anyone may call `Channel.publish`, `Channel.ack` and `Channel.reject`: they only queue bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from amqp.exceptions import UnexpectedFrame
+from gevent import Timeout, get_hub
+from kombu.transport import pyamqp
+
+from amphora.links.channel import Channel, Silence
+from amphora.links.delivery import Delivery
+from amphora.links.frames import (
+    BODY,
+    FRAME_END,
+    FRAME_HEADER,
+    HEADER,
+    HEARTBEAT,
+    METHOD,
+    parse_deliver,
+    parse_header,
+    parse_return,
+)
+from amphora.links.sockets import BatchingSocket
+
+__all__ = ["Connection", "Transport"]
+
+_ACK = b"\x00\x3c\x00\x50"
+_NACK = b"\x00\x3c\x00\x78"
+_DELIVER = b"\x00\x3c\x00\x3c"
+_RETURN = b"\x00\x3c\x00\x32"
+
+
+class _Content:
+    """A message whose frames are still arriving."""
+
+    __slots__ = ("body_size", "chunks", "method", "properties", "received")
+
+    def __init__(self, method: bytes) -> None:
+        self.method = method
+        self.properties: dict[str, Any] = {}
+        self.body_size = -1
+        self.received = 0
+        self.chunks: list[bytes] = []
+
+
+class Connection(pyamqp.Connection):  # type: ignore[misc]
+    """A py-amqp connection that is pumped by its owner.
+
+    Attributes:
+        socket: The socket under it.
+        answer_timeout: Seconds that any one answer of the broker may take.
+    """
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, answer_timeout: float = 10.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.answer_timeout = answer_timeout
+        self.socket: BatchingSocket
+        self._buffer = b""
+        self._position = 0
+        self._contents: dict[int, _Content] = {}
+        self._beat_timer: Any = None
+        self._beat_due = False
+        # Whether a synchronous method may have taken a wake, or dispatched something, meant for the owner's work.
+        self._look_again = False
+
+    def Transport(  # noqa: N802  (py-amqp's name)
+        self, host: str, connect_timeout: float | None, ssl: Any = None, *args: Any, **kwargs: Any
+    ) -> BatchingSocket:
+        self.socket = BatchingSocket(host, connect_timeout=connect_timeout, tls=ssl or None)
+        return self.socket
+
+    def connect(self, callback: Callable[[], Any] | None = None) -> Any:
+        """Connect and shake hands within ``connect_timeout``, then start the heartbeat.
+
+        Raises:
+            Silence: The broker accepted the connection but did not answer in time.
+            OSError: The connection could not be made.
+            AMQPError: The broker refused.
+        """
+        limit = self.connect_timeout
+        try:
+            with Timeout(limit, Silence(f"no answer to the handshake for {limit} s")):
+                result = super().connect(callback)
+        except BaseException:
+            self.abandon()
+            raise
+        if self.heartbeat:
+            self._beat_timer = get_hub().loop.timer(self.heartbeat / 4, self.heartbeat / 4)
+            self._beat_timer.start(self._on_beat)
+        return result
+
+    def pump(self) -> None:
+        """Dispatch every frame that is here; where none is, wait for some, or for `wake`.
+
+        After a synchronous method it does not wait: what was asked for meanwhile would be forgotten until the
+        next frame.
+
+        Raises:
+            OSError: The connection is lost.
+            AMQPError: The broker closed the connection.
+        """
+        look_again, self._look_again = self._look_again, False
+        if not self._dispatch_all() and not look_again:
+            self.socket.wait()
+            self._receive()
+            self._dispatch_all()
+        self._beat()
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Dispatch frames up to and including one whole method, as py-amqp's own does.
+
+        Called by py-amqp's synchronous methods; ``timeout`` is left to `Channel.wait`.
+        """
+        self._look_again = True
+        while not self._dispatch_one():
+            self.socket.wait()
+            self._receive()
+            self._beat()
+
+    def wake(self) -> None:
+        """End the owner's wait; from any greenlet."""
+        self.socket.wake()
+
+    def abandon(self) -> None:
+        """Close the socket without any farewell, and drop every channel."""
+        if self._beat_timer is not None:
+            self._beat_timer.stop()
+            self._beat_timer.close()
+            self._beat_timer = None
+        if self._transport is not None:
+            self.socket.close()
+        self.collect()
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """Say goodbye to the broker and wait for its answer, for a limited time.
+
+        Raises:
+            Silence: No answer came.
+        """
+        limit = self.answer_timeout
+        try:
+            with Timeout(limit, Silence(f"no answer from the broker for {limit} s")):
+                super().close(*args, **kwargs)
+        finally:
+            self.abandon()
+
+    # -- heartbeats -------------------------------------------------------------------------
+
+    def _on_beat(self) -> None:
+        self._beat_due = True
+        self.socket.wake()
+
+    def _beat(self) -> None:
+        """Send a heartbeat when its time has come, and notice a broker that sends none.
+
+        It runs after what has arrived was read, so that a handler which kept the processor busy
+        is not taken for a silent broker.
+        """
+        if not self._beat_due:
+            return
+        self._beat_due = False
+        sock, now = self.socket, monotonic()
+        silent = now - sock.last_received
+        if silent > 2 * self.heartbeat:
+            raise Silence(f"no sign of life from the broker for {silent:.1f} s")
+        if now - sock.last_sent > self.heartbeat / 4 * 0.9:
+            sock.write_frames(HEARTBEAT, at_once=True)
+
+    # -- frames -----------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        data = self.socket.receive()
+        if not data:
+            return
+        if self._position < len(self._buffer):
+            data = self._buffer[self._position :] + data
+        self._buffer = data
+        self._position = 0
+
+    def _dispatch_all(self) -> bool:
+        """Dispatch all whole frames in the buffer; tell whether there was any."""
+        before = self._position
+        if before + 8 > len(self._buffer):
+            return False
+        while self._dispatch_frame() is not None:
+            pass
+        return self._position != before
+
+    def _dispatch_one(self) -> bool:
+        """Dispatch frames up to the end of one method; tell whether one was complete."""
+        while True:
+            complete = self._dispatch_frame()
+            if complete is None:
+                return False
+            if complete:
+                return True
+
+    def _dispatch_frame(self) -> bool | None:
+        """Dispatch the next frame.
+
+        Returns:
+            True if it completed a method, False if not, None if no whole frame is here.
+        """
+        data, start = self._buffer, self._position
+        if start + 8 > len(data):
+            return None
+        kind, channel_id, size = FRAME_HEADER.unpack_from(data, start)
+        end = start + 7 + size
+        if end >= len(data):
+            return None
+        if data[end] != FRAME_END:
+            raise UnexpectedFrame(f"frame of type {kind} ends with {data[end]:#04x}, not 0xce")
+        self._position = end + 1
+        if kind == METHOD:
+            method = data[start + 7 : start + 11]
+            if method == _DELIVER:
+                if self._deliver_whole(channel_id, data, start + 11, end + 1):
+                    return True
+                self._contents[channel_id] = _Content(data[start + 7 : end])
+                return False
+            if method in (_ACK, _NACK):
+                self._confirm(channel_id, data, start + 11, method == _ACK)
+                return True
+            if method == _RETURN:
+                self._contents[channel_id] = _Content(data[start + 7 : end])
+                return False
+        elif channel_id in self._contents:
+            return self._collect_content(channel_id, kind, data[start + 7 : end])
+        return bool(self.on_inbound_frame((kind, channel_id, data[start + 7 : end])))
+
+    def _confirm(self, channel_id: int, data: bytes, start: int, acked: bool) -> None:
+        channel = self.channels.get(channel_id)
+        if channel is not None and channel.on_confirm is not None:
+            tag = int.from_bytes(data[start : start + 8], "big")
+            channel.on_confirm(tag, bool(data[start + 8] & 1), acked)
+
+    def _deliver_whole(self, channel_id: int, data: bytes, arguments: int, header: int) -> bool:
+        """Deliver a message all of whose frames are in the buffer; tell whether they were."""
+        limit = len(data)
+        if header + 8 > limit:
+            return False
+        kind, channel, size = FRAME_HEADER.unpack_from(data, header)
+        header_end = header + 7 + size
+        if header_end >= limit or kind != HEADER or channel != channel_id:
+            return False
+        body_size, properties = parse_header(data, header + 7, header_end)
+        end, body = header_end, b""
+        if body_size:
+            start = header_end + 8
+            end = start + body_size
+            if end >= limit:
+                return False
+            kind, channel, size = FRAME_HEADER.unpack_from(data, header_end + 1)
+            if kind != BODY or channel != channel_id or size != body_size:
+                return False
+            body = data[start:end]
+        if data[header_end] != FRAME_END or data[end] != FRAME_END:
+            raise UnexpectedFrame("a content frame does not end with 0xce")
+        self._position = end + 1
+        self._deliver(channel_id, data, arguments, properties, body)
+        return True
+
+    def _collect_content(self, channel_id: int, kind: int, payload: bytes) -> bool:
+        content = self._contents[channel_id]
+        if kind == HEADER:
+            content.body_size, content.properties = parse_header(payload, 0, len(payload))
+        elif kind == BODY and content.body_size >= 0:
+            content.chunks.append(payload)
+            content.received += len(payload)
+        else:
+            raise UnexpectedFrame(f"frame of type {kind} in the middle of a message")
+        if content.received < content.body_size:
+            return False
+        del self._contents[channel_id]
+        if content.method[:4] == _DELIVER:
+            body = b"".join(content.chunks)
+            self._deliver(channel_id, content.method, 4, content.properties, body)
+        else:
+            self._return(channel_id, content)
+        return True
+
+    def _deliver(self, channel_id: int, data: bytes, start: int, properties: dict[str, Any], body: bytes) -> None:
+        channel = self.channels.get(channel_id)
+        if channel is None:
+            return
+        consumer_tag, delivery_tag, redelivered = parse_deliver(data, start)
+        deliver = channel.consumers.get(consumer_tag.decode("utf-8", "surrogateescape"))
+        if deliver is None:
+            # It crossed our cancel on its way: somebody else shall have it.
+            channel.reject(delivery_tag, requeue=True)
+            return
+        deliver(Delivery(channel, delivery_tag, redelivered, properties, body))
+
+    def _return(self, channel_id: int, content: _Content) -> None:
+        channel = self.channels.get(channel_id)
+        if channel is not None and channel.on_return is not None:
+            code, text, _, routing_key = parse_return(content.method, 4)
+            message_id = content.properties.get("message_id")
+            channel.on_return(f"{code} {text}", routing_key, message_id)
+
+
+class Transport(pyamqp.Transport):  # type: ignore[misc]
+    """The transport class to give to `kombu.Connection`."""
+
+    Connection = Connection

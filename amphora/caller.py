@@ -1,0 +1,88 @@
+"""`PrettyCaller`: attribute access and options into one function call."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["CallOptions", "PrettyCaller"]
+
+#: Options of one call by name; what is missing is the client's default.
+CallOptions = dict[str, Any]
+
+#: Takes function name, options, args and kwargs, and does the call.
+Invoke = Callable[[str, CallOptions, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class PrettyCaller:
+    """A remote function that is called like a local one.
+
+    Attributes name the function, dots and all; calling it calls the remote function with those
+    arguments. Called before it has a name, it takes options instead::
+
+        client.call.add(1, 2)
+        client.call(timeout=5, routing_key="x").add(1, 2)
+        client.defer.send_message.email("root@example.com", "Hello!")
+        client.defer(function_name="send_message.email")("root@example.com", "Hello!")
+
+    It is immutable: each attribute and each option makes a new one, so that any of them can be kept
+    and shared between greenlets.
+
+    Names that begin with an underscore are not remote functions here; use ``function_name`` for
+    them.
+    """
+
+    __slots__ = ("_allowed", "_invoke", "_name", "_options")
+
+    def __init__(
+        self,
+        invoke: Invoke,
+        allowed: tuple[str, ...],
+        name: str = "",
+        options: CallOptions | None = None,
+    ) -> None:
+        self._invoke = invoke
+        self._allowed = allowed
+        self._name = name
+        self._options = options or {}
+
+    def __getattr__(self, name: str) -> PrettyCaller:
+        if name.startswith("_"):
+            raise AttributeError(f"{name!r} is not taken for a remote function; use function_name={name!r}")
+        path = f"{self._name}.{name}" if self._name else name
+        return PrettyCaller(self._invoke, self._allowed, path, self._options)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the remote function, or take options where no function is named yet.
+
+        Returns:
+            What the client's ``call`` or ``defer`` returns; or a new `PrettyCaller`.
+
+        Raises:
+            TypeError: Arguments, but no function named; or an unknown option.
+        """
+        if self._name:
+            return self._invoke(self._name, self._options, args, kwargs)
+        if args:
+            raise TypeError(
+                "no remote function is named: write client.call.name(...) or client.defer.name(...), "
+                "or with the name as text client.call(function_name='name')(...)"
+            )
+        for option in kwargs:
+            if option not in self._allowed:
+                raise TypeError(self._unknown(option))
+        options = {**self._options, **kwargs}
+        name = options.pop("function_name", None) or ""
+        if not isinstance(name, str):
+            raise TypeError(f"function_name must be a str, not {name!r}")
+        return PrettyCaller(self._invoke, self._allowed, name, options)
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
+        return f"<PrettyCaller {self._name or '(no function yet)'}{f' {options}' if options else ''}>"
+
+    def _unknown(self, option: str) -> str:
+        close = difflib.get_close_matches(option, self._allowed, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"unknown option {option!r}{hint} (options: {', '.join(self._allowed)})"

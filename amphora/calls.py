@@ -1,0 +1,196 @@
+"""A client's calls, each from its request until its reply, its refusal or its deadline."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from time import time
+from typing import Any
+from uuid import uuid4
+
+from gevent.event import Event
+
+from amphora.exceptions import AmqpRpcException, BrokerError, NoResult, Unroutable
+from amphora.links.delivery import Delivery
+from amphora.links.publisher import Outgoing, Publisher
+from amphora.links.topology import Topology, bind_queue
+from amphora.pending import Call, PendingCalls
+from amphora.protocol.messages import Codec, Failure, message_id_of, request_properties
+
+__all__ = ["Calls"]
+
+logger = logging.getLogger(__name__)
+
+
+class Calls:
+    """Sends requests and brings their replies to those who wait.
+
+    Args:
+        name: What operators see in the log.
+        exchange: Name of the request exchange.
+        reply_to: Routing key of the replies.
+        codec: Encodes requests and reads replies.
+        publisher: Takes the requests.
+        topology: What the publisher declares.
+        default_queue: Whether the service has a request queue of its own, which the topology
+            declares again when somebody deletes it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        exchange: str,
+        reply_to: str,
+        codec: Codec,
+        publisher: Publisher,
+        topology: Topology,
+        default_queue: bool,
+    ) -> None:
+        self._name = name
+        self._exchange = exchange
+        self._reply_to = reply_to
+        self._codec = codec
+        self._publisher = publisher
+        self._topology = topology
+        self._default_queue = default_queue
+        self._pending = PendingCalls(self._on_expired)
+        # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
+        self._id_prefix = f"{uuid4().hex}-"
+        self._ids = count(1)
+        self._restores: set[str] = set()
+        self._counts = dict.fromkeys(("calls", "replies", "late_replies", "without_result", "refused"), 0)
+
+    def stats(self) -> dict[str, int]:
+        """Return the counts that `AmqpRpcClient.stats` documents."""
+        return {**self._counts, "pending": len(self._pending)}
+
+    def send(
+        self,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        timeout: float | None,
+        routing_key: str,
+        wait_publish: bool,
+    ) -> Call:
+        """Send a request; its reply, or the lack of one, comes to ``result`` of the returned call.
+
+        Args:
+            function: Name of the remote function.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+            timeout: Seconds until the call is given up; also for getting into the outbox.
+            routing_key: Routing key of the request.
+            wait_publish: Whether somebody will wait for the call to be ``decided``.
+
+        Raises:
+            Backlogged: The outbox stayed full.
+            MessageTooLarge: The request is larger than allowed.
+            TypeError: An argument cannot be encoded.
+        """
+        body = self._codec.encode_request(function, args, kwargs)
+        self._publisher.check_size(body)
+        call = Call(f"{self._id_prefix}{next(self._ids):x}", function, timeout)
+        if wait_publish:
+            call.decided = Event()
+        properties = request_properties(
+            call.id, reply_to=self._reply_to, content_type=self._codec.content_type, timestamp=int(time())
+        )
+        done = partial(self._on_published, call)
+        call.message = message = Outgoing(self._exchange, routing_key, properties, body, done)
+        deadline = self._pending.add(call)
+        try:
+            self._publisher.publish(message, deadline=deadline)
+        except BaseException:
+            self._pending.pop(call.id)
+            raise
+        self._counts["calls"] += 1
+        return call
+
+    def forget(self, call: Call) -> None:
+        """Nobody waits for this call any more."""
+        self._pending.pop(call.id)
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a reply."""
+        call = self._pending.pop(message_id_of(delivery.properties))
+        if call is None:
+            # Given up already, or a second reply: from a fan-out service, or to a redelivery.
+            self._counts["late_replies"] += 1
+            logger.debug("%s: reply that nobody waits for", self._name)
+            return
+        self._counts["replies"] += 1
+        if self._default_queue and call.message is not None:
+            # Where the reply is here, the request need not be sent again. (A broadcast has gone to one
+            # server then, which is not to say to all.)
+            call.message.arrived = True
+        outcome = self._codec.read_reply(delivery.properties, delivery.body)
+        if isinstance(outcome, Failure):
+            call.result.set_exception(outcome.error)
+        else:
+            call.result.set(outcome.value)
+        if call.decided is not None:
+            call.decided.set()
+
+    def fail_all(self, error: BrokerError) -> None:
+        """End every call with an error."""
+        for call in self._pending.pop_all():
+            call.refuse(error)
+
+    def end_endless(self) -> None:
+        """End the calls that have no deadline: the client stops."""
+        for call in self._pending.pop_all(only_endless=True):
+            call.refuse(NoResult(f"No result of {call.function!r}: the client was stopped"))
+
+    def _on_published(self, call: Call, message: Outgoing, error: AmqpRpcException | None) -> None:
+        if error is None:
+            call.accept()
+        elif isinstance(error, Unroutable) and not call.retried and (restore := self._restoring(message.routing_key)):
+            call.retried = True
+            self._restore(message.routing_key, restore)
+            # Without waiting for that: later requests stay behind this one.
+            self._publisher.publish_now(message)
+        elif self._pending.pop(call.id) is not None:
+            self._counts["refused"] += 1
+            call.refuse(error)
+        else:
+            logger.warning("%s: request %s to %r: %s", self._name, call.id, call.function, error)
+
+    def _restore(self, routing_key: str, restore: Callable[[Any], Any]) -> None:
+        """Have a routing key restored, once for all the requests that come back together."""
+        if routing_key in self._restores:
+            return
+        self._restores.add(routing_key)
+        logger.warning("%s: no queue with routing key %r any more; restoring it", self._name, routing_key)
+        self._publisher.run(restore).rawlink(lambda _: self._restores.discard(routing_key))
+
+    def _restoring(self, routing_key: str) -> Callable[[Any], Any] | None:
+        """Give what may restore a routing key of ours whose queue, or whose binding, somebody deleted.
+
+        Client and server both declare the service's own queue. A label's queue is bound again where
+        it lost its binding together with the exchange; a deleted one is not created behind the back
+        of whoever removed it.
+        """
+        if not routing_key and self._default_queue:
+            return self._topology.declare
+        for queue in self._topology.added:
+            if queue.routing_key == routing_key:
+                return partial(bind_queue, queue.name, self._exchange, routing_key)
+        return None
+
+    def _on_expired(self, call: Call) -> None:
+        self._counts["without_result"] += 1
+        if call.accepted:
+            how_far = "the broker has confirmed the request, no reply has come"
+        else:
+            link = self._publisher.link
+            sent = call.message is not None and call.message.sent
+            how_far = (
+                f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
+                f"({link.name}: {link.state})"
+            )
+        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {how_far}"))

@@ -1,0 +1,417 @@
+"""`AmqpRpcClient` and `AmqpRpcFanoutClient`: call remote functions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+from uuid import uuid4
+
+from gevent.event import AsyncResult
+
+from amphora.caller import CallOptions, PrettyCaller
+from amphora.calls import Calls
+from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.exceptions import (
+    BrokerError,
+)
+from amphora.labels import LabelQueues
+from amphora.links.consumer import Consumer
+from amphora.links.publisher import Publisher
+from amphora.links.topology import (
+    Topology,
+    direct_exchange,
+    durable_queue,
+    fanout_exchange,
+)
+from amphora.pending import Call
+from amphora.protocol.messages import Codec
+from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
+from amphora.protocol.routing import Router, TuningFunction
+from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
+from amphora.settings import (
+    AMQP_HOST,
+    AMQP_PASSWORD,
+    AMQP_PORT,
+    AMQP_USER,
+    AMQP_VHOST,
+    LinkSettings,
+    OutboxLimits,
+    SslOption,
+    at_least_one,
+    milliseconds,
+    seconds,
+)
+
+__all__ = ["AmqpRpcClient", "AmqpRpcFanoutClient"]
+
+logger = logging.getLogger(__name__)
+
+Tuning = TypeVar("Tuning", bound=TuningFunction)
+Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
+
+#: How many replies the broker may send ahead.
+_PREFETCH = 1000
+
+
+class AmqpRpcClient(Endpoint):
+    """Calls the functions of an RPC service.
+
+    ::
+
+        client = AmqpRpcClient("math")
+        client.call.add(1, 2)                  # waits for the result: 3
+        result = client.defer.add(1, 2)        # a gevent AsyncResult, once the broker has the request
+        result.get()                           # 3
+
+    A client may be used by any number of greenlets. It can be called right after it was made, and
+    while the broker is away: requests are held and sent when the connection is up. Requests with
+    one routing key reach the broker in the order of the calls.
+
+    What is guaranteed: a request that `defer` has returned for (with ``wait_publish``) is stored by
+    the broker and runs at least once; its reply waits for this client if the connection breaks.
+    What is not: a request can run twice when a connection breaks between running it and
+    acknowledging it; requests held by a process that ends are gone with it.
+
+    Args:
+        service_name: Namespace of the RPC service.
+        uuid: Identifier of this client, part of its response queue's name; by default a random one.
+            A client that comes back with the same uuid within ``response_queue_expires`` finds its
+            queue again. Two clients must not use the same one at the same time.
+        serializer: Encodes requests; a subclass of `AbstractRpcSerializer`, or an instance.
+        timeout: Default seconds that a call may take, from the call to the reply; None for no limit.
+        autostart: Whether to `serve` at once; otherwise requests are held until `serve`.
+        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
+            separated by ``;`` (tried in order), or ``memory://`` (this process only, for tests and
+            demos). Instead of the ``amqp_*`` arguments.
+        amqp_host: Host name or IP address of the broker.
+        amqp_port: TCP port of the broker.
+        amqp_user: User name.
+        amqp_password: Password.
+        amqp_vhost: Virtual host.
+        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
+            ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
+            ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
+        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
+            for lost. 0 switches heartbeats off, and with them the notice of a silent network.
+        connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
+        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made
+            at once, then the delay grows, with jitter.
+        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
+            the same on client and server.
+        accept: Further serializers whose replies are understood.
+        response_queue_expires: Seconds that the broker keeps the response queue of a client that is
+            not connected.
+        outbox_max_count: Requests that may await the broker's confirmation.
+        outbox_max_bytes: Bytes of their bodies.
+        max_message_size: Bytes of one request's body; RabbitMQ's own limit is 128 MiB until 4.0,
+            16 MiB since.
+
+    Raises:
+        RuntimeError: The program is not monkey-patched.
+        TypeError, ValueError: An argument is wrong.
+    """
+
+    _fanout: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        service_name: str,
+        uuid: str | None = None,
+        serializer: Serializer = RpcJsonSerializer,
+        timeout: float | None = 60,
+        autostart: bool = True,
+        *,
+        broker_url: str | None = None,
+        amqp_host: str = AMQP_HOST,
+        amqp_port: int = AMQP_PORT,
+        amqp_user: str = AMQP_USER,
+        amqp_password: str = AMQP_PASSWORD,
+        amqp_vhost: str = AMQP_VHOST,
+        ssl: SslOption = False,
+        heartbeat: int = 30,
+        connect_timeout: float = 10.0,
+        reconnect_delay_max: float = 1.0,
+        queue_template: str = DEFAULT_QUEUE_TEMPLATE,
+        accept: Sequence[Serializer] = (),
+        response_queue_expires: float = 1800.0,
+        outbox_max_count: int = 10_000,
+        outbox_max_bytes: int = 64 * 1024 * 1024,
+        max_message_size: int = 128 * 1024 * 1024,
+    ) -> None:
+        check_patched(type(self).__name__)
+        self._names = names = Names(service_name, queue_template)
+        self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
+        self._timeout = _timeout(timeout)
+        settings = LinkSettings.of(
+            broker_url,
+            amqp_host,
+            amqp_port,
+            amqp_user,
+            amqp_password,
+            amqp_vhost,
+            ssl=ssl,
+            heartbeat=heartbeat,
+            connect_timeout=connect_timeout,
+            reconnect_delay_max=reconnect_delay_max,
+        )
+        response_queue = durable_queue(
+            names.response_queue(self._uuid),
+            direct_exchange(names.response_exchange),
+            self._uuid,
+            x_expires=milliseconds("response_queue_expires", response_queue_expires),
+        )
+        kind = fanout_exchange if self._fanout else direct_exchange
+        request_exchange = kind(names.request_exchange)
+        if self._fanout:
+            requests: Any = request_exchange
+        else:
+            requests = durable_queue(names.request_queue, request_exchange, "")
+        # The publisher declares the response queue too: no request leaves before there is a way back.
+        topology = Topology([requests, response_queue])
+        name = f"{service_name} client"
+        publisher = Publisher(
+            name,
+            settings,
+            OutboxLimits(outbox_max_count, outbox_max_bytes, max_message_size),
+            topology,
+            on_fatal=self._on_fatal,
+        )
+        self._calls = Calls(
+            repr(self),
+            exchange=names.request_exchange,
+            reply_to=self._uuid,
+            codec=Codec(make_serializer(serializer), [make_serializer(one) for one in accept]),
+            publisher=publisher,
+            topology=topology,
+            default_queue=not self._fanout,
+        )
+        consumer = Consumer(
+            name,
+            settings,
+            Topology([response_queue]),
+            ack_on_delivery=True,
+            on_fatal=self._on_fatal,
+        )
+        consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
+        super().__init__(publisher, consumer)
+        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout)
+        self._router = Router()
+        if autostart:
+            self.serve()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._names.namespace!r} uuid={self._uuid!r}>"
+
+    @property
+    def uuid(self) -> str:
+        """Identifier of this client."""
+        return self._uuid
+
+    def stats(self) -> dict[str, int]:
+        """Return counts since the client was made, and what is under way.
+
+        Returns:
+            ``calls`` sent; ``replies`` received in time and ``late_replies`` that nobody waited for;
+            calls that ended ``without_result`` and that the broker ``refused`` (unroutable, nacked);
+            ``reconnects`` of both connections; calls ``pending`` and requests in the ``outbox`` now.
+        """
+        return {**self._calls.stats(), **self._link_stats()}
+
+    # -- calls ------------------------------------------------------------------------------
+
+    @property
+    def call(self) -> PrettyCaller:
+        """Call a remote function and wait for its result.
+
+        ``client.call.name(...)``, or with options ``client.call(timeout=5).name(...)``.
+
+        Options:
+            function_name (str): Name of the function, instead of attributes.
+            timeout (float | None): Seconds from the call to the reply, the publishing included;
+                by default the client's. None for no limit.
+            routing_key (str): Routing key of the request, such as a label; by default what the
+                tuning function says, else the service's own queue.
+
+        Returns:
+            A `PrettyCaller`; calling it returns the remote function's result.
+
+        Raises:
+            RemoteException: The remote function raised an exception.
+            WrongRequest: The server cannot read the request, or has no such function.
+            WrongResult: The reply cannot be read.
+            NoResult: No reply within the timeout; the text says how far the request had come.
+            Unroutable: No queue takes the request.
+            Backlogged: The outbox was full for the whole timeout; the request was not sent.
+            BrokerError: The broker refuses the client, or the message.
+            TypeError: An argument cannot be encoded; nothing was sent.
+        """
+        return PrettyCaller(self._call, ("function_name", "timeout", "routing_key"))
+
+    @property
+    def defer(self) -> PrettyCaller:
+        """Call a remote function without waiting for its result.
+
+        ``client.defer.name(...)``, or with options ``client.defer(routing_key="x").name(...)``.
+
+        Options:
+            function_name (str): Name of the function, instead of attributes.
+            timeout (float | None): Seconds until the result is given up with `NoResult`; by default
+                the client's. None for no limit.
+            routing_key (str): See `call`.
+            wait_publish (bool): Return only when the broker has confirmed the request (the
+                default); otherwise at once, unless the outbox is full.
+
+        Returns:
+            A `PrettyCaller`; calling it returns a `gevent.event.AsyncResult`. Its ``get()`` returns
+            the result or raises what `call` raises.
+
+        Raises:
+            NoResult: Not confirmed within the timeout; the request is kept and may still be sent.
+            Unroutable, Backlogged, BrokerError, TypeError: See `call`. `Unroutable` and
+                `BrokerError` are raised here only with ``wait_publish``, else by ``get()``.
+        """
+        return PrettyCaller(self._defer, ("function_name", "timeout", "routing_key", "wait_publish"))
+
+    def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
+        """Choose the routing key of a remote function's calls by their arguments.
+
+        ::
+
+            @client.tune_function("show_message")
+            def by_user(args, kwargs):          # the values, not unpacked
+                return args[0]
+
+        Args:
+            func_name: Name of the remote function.
+
+        Returns:
+            A decorator that takes the tuning function and returns it. The tuning function returns a
+            routing key, a dict with ``routing_key`` (a ``queue`` in it is accepted and ignored), or
+            None for the service's own queue. What it raises, the caller gets.
+        """
+
+        def decorate(tuning: Tuning) -> Tuning:
+            self._router.tune(func_name, tuning)
+            return tuning
+
+        return decorate
+
+    # -- label queues -----------------------------------------------------------------------
+
+    def create_new_request_queue(
+        self,
+        queue: str,
+        routing_key: str | None = None,
+        x_expires: int | None = None,
+        nowait: bool = False,
+    ) -> None:
+        """Create a request queue and bind it to the request exchange.
+
+        A call with its routing key may follow at once, also with ``nowait``. The queue is created
+        again on a broker that comes back empty, until `remove_request_queue`.
+
+        Args:
+            queue: Label of the queue; ``queue_template`` makes its name.
+            routing_key: Routing key of its binding; by default the label.
+            x_expires: Milliseconds (AMQP's unit) without a consumer after which the broker deletes
+                the queue; by default it stays.
+            nowait: Return at once; a failure is logged.
+
+        Raises:
+            ValueError: The label gives the service's own queue, or a name too long for AMQP.
+            TopologyConflict: The queue exists with other properties, such as another x_expires.
+            BrokerUnreachable: Not done within the client's timeout; it will be when the broker is
+                there.
+        """
+        self._raise_failure()
+        name = self._names.label_queue(queue)
+        key = check_routing_key(queue if routing_key is None else routing_key)
+        if x_expires is not None:
+            at_least_one("x_expires", x_expires)
+        self._labels.create(name, key, x_expires=x_expires, nowait=nowait)
+
+    def remove_request_queue(self, queue: str, nowait: bool = False) -> None:
+        """Delete a request queue with all requests in it; one that does not exist is no error.
+
+        Args:
+            queue: Label of the queue.
+            nowait: Return at once; a failure is logged.
+
+        Raises:
+            BrokerError: The broker refuses, or did not answer within the client's timeout.
+        """
+        self._raise_failure()
+        self._labels.remove(self._names.label_queue(queue), nowait=nowait)
+
+    # -- one call ---------------------------------------------------------------------------
+
+    def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = self._send(function, options, args, kwargs, wait_publish=False)
+        try:
+            return call.result.get()
+        except BaseException:
+            # The caller's own gevent.Timeout or kill: nobody waits for the reply any more.
+            self._calls.forget(call)
+            raise
+
+    def _defer(
+        self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncResult[Any]:
+        wait_publish = options.get("wait_publish", True)
+        call = self._send(function, options, args, kwargs, wait_publish=wait_publish)
+        if call.decided is not None:
+            call.decided.wait()
+            if call.refused is not None:
+                raise call.refused
+        return call.result
+
+    def _send(
+        self,
+        function: str,
+        options: CallOptions,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        wait_publish: bool,
+    ) -> Call:
+        self._raise_failure()
+        timeout = self._timeout
+        if "timeout" in options:
+            timeout = _timeout(options["timeout"])
+        routing_key = options.get("routing_key")
+        if routing_key is None:
+            routing_key = self._router.routing_key(function, args, kwargs)
+        else:
+            check_routing_key(routing_key)
+        return self._calls.send(
+            function, args, kwargs, timeout=timeout, routing_key=routing_key, wait_publish=wait_publish
+        )
+
+    # -- life cycle -------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Disconnect from the broker; requests that were not sent are kept for the next `serve`.
+
+        Calls that wait go on waiting until their timeouts, and get their results if `serve` is
+        called before; calls without a timeout end with `NoResult`. Takes a few seconds at the most.
+        """
+        super().stop()
+        self._calls.end_endless()
+
+    def _fail_pending(self, error: BrokerError) -> None:
+        self._calls.fail_all(error)
+
+
+class AmqpRpcFanoutClient(AmqpRpcClient):
+    """Calls the functions of a fan-out service: every connected server runs each request.
+
+    The API is that of `AmqpRpcClient`. ``call`` returns the first reply that arrives; the others are
+    dropped. `Unroutable` means that no server is connected.
+    """
+
+    _fanout = True
+
+
+def _timeout(timeout: Any) -> float | None:
+    return None if timeout is None else seconds("timeout", timeout, zero=True)

@@ -1,0 +1,179 @@
+"""`serve` and `stop*` over a publisher and a consumer: what clients and servers share."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import gevent
+from gevent import monkey
+from gevent.event import Event
+
+from amphora.exceptions import BrokerError
+from amphora.links.consumer import Consumer
+from amphora.links.publisher import Publisher
+from amphora.serializer import AbstractRpcSerializer
+
+__all__ = ["Endpoint", "check_patched", "make_serializer"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that stopping may take to bring things to a good end while the broker answers.
+_FAREWELL = 5.0
+
+
+def check_patched(class_name: str) -> None:
+    """Insist on gevent's monkey-patching.
+
+    Raises:
+        RuntimeError: Sockets are not patched; the text says what to add and where.
+    """
+    if not monkey.is_module_patched("socket"):
+        raise RuntimeError(
+            f"{class_name} needs gevent's monkey-patching. Add\n\n"
+            "    from gevent import monkey; monkey.patch_all()\n\n"
+            "as the very first line of the program that is started, before any other import "
+            "(under gunicorn -k gevent and celery -P gevent it is done for you)."
+        )
+
+
+class Endpoint:
+    """A publisher and a consumer that are started and stopped together.
+
+    Args:
+        publisher: Sends messages.
+        consumer: Receives them.
+    """
+
+    def __init__(self, publisher: Publisher, consumer: Consumer) -> None:
+        self._publisher = publisher
+        self._consumer = consumer
+        self._failure: BrokerError | None = None
+        self._ended = Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether both connections to the broker are up."""
+        return self._publisher.link.connected and self._consumer.link.connected
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes no messages at present (memory or disk alarm)."""
+        return self._publisher.link.blocked
+
+    def _link_stats(self) -> dict[str, int]:
+        reconnects = self._publisher.link.reconnects + self._consumer.link.reconnects
+        return {"reconnects": reconnects, "outbox": len(self._publisher)}
+
+    def wait_connected(self, timeout: float | None = None) -> bool:
+        """Wait until both connections are up.
+
+        Args:
+            timeout: Seconds to wait at the most; None for ever.
+
+        Returns:
+            Whether they are.
+
+        Raises:
+            BrokerError: The broker refused in a way that trying again cannot mend.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        for link in (self._consumer.link, self._publisher.link):
+            remaining = None if deadline is None else _until(deadline)
+            gevent.wait([link.attached, self._ended], timeout=remaining, count=1)
+        self._raise_failure()
+        return self.connected
+
+    def serve(self, nowait: bool = True) -> None:
+        """Connect to the broker and start working; reconnect whenever the connection breaks.
+
+        Does nothing more than wait where it serves already. After `stop`, it takes up where it
+        stopped: what was not sent then is sent now.
+
+        Args:
+            nowait: Return at once and work in the background (the default). Otherwise block the
+                current greenlet until `stop` is called.
+
+        Raises:
+            BrokerError: Only with ``nowait=False``: the first connection was refused for a reason
+                that trying again cannot mend (credentials, virtual host, a conflicting exchange or
+                queue). A broker that is merely not there yet is waited for.
+        """
+        self._failure = None
+        self._ended.clear()
+        self._publisher.link.start()
+        self._consumer.link.start()
+        if not nowait:
+            self._ended.wait()
+            self._raise_failure()
+
+    def stop(self) -> None:
+        """Disconnect from the broker.
+
+        What was not sent is kept for the next `serve`; what was not acknowledged goes back to its
+        queue. Takes a few seconds at the most, and does nothing where it has stopped already.
+        """
+        deadline = monotonic() + _FAREWELL
+        self._publisher.flush(_FAREWELL)
+        self._consumer.link.stop(_until(deadline))
+        self._publisher.link.stop(_until(deadline))
+        self._ended.set()
+
+    def stop_publisher(self) -> None:
+        """Stop publishing; messages are kept for the next `serve`. Consuming goes on."""
+        self._publisher.flush(_FAREWELL)
+        self._publisher.link.stop(_FAREWELL)
+
+    def stop_consumer(self) -> None:
+        """Stop consuming; what was not acknowledged goes back to its queue. Publishing goes on."""
+        self._consumer.link.stop(_FAREWELL)
+
+    def __enter__(self) -> Self:
+        self.serve()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _on_fatal(self, error: BrokerError) -> None:
+        """A link found that its first connection can never work."""
+        self._failure = error
+        self._fail_pending(error)
+        self._publisher.link.stop(0)
+        self._consumer.link.stop(0)
+        self._ended.set()
+
+    def _fail_pending(self, error: BrokerError) -> None:
+        """End what waits for the broker; overridden where something does."""
+
+    def _raise_failure(self) -> None:
+        """Raise the error that ended `serve`, as a new exception each time."""
+        if self._failure is not None:
+            raise type(self._failure)(*self._failure.args) from self._failure
+
+
+def _until(deadline: float) -> float:
+    return max(0.0, deadline - monotonic())
+
+
+def make_serializer(
+    serializer: AbstractRpcSerializer | type[AbstractRpcSerializer],
+) -> AbstractRpcSerializer:
+    """Return the serializer, made first if its class was given.
+
+    Raises:
+        TypeError: It is no serializer, or has no content type.
+    """
+    made = serializer() if isinstance(serializer, type) else serializer
+    if not isinstance(made, AbstractRpcSerializer):
+        raise TypeError(f"a serializer is a subclass of AbstractRpcSerializer, not {serializer!r}")
+    if not isinstance(getattr(made, "content_type", None), str):
+        raise TypeError(f"{type(made).__name__} needs a content_type")
+    return made

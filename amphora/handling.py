@@ -1,0 +1,358 @@
+"""A server's requests, each from its delivery until it is acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import OrderedDict
+from collections.abc import Hashable
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from amphora.exceptions import AmqpRpcException, MessageTooLarge, Unroutable, WrongRequest
+from amphora.links.consumer import Consumer
+from amphora.links.delivery import Delivery
+from amphora.links.publisher import Outgoing, Publisher
+from amphora.links.topology import bind_queue
+from amphora.protocol.finished import FinishedRequests, Reply
+from amphora.protocol.messages import Codec, message_id_of, reply_properties
+from amphora.protocol.names import Names
+from amphora.protocol.registry import Ignored, Raised, Registry
+from amphora.receiver import Receiver
+from amphora.workers import WorkerPool
+
+__all__ = ["RequestHandler"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds until a reply that the broker refused is published again.
+_REPLY_AGAIN = 1.0
+
+#: Ignored requests that are recognised when they come back, at the most.
+_IGNORED = 1000
+
+
+#: See `AmqpRpcServer.stats`.
+_COUNTED = (
+    "requests",
+    "errors",
+    "wrong_requests",
+    "ignored",
+    "duplicates",
+    "dropped",
+    "undeliverable",
+)
+
+
+class _Job:
+    """A request from its first delivery until it is acknowledged."""
+
+    __slots__ = (
+        "content_type",
+        "deliveries",
+        "greenlet",
+        "key",
+        "message_id",
+        "receiver",
+        "reply",
+        "reply_to",
+        "restored",
+        "shortened",
+    )
+
+    def __init__(self, delivery: Delivery, receiver: Receiver | None) -> None:
+        properties = delivery.properties
+        self.deliveries = [delivery]
+        self.receiver = receiver
+        self.message_id = message_id_of(properties)
+        self.reply_to: str | None = properties.get("reply_to") or None
+        self.content_type: str | None = properties.get("content_type")
+        # The body's hash keeps requests of a foreign client apart that uses one id over and over.
+        self.key: Hashable = (self.reply_to, self.message_id, hash(delivery.body))
+        self.greenlet: Any = None
+        self.reply: Reply | None = None
+        self.restored = False
+        self.shortened = False
+
+
+class RequestHandler:
+    """Runs requests, replies to them, and acknowledges them after that.
+
+    Args:
+        name: What operators see in the log.
+        names: The service's AMQP names.
+        codec: Reads requests and encodes replies.
+        registry: The functions.
+        publisher: Takes the replies.
+        consumer: Brings the requests, and takes their acknowledgements.
+        finished: Memory of the finished requests.
+        concurrency: How many requests run at the same time.
+        ignore_delay: Seconds to wait before a request is given back that was ignored before.
+        drop_ignored: Acknowledge ignored requests instead of giving them back.
+        send_tracebacks: Whether a remote exception carries its traceback.
+
+    Attributes:
+        accepting: Whether new requests are taken; otherwise they are given back.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        names: Names,
+        codec: Codec,
+        registry: Registry,
+        publisher: Publisher,
+        consumer: Consumer,
+        finished: FinishedRequests,
+        concurrency: int,
+        ignore_delay: float,
+        drop_ignored: bool,
+        send_tracebacks: bool,
+    ) -> None:
+        self.accepting = True
+        self._name = name
+        self._names = names
+        self._codec = codec
+        self._registry = registry
+        self._publisher = publisher
+        self._consumer = consumer
+        self._finished = finished
+        self._ignore_delay = ignore_delay
+        self._drop_ignored = drop_ignored
+        self._send_tracebacks = send_tracebacks
+        self._pool: WorkerPool[_Job] = WorkerPool(concurrency, self._run)
+        self._running: dict[Hashable, _Job] = {}
+        self._unnamed: set[_Job] = set()
+        self._ignored: OrderedDict[Hashable, None] = OrderedDict()
+        self._one_less = Event()
+        self._counts = dict.fromkeys(_COUNTED, 0)
+
+    def stats(self) -> dict[str, int]:
+        """Return the counts that `AmqpRpcServer.stats` documents."""
+        return {**self._counts, "running": len(self._running) + len(self._unnamed)}
+
+    def give_back_waiting(self) -> None:
+        """Give the requests that have not begun back to their queues."""
+        for job in self._pool.take_back():
+            self._give_back(job, again=True)
+
+    def wait_idle(self, timeout: float | None) -> bool:
+        """Wait until every request is finished, that of the calling greenlet excepted.
+
+        Args:
+            timeout: Seconds to wait at the most; None for no limit.
+
+        Returns:
+            Whether every request is.
+        """
+        own = gevent.getcurrent()
+        deadline = None if timeout is None else monotonic() + timeout
+        while any(job.greenlet is not own for job in (*self._running.values(), *self._unnamed)):
+            self._one_less.clear()
+            remaining = None if deadline is None else deadline - monotonic()
+            if remaining is not None and remaining <= 0:
+                return False
+            self._one_less.wait(remaining)
+        return True
+
+    def deliver(self, delivery: Delivery, receiver: Receiver | None = None) -> None:
+        """Take a delivery; runs in the greenlet that owns the connection, so it must not block."""
+        job = _Job(delivery, receiver)
+        if job.message_id is not None:
+            running = self._running.get(job.key)
+            if running is not None:
+                self._counts["duplicates"] += 1
+                running.deliveries.append(delivery)
+                return
+            known, reply = self._finished.recall(job.key)
+            if known:
+                self._counts["duplicates"] += 1
+                logger.debug("%s: request %s was finished before", self._name, job.message_id)
+                self._reply_again(job, reply)
+                return
+        if not self.accepting or (receiver is not None and not receiver.take()):
+            self._consumer.reject(delivery, requeue=True)
+            return
+        if job.message_id is not None:
+            self._running[job.key] = job
+        else:
+            self._unnamed.add(job)
+        self._pool.submit(job)
+
+    def _reply_again(self, job: _Job, reply: Reply | None) -> None:
+        job.receiver = None
+        self._running[job.key] = job
+        if reply is None:
+            self._finish(job)
+        else:
+            self._send_reply(job, reply)
+
+    def _run(self, job: _Job) -> None:
+        """Run a request; in a greenlet of the pool."""
+        if not any(self._consumer.is_current(each) for each in job.deliveries):
+            # The connection it came on is gone: it is delivered again, here or elsewhere.
+            self._forget(job, again=True)
+            return
+        job.greenlet = gevent.getcurrent()
+        self._counts["requests"] += 1
+        delivery = job.deliveries[0]
+        try:
+            request = self._codec.read_request(delivery.properties, delivery.body)
+        except WrongRequest as error:
+            self._refuse(job, error)
+            return
+        try:
+            outcome = self._registry.execute(request)
+        except BaseException:
+            # The program is being ended: another server shall have the request.
+            self._give_back(job, again=True)
+            raise
+        if isinstance(outcome, Ignored):
+            self._ignore(job)
+        elif isinstance(outcome, Raised):
+            unknown = isinstance(outcome.error, WrongRequest)
+            self._counts["wrong_requests" if unknown else "errors"] += 1
+            self._reply_error(job, outcome.error)
+        else:
+            encoded = self._codec.encode_result(outcome.value, content_type=job.content_type)
+            self._reply(job, Reply(*encoded))
+
+    def _refuse(self, job: _Job, error: WrongRequest) -> None:
+        """Answer a request that cannot be read, if it says where to."""
+        self._counts["wrong_requests"] += 1
+        if job.reply_to is not None:
+            self._reply_error(job, error)
+            return
+        self._counts["dropped"] += 1
+        # The error quotes the body, which may hold what no log should.
+        logger.warning("%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)", self._name)
+        logger.debug("%s: dropped: %s", self._name, error)
+        for delivery in job.deliveries:
+            self._consumer.reject(delivery, requeue=False)
+        self._forget(job)
+
+    def _reply_error(self, job: _Job, error: BaseException) -> None:
+        if not isinstance(error, WrongRequest):
+            logger.debug("%s: request %s raised", self._name, job.message_id, exc_info=error)
+        text = None
+        if self._send_tracebacks and not isinstance(error, WrongRequest):
+            text = "".join(traceback.format_exception(error))
+        encoded = self._codec.encode_error(error, content_type=job.content_type, traceback=text)
+        self._reply(job, Reply(*encoded))
+
+    def _reply(self, job: _Job, reply: Reply) -> None:
+        try:
+            self._publisher.check_size(reply.body)
+        except MessageTooLarge as error:
+            reply = self._too_large(job, error)
+        self._send_reply(job, reply)
+
+    def _too_large(self, job: _Job, error: MessageTooLarge) -> Reply:
+        logger.warning("%s: reply to request %s: %s", self._name, job.message_id, error)
+        return Reply(*self._codec.encode_error(error, content_type=job.content_type))
+
+    def _send_reply(self, job: _Job, reply: Reply) -> None:
+        job.reply = reply
+        if job.reply_to is None:
+            self._finish(job)
+            return
+        message = Outgoing(
+            self._names.response_exchange,
+            job.reply_to,
+            reply_properties(job.message_id, content_type=reply.content_type),
+            reply.body,
+            partial(self._on_replied, job),
+        )
+        self._publisher.publish_now(message)
+
+    def _on_replied(self, job: _Job, message: Outgoing, error: AmqpRpcException | None) -> None:
+        """The broker has confirmed a reply, or refused it."""
+        if error is None:
+            self._finish(job)
+        elif isinstance(error, Unroutable):
+            self._restore_route(job, message)
+        elif isinstance(error, MessageTooLarge) and not job.shortened:
+            job.shortened = True
+            self._send_reply(job, self._too_large(job, error))
+        elif isinstance(error, MessageTooLarge):
+            self._abandon_reply(job, str(error))
+        else:
+            logger.warning("%s: reply to request %s: %s; trying again", self._name, job.message_id, error)
+            gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
+
+    def _restore_route(self, job: _Job, message: Outgoing) -> None:
+        """No queue took a reply: bind the client's queue again if it is still there.
+
+        Its binding goes away when somebody deletes the response exchange; its queue, when the client
+        has been gone for long.
+        """
+        if job.restored:
+            self._abandon_reply(job, f"client {job.reply_to} is gone")
+            return
+        job.restored = True
+        try:
+            queue = self._names.response_queue(message.routing_key)
+        except ValueError:
+            self._abandon_reply(job, f"client {job.reply_to} is gone")
+            return
+
+        def then(result: AsyncResult[Any]) -> None:
+            if result.successful():
+                self._publisher.publish_now(message)
+            else:
+                # Its queue may have been deleted under a client that is about to declare it again.
+                gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
+
+        bind = partial(bind_queue, queue, self._names.response_exchange, message.routing_key)
+        self._publisher.run(bind).rawlink(then)
+
+    def _abandon_reply(self, job: _Job, why: str) -> None:
+        self._counts["undeliverable"] += 1
+        logger.warning("%s: dropped the reply to request %s: %s", self._name, job.message_id, why)
+        self._finish(job)
+
+    def _finish(self, job: _Job) -> None:
+        """Acknowledge a request that is done with."""
+        if job.message_id is not None:
+            self._finished.remember(job.key, job.reply)
+        for delivery in job.deliveries:
+            self._consumer.ack(delivery)
+        self._forget(job)
+
+    def _ignore(self, job: _Job) -> None:
+        """A function has ignored the request: somebody else shall have it."""
+        self._counts["ignored"] += 1
+        if self._drop_ignored:
+            self._finish(job)
+            return
+        first = job.message_id is not None and job.key not in self._ignored
+        if first:
+            self._ignored[job.key] = None
+            if len(self._ignored) > _IGNORED:
+                self._ignored.popitem(last=False)
+            self._give_back(job)
+        else:
+            # It has come back to us: do not play ball with the broker.
+            gevent.spawn_later(self._ignore_delay, self._give_back, job)
+
+    def _give_back(self, job: _Job, *, again: bool = False) -> None:
+        """Give a request back to its queue."""
+        self._forget(job, again=again)
+        for delivery in job.deliveries:
+            self._consumer.reject(delivery, requeue=True)
+
+    def _forget(self, job: _Job, *, again: bool = False) -> None:
+        """A request is not ours any more."""
+        self._running.pop(job.key, None)
+        self._unnamed.discard(job)
+        self._one_less.set()
+        if job.receiver is not None:
+            if again:
+                job.receiver.lose_one()
+            else:
+                job.receiver.finish_one()

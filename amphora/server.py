@@ -1,0 +1,413 @@
+"""`AmqpRpcServer` and `AmqpRpcFanoutServer`: run functions that clients call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar, overload
+from uuid import uuid4
+
+import gevent
+
+from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.handling import RequestHandler
+from amphora.links.consumer import Consumer, Subscription
+from amphora.links.publisher import Publisher
+from amphora.links.topology import (
+    Topology,
+    direct_exchange,
+    durable_queue,
+    fanout_exchange,
+)
+from amphora.protocol.finished import FinishedRequests
+from amphora.protocol.messages import Codec
+from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
+from amphora.protocol.registry import Registry
+from amphora.receiver import Receiver
+from amphora.receiving import Receiving
+from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
+from amphora.settings import (
+    AMQP_HOST,
+    AMQP_PASSWORD,
+    AMQP_PORT,
+    AMQP_USER,
+    AMQP_VHOST,
+    LinkSettings,
+    OutboxLimits,
+    SslOption,
+    at_least_one,
+    milliseconds,
+    seconds,
+)
+
+__all__ = ["AmqpRpcFanoutServer", "AmqpRpcServer"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
+
+#: Seconds to wait for the broker to agree to the end of subscriptions.
+_ANSWER = 5.0
+
+
+class AmqpRpcServer(Endpoint):
+    """Runs the functions of an RPC service for its clients.
+
+    ::
+
+        server = AmqpRpcServer("math")
+
+        @server.add_function
+        def add(x, y):
+            return x + y
+
+        server.serve(nowait=False)
+
+    Any number of servers may share a service; each request goes to one of them. A request is
+    acknowledged only after its reply is confirmed by the broker: a server that dies before leaves it
+    to another. So a request can run twice, but one server process never runs the same request twice
+    at the same time, nor again while it remembers having finished it.
+
+    Args:
+        service_name: Namespace of the RPC service.
+        serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or
+            an instance.
+        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
+            separated by ``;`` (tried in order), or ``memory://`` (this process only, for tests and
+            demos). Instead of the ``amqp_*`` arguments.
+        amqp_host: Host name or IP address of the broker.
+        amqp_port: TCP port of the broker.
+        amqp_user: User name.
+        amqp_password: Password.
+        amqp_vhost: Virtual host.
+        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
+            ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
+            ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
+        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
+            for lost. A function may keep the processor busy for nearly as long. 0 switches heartbeats
+            off, and with them the notice of a silent network.
+        connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
+        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made
+            at once, then the delay grows, with jitter.
+        concurrency: How many requests run at the same time, of all queues together; also how many
+            the broker sends ahead.
+        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
+            the same on client and server.
+        accept: Further serializers whose requests are understood, and answered in kind.
+        uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
+        ignore_delay: Seconds to wait before a request that a function ignores again and again is
+            given back to the queue. While it waits it counts among the ``concurrency`` requests that
+            the broker sends ahead: as many requests that nobody ever takes keep out all others.
+        remember_count: How many finished requests are remembered, so that none runs twice.
+        remember_bytes: Bytes that they may take.
+        remember_seconds: Seconds for which they are remembered.
+        send_tracebacks: Whether a remote exception carries its traceback; off by default, as it
+            shows the server's inside to its clients.
+        fanout_queue_expires: Seconds that the broker keeps the queue of a fan-out server that is not
+            connected.
+        max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0,
+            16 MiB since.
+
+    Raises:
+        RuntimeError: The program is not monkey-patched.
+        TypeError, ValueError: An argument is wrong.
+    """
+
+    _fanout: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        service_name: str,
+        serializer: Serializer = RpcJsonSerializer,
+        *,
+        broker_url: str | None = None,
+        amqp_host: str = AMQP_HOST,
+        amqp_port: int = AMQP_PORT,
+        amqp_user: str = AMQP_USER,
+        amqp_password: str = AMQP_PASSWORD,
+        amqp_vhost: str = AMQP_VHOST,
+        ssl: SslOption = False,
+        heartbeat: int = 30,
+        connect_timeout: float = 10.0,
+        reconnect_delay_max: float = 1.0,
+        concurrency: int = 100,
+        queue_template: str = DEFAULT_QUEUE_TEMPLATE,
+        accept: Sequence[Serializer] = (),
+        uuid: str | None = None,
+        ignore_delay: float = 1.0,
+        remember_count: int = 10_000,
+        remember_bytes: int = 16 * 1024 * 1024,
+        remember_seconds: float = 300.0,
+        send_tracebacks: bool = False,
+        fanout_queue_expires: float = 60.0,
+        max_message_size: int = 128 * 1024 * 1024,
+    ) -> None:
+        check_patched(type(self).__name__)
+        self._names = names = Names(service_name, queue_template)
+        self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
+        self._concurrency = at_least_one("concurrency", concurrency)
+        codec = Codec(make_serializer(serializer), [make_serializer(one) for one in accept])
+        settings = LinkSettings.of(
+            broker_url,
+            amqp_host,
+            amqp_port,
+            amqp_user,
+            amqp_password,
+            amqp_vhost,
+            ssl=ssl,
+            heartbeat=heartbeat,
+            connect_timeout=connect_timeout,
+            reconnect_delay_max=reconnect_delay_max,
+        )
+        fanout_expires = milliseconds("fanout_queue_expires", fanout_queue_expires)
+        if self._fanout:
+            queue = durable_queue(
+                names.fanout_queue(self._uuid),
+                fanout_exchange(names.request_exchange),
+                "",
+                x_expires=fanout_expires,
+            )
+        else:
+            queue = durable_queue(names.request_queue, direct_exchange(names.request_exchange), "")
+        self._queue: str = queue.name
+        name = f"{service_name} server"
+        publisher = Publisher(
+            name,
+            settings,
+            OutboxLimits(message_size=max_message_size),
+            Topology([direct_exchange(names.response_exchange)]),
+            on_fatal=self._on_fatal,
+        )
+        consumer = Consumer(
+            name,
+            settings,
+            Topology([queue]),
+            ack_on_delivery=False,
+            on_fatal=self._on_fatal,
+        )
+        super().__init__(publisher, consumer)
+        self._registry = Registry()
+        self._handler = RequestHandler(
+            repr(self),
+            names=names,
+            codec=codec,
+            registry=self._registry,
+            publisher=publisher,
+            consumer=consumer,
+            finished=FinishedRequests(
+                count=at_least_one("remember_count", remember_count),
+                size=at_least_one("remember_bytes", remember_bytes),
+                age=seconds("remember_seconds", remember_seconds),
+            ),
+            concurrency=self._concurrency,
+            ignore_delay=seconds("ignore_delay", ignore_delay, zero=True),
+            drop_ignored=self._fanout,
+            send_tracebacks=send_tracebacks,
+        )
+        self._subscription: Subscription | None = None
+        self._receiving = Receiving(consumer, self._handler, self._concurrency, self._ended)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._names.namespace!r} uuid={self._uuid!r}>"
+
+    @property
+    def uuid(self) -> str:
+        """Identifier of this server."""
+        return self._uuid
+
+    @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The functions by their remote names (a copy)."""
+        return self._registry.functions
+
+    def stats(self) -> dict[str, int]:
+        """Return counts since the server was made, and what is under way.
+
+        Returns:
+            ``requests`` run; of these ``errors`` (the function raised), ``wrong_requests`` (could not
+            be read or named no function) and ``ignored``; ``duplicates`` (known already, not run
+            again); ``dropped`` (unreadable, nobody to tell); ``undeliverable`` replies (the client
+            is gone); ``reconnects`` of both connections; ``running`` requests and replies in the
+            ``outbox`` now.
+        """
+        return {**self._handler.stats(), **self._link_stats()}
+
+    # -- functions --------------------------------------------------------------------------
+
+    @overload
+    def add_function(self, func: Function, name: str | None = None) -> Function: ...
+
+    @overload
+    def add_function(self, func: str) -> Callable[[Function], Function]: ...
+
+    @overload
+    def add_function(self, *, name: str) -> Callable[[Function], Function]: ...
+
+    def add_function(self, func: Any = None, name: str | None = None) -> Any:
+        """Add a remote function; a call or a decorator.
+
+        ::
+
+            server.add_function(add)
+            server.add_function(substract, name="sub")
+
+            @server.add_function
+            def multiply(x, y): ...
+
+            @server.add_function("div")
+            def divide(x, y): ...
+
+        The function runs in a greenlet. What it returns must be something that the serializer can
+        encode; an exception that it raises reaches the caller as a `RemoteException`. It may raise
+        `IgnoreRequest` to give the request to another server.
+
+        Args:
+            func: The function, or its remote name when used as a decorator with a name.
+            name: Its remote name; by default its own name. Dots are allowed.
+
+        Returns:
+            The function itself, or a decorator.
+
+        Raises:
+            TypeError: Not a callable, a name that is not text, or the two in the wrong order.
+            ValueError: Another function has that name.
+        """
+        if func is None or isinstance(func, str):
+            if func is not None and name is not None:
+                raise TypeError(f"add_function takes the function first: add_function(func, name={func!r})")
+            wanted = name if func is None else func
+            if wanted is None:
+                raise TypeError("add_function needs a function or a name")
+
+            def decorate(function: Function) -> Function:
+                self._registry.add(function, wanted)
+                return function
+
+            return decorate
+        self._registry.add(func, name)
+        return func
+
+    # -- life cycle -------------------------------------------------------------------------
+
+    def serve(self, nowait: bool = True) -> None:
+        """Connect to the broker and start to take requests; reconnect whenever the connection breaks.
+
+        Does nothing more than wait where it serves already. After `stop`, it takes up where it
+        stopped: replies that were not sent then are sent now.
+
+        Args:
+            nowait: Return at once and work in the background (the default). Otherwise block the
+                current greenlet until `stop` is called.
+
+        Raises:
+            BrokerError: Only with ``nowait=False``: the first connection was refused for a reason
+                that trying again cannot mend (credentials, virtual host, a conflicting exchange or
+                queue). A broker that is merely not there yet is waited for.
+        """
+        self._handler.accepting = True
+        if self._subscription is None:
+            self._subscription = self._consumer.subscribe(
+                self._queue, prefetch=self._concurrency, deliver=self._handler.deliver, own=True
+            )
+        super().serve(nowait)
+
+    def prepare_stop(self, timeout: float | None = 30.0) -> bool:
+        """Take no more requests, and wait until the running ones are replied to and acknowledged.
+
+        Followed by `stop` this is a warm shutdown. Requests that were delivered but have not begun
+        go back to the queue. A function may call it: its own request is not waited for.
+
+        Args:
+            timeout: Seconds to wait at the most; 0 to not wait, None for no limit.
+
+        Returns:
+            Whether everything was finished.
+        """
+        self._handler.accepting = False
+        self._cancel_all()
+        self._handler.give_back_waiting()
+        return self._handler.wait_idle(timeout)
+
+    def stop(self) -> None:
+        """Disconnect from the broker.
+
+        Requests that are running go on, but go back to the queue as well: another server, or this
+        one, gets them again (this one does not run them twice). Their replies are kept for the next
+        `serve`. Call `prepare_stop` before to let them finish. Takes ten seconds at the most, where the
+        broker does not answer.
+        """
+        self._handler.accepting = False
+        self._cancel_all()
+        self._handler.give_back_waiting()
+        super().stop()
+
+    def _cancel_all(self) -> None:
+        """End every subscription, and wait until the broker has agreed if it is there."""
+        subscriptions = self._receiving.close_all()
+        if self._subscription is not None:
+            subscriptions.append(self._subscription)
+            self._consumer.cancel(self._subscription)
+            self._subscription = None
+        if self._consumer.link.connected:
+            gevent.wait([each.cancelled for each in subscriptions], timeout=_ANSWER)
+
+    # -- receive_from_queue -----------------------------------------------------------------
+
+    def receive_from_queue(
+        self,
+        queue: str,
+        max_calls: int | None = None,
+        timeout: float | None = None,
+        block: bool = True,
+        wait_for_queue: bool = True,
+    ) -> int | None:
+        """Take requests from the queue of a label, in addition to the service's own queue.
+
+        The subscription survives reconnects. It ends after ``max_calls`` requests, after ``timeout``
+        seconds, with `stop_receiving`, `prepare_stop` or `stop`, whichever comes first. Requests
+        that it has taken by then are finished; not one more than ``max_calls`` is run.
+
+        Args:
+            queue: Label of the queue; ``queue_template`` makes its name. Created by
+                `AmqpRpcClient.create_new_request_queue`.
+            max_calls: How many requests to take; by default any number.
+            timeout: Seconds after which to take no more; by default no limit. Waiting for the queue
+                to appear counts.
+            block: Block the current greenlet until it has ended and the requests it took are
+                finished. Otherwise return at once (or, with ``wait_for_queue=False``, as soon as it
+                is known whether the queue exists).
+            wait_for_queue: Wait for a queue that does not exist yet: it is looked for again and
+                again, at most a second apart.
+
+        Returns:
+            With ``block``, the number of requests handled; else None.
+
+        Raises:
+            gevent.Timeout: With ``block``, if ``timeout`` passed before ``max_calls`` requests came.
+            ValueError: The queue does not exist (with ``wait_for_queue=False``), or the label gives
+                the service's own queue.
+        """
+        name = self._names.label_queue(queue)
+        if max_calls is not None:
+            at_least_one("max_calls", max_calls)
+        if timeout is not None:
+            timeout = seconds("timeout", timeout, zero=True)
+        return self._receiving.receive(
+            Receiver(queue, max_calls), name, timeout=timeout, block=block, wait_for_queue=wait_for_queue
+        )
+
+    def stop_receiving(self, queue: str) -> None:
+        """End every `receive_from_queue` of a label.
+
+        Args:
+            queue: The label.
+        """
+        self._receiving.close(queue)
+
+
+class AmqpRpcFanoutServer(AmqpRpcServer):
+    """Runs the functions of a fan-out service: every connected server runs each request.
+
+    A server that is cut off for less than ``fanout_queue_expires`` misses nothing. A function that
+    raises `IgnoreRequest` lets its server acknowledge the request and reply nothing.
+    """
+
+    _fanout = True

@@ -1,0 +1,69 @@
+"""A pool of greenlets that runs a server's requests."""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import gevent
+from gevent.hub import Waiter
+
+__all__ = ["WorkerPool"]
+
+Job = TypeVar("Job")
+
+
+class WorkerPool(Generic[Job]):
+    """Runs jobs in at most ``size`` greenlets, in the order of their submission.
+
+    Greenlets are kept and used again, like the threads of a thread pool: a spawn for each request
+    costs a sixth of a server's throughput. Each job runs in a copy of the `contextvars` context in
+    which the pool was made, so context variables do not leak from one job into the next.
+
+    Args:
+        size: Number of greenlets at the most.
+        run: Runs one job; must not raise anything that does not end the greenlet.
+    """
+
+    def __init__(self, size: int, run: Callable[[Job], None]) -> None:
+        self._size = size
+        self._run = run
+        self._context = contextvars.copy_context()
+        self._jobs: deque[Job] = deque()
+        self._idle: list[Waiter[None]] = []
+        self._greenlets: set[gevent.Greenlet[[], None]] = set()
+
+    def submit(self, job: Job) -> None:
+        """Run a job as soon as a greenlet is free; never blocks."""
+        self._jobs.append(job)
+        if self._idle:
+            gevent.get_hub().loop.run_callback(self._idle.pop().switch, None)
+        elif len(self._greenlets) < self._size:
+            self._start()
+
+    def take_back(self) -> list[Job]:
+        """Return the jobs that have not begun; they will not run."""
+        jobs = list(self._jobs)
+        self._jobs.clear()
+        return jobs
+
+    def _start(self) -> None:
+        greenlet = gevent.spawn(self._work)
+        self._greenlets.add(greenlet)
+        greenlet.rawlink(self._on_end)
+
+    def _on_end(self, greenlet: gevent.Greenlet[[], None]) -> None:
+        """A job has ended its greenlet: those that wait shall not wait for ever."""
+        self._greenlets.discard(greenlet)
+        if self._jobs:
+            self._start()
+
+    def _work(self) -> None:
+        while True:
+            while self._jobs:
+                self._context.copy().run(self._run, self._jobs.popleft())
+            waiter: Waiter[None] = Waiter()
+            self._idle.append(waiter)
+            waiter.get()

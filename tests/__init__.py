@@ -1,0 +1,1 @@
+"""The test suite: `unit` (no broker), `integration` (a real RabbitMQ), `acceptance` (whole programs)."""

@@ -1,0 +1,83 @@
+"""Clients and servers of the acceptance tests, which end with the test."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from amphora import AmqpRpcClient, AmqpRpcServer
+from tests.acceptance.runs import Runs
+from tests.conftest import StartProgram
+from tests.support.processes import Program
+
+_NOTING_SERVER = Path(__file__).with_name("noting_server.py")
+
+
+class NewClient(Protocol):
+    """Make a client of the test's service, of `cls` if given."""
+
+    def __call__(self, broker_url: str, *, cls: type[AmqpRpcClient] = ..., **options: Any) -> AmqpRpcClient: ...
+
+
+class NewServer(Protocol):
+    """Make a server of the test's service with some functions, and start it in this process."""
+
+    def __call__(
+        self, broker_url: str, *functions: Callable[..., Any], cls: type[AmqpRpcServer] = ..., **options: Any
+    ) -> AmqpRpcServer: ...
+
+
+class StartServer(Protocol):
+    """Start a server of the test's service in a process of its own; it is connected when this returns."""
+
+    def __call__(self, broker_url: str, **options: Any) -> Program: ...
+
+
+@pytest.fixture
+def new_client(service: str) -> Iterator[NewClient]:
+    clients: list[AmqpRpcClient] = []
+
+    def make(broker_url: str, *, cls: type[AmqpRpcClient] = AmqpRpcClient, **options: Any) -> AmqpRpcClient:
+        clients.append(cls(service, broker_url=broker_url, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.stop()
+
+
+@pytest.fixture
+def new_server(service: str) -> Iterator[NewServer]:
+    servers: list[AmqpRpcServer] = []
+
+    def make(
+        broker_url: str, *functions: Callable[..., Any], cls: type[AmqpRpcServer] = AmqpRpcServer, **options: Any
+    ) -> AmqpRpcServer:
+        server = cls(service, broker_url=broker_url, **options)
+        for function in functions:
+            server.add_function(function)
+        server.serve()
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    """The notes of the servers that `start_server` starts."""
+    return Runs(tmp_path / "runs")
+
+
+@pytest.fixture
+def start_server(service: str, start_program: StartProgram, runs: Runs) -> StartServer:
+    def start(broker_url: str, **options: Any) -> Program:
+        program = start_program(_NOTING_SERVER, broker_url, service, runs.path, json.dumps(options))
+        program.wait_for_line("ready")
+        return program
+
+    return start

@@ -1,0 +1,142 @@
+"""A broker that stops, dies, is away, or comes back empty: everybody finds the way back by themselves."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+import gevent
+import pytest
+
+from amphora import AmqpRpcFanoutClient, AmqpRpcFanoutServer, NoResult
+from tests.acceptance.conftest import NewClient, NewServer
+from tests.acceptance.work import Work
+from tests.support.broker import Broker
+from tests.support.eventually import wait_until
+
+
+@pytest.mark.parametrize("end_broker", [Broker.stop, Broker.kill], ids=["stopped", "killed"])
+def test_a_thousand_calls_in_flight_survive_a_broker_that_goes_and_comes_back(
+    own_broker: Broker, new_client: NewClient, new_server: NewServer, end_broker: Callable[[Broker], None]
+) -> None:
+    work = Work(seconds=0.1)
+    new_server(own_broker.url, work)
+    client = new_client(own_broker.url)
+    results = [client.defer(wait_publish=False).work(number) for number in range(1000)]
+    wait_until(lambda: sum(result.ready() for result in results) >= 200, message="calls are answered")
+
+    end_broker(own_broker)
+    answered_before = sum(result.ready() for result in results)
+    own_broker.start()
+
+    assert answered_before < 1000
+    gevent.wait(results, timeout=60)
+    assert [result.get(block=False) for result in results] == list(range(1000))
+    # One server process never runs a request twice.
+    assert work.runs == dict.fromkeys(range(1000), 1)
+
+
+def test_the_log_tells_of_a_restarted_broker_in_a_handful_of_lines(
+    own_broker: Broker, new_client: NewClient, new_server: NewServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, client = new_server(own_broker.url, Work(seconds=0.05)), new_client(own_broker.url)
+    assert client.call.work(0) == 0
+    caplog.set_level(logging.INFO)
+
+    results = [client.defer(wait_publish=False).work(number) for number in range(1000)]
+    wait_until(lambda: sum(result.ready() for result in results) >= 100, message="calls are answered")
+    own_broker.restart()
+
+    assert [result.get(timeout=30) for result in results] == list(range(1000))
+    assert server.connected
+    lines = Counter(
+        (record.levelname, record.getMessage().partition(":")[0].partition(" ")[2])
+        for record in caplog.records
+        if record.name.partition(".")[0] not in ("tests", "pytest_rabbitmq", "mirakuru")
+    )
+    links = [f"{endpoint} {link}" for endpoint in ("client", "server") for link in ("consumer", "publisher")]
+    # For each connection one line when it is lost and one when it is back.
+    assert lines == {(level, link): 1 for level in ("WARNING", "INFO") for link in links}
+
+
+def test_client_and_server_may_start_before_the_broker(
+    own_broker: Broker, new_client: NewClient, new_server: NewServer
+) -> None:
+    own_broker.stop()
+    new_server(own_broker.url, abs)
+    client = new_client(own_broker.url)
+    held = client.defer(wait_publish=False).abs(-1)
+    with pytest.raises(NoResult, match=rf"not connected: .*:{own_broker.port}.* refused"):
+        client.call(timeout=0.2).abs(-1)
+
+    own_broker.start()
+
+    assert held.get(timeout=20) == 1
+    assert client.call.abs(-2) == 2
+
+
+def test_calls_made_while_the_broker_is_away_are_held_and_run_once_it_is_back(
+    own_broker: Broker, new_client: NewClient, new_server: NewServer
+) -> None:
+    work = Work()
+    server, client = new_server(own_broker.url, work), new_client(own_broker.url)
+    assert client.call.work(0) == 0
+    own_broker.kill()
+    wait_until(lambda: not client.connected and not server.connected)
+    held = [client.defer(wait_publish=False).work(number) for number in range(1, 101)]
+    waiting = [gevent.spawn(client.defer.work, number) for number in range(101, 201)]
+    gevent.sleep(0)
+    assert not any(greenlet.ready() for greenlet in waiting)
+
+    own_broker.start()
+
+    confirmed = [greenlet.get(timeout=20) for greenlet in waiting]
+    assert [result.get(timeout=20) for result in held + confirmed] == list(range(1, 201))
+    assert work.runs == dict.fromkeys(range(201), 1)
+
+
+def test_a_broker_that_comes_back_empty_is_furnished_again(
+    own_broker: Broker, service: str, unique_name: Callable[[str], str], new_client: NewClient, new_server: NewServer
+) -> None:
+    label = unique_name("label")
+    server, client = new_server(own_broker.url, abs), new_client(own_broker.url)
+    client.create_new_request_queue(label)
+    server.receive_from_queue(label, block=False)
+    assert client.call(routing_key=label).abs(-1) == 1
+
+    own_broker.wipe()
+
+    assert client.call.abs(-2) == 2
+    assert client.call(routing_key=label).abs(-3) == 3
+    assert own_broker.queues().keys() == {
+        f"rpc_{service}_request",
+        f"rpc_{label}_request",
+        f"rpc_{service}_{client.uuid}_response",
+    }
+
+
+def test_a_fanout_service_works_again_on_a_broker_that_comes_back_empty(
+    own_broker: Broker, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    heard: Counter[str] = Counter()
+
+    def hear(by: str) -> Callable[[str], None]:
+        def tell(text: str) -> None:
+            heard[f"{by} {text}"] += 1
+
+        return tell
+
+    servers = [new_server(own_broker.url, cls=AmqpRpcFanoutServer, uuid=uuid) for uuid in ("a", "b")]
+    for server in servers:
+        server.add_function(hear(server.uuid), name="tell")
+    client = new_client(own_broker.url, cls=AmqpRpcFanoutClient)
+    for each in (client, *servers):
+        each.wait_connected(10)
+    client.call.tell("before")
+    wait_until(lambda: heard == {"a before": 1, "b before": 1})
+
+    own_broker.wipe()
+    for each in (client, *servers):
+        each.wait_connected(20)
+    client.call.tell("after")
+
+    wait_until(lambda: heard == {"a before": 1, "b before": 1, "a after": 1, "b after": 1})

@@ -1,0 +1,194 @@
+"""The Python in README.md and docs/, run over RabbitMQ as it stands there."""
+
+import ast
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import amphora
+from amphora import AmqpRpcClient, AmqpRpcServer, RemoteException, WrongRequest
+from tests.conftest import StartProgram
+from tests.support.broker import Broker
+from tests.support.processes import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ENDPOINT = re.compile(r"\b(AmqpRpc(?:Fanout)?(?:Client|Server)\(\"\w+\")")
+CODE_SPAN_OR_BLOCK = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+
+
+def blocks(page: str) -> list[str]:
+    return BLOCK.findall((ROOT / page).read_text())
+
+
+def programs(page: str) -> dict[str, str]:
+    """Return the blocks that are whole programs, by the file names in their first lines."""
+    found = (re.match(r"# (\w+\.py)\n", block) for block in blocks(page))
+    return {match[1]: match.string for match in found if match}
+
+
+def fragments(page: str) -> list[str]:
+    """Return the blocks that are parts of a program."""
+    return [block for block in blocks(page) if block not in programs(page).values()]
+
+
+def at(broker_url: str, source: str) -> str:
+    """Give each client and server in the source a broker: that of a reader is at the usual place, ours is not."""
+    return ENDPOINT.sub(rf"\1, broker_url={broker_url!r}", source)
+
+
+def run_fragment(source: str, names: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Run a part of a program.
+
+    Returns:
+        For each expression with a comment that is a value: what it gave, and what the comment says.
+    """
+    lines = source.splitlines()
+    answers = []
+    for statement in ast.parse(source).body:
+        if not isinstance(statement, ast.Expr):
+            exec(compile(ast.Module([statement], []), "fragment", "exec"), names)
+            continue
+        value = eval(compile(ast.Expression(statement.value), "fragment", "eval"), names)
+        comment = lines[statement.end_lineno - 1][statement.end_col_offset :].partition("# ")[2]
+        with suppress(SyntaxError, ValueError):
+            answers.append((value, ast.literal_eval(comment)))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def broker_url(broker: Broker) -> str:
+    """The documentation's services have names that any test might use: they get a virtual host of their own."""
+    broker.add_vhost("documentation")
+    return broker.url_for(vhost="documentation")
+
+
+@pytest.fixture
+def names(broker_url: str, service: str) -> Iterator[dict[str, Any]]:
+    """What the fragments take for granted: the public names, a client, a server and its functions."""
+    server = AmqpRpcServer(service, broker_url=broker_url)
+    server.add_function(lambda x, y: x + y, name="add")
+    server.add_function(str.upper, name="text.upper")
+    server.add_function(_show_message, name="show_message")
+    names = {name: getattr(amphora, name) for name in amphora.__all__}
+    with server, AmqpRpcClient(service, broker_url=broker_url, timeout=20) as client:
+        names |= {"client": client, "server": server}
+        yield names
+        for value in names.values():
+            if isinstance(value, (AmqpRpcClient, AmqpRpcServer)):
+                value.stop()
+
+
+def test_the_readme_s_client_calls_the_readme_s_server(start_program: StartProgram, broker_url: str) -> None:
+    whole = programs("README.md")
+    start_program("-c", at(broker_url, whole["math_server.py"]))
+
+    client = start_program("-c", at(broker_url, whole["math_client.py"]))
+
+    assert client.wait() == 0
+    assert client.lines == ["5", "[0, 2, 4, 6, 8, 10, 12, 14, 16, 18]"]
+
+
+def test_the_readme_s_programs_are_of_about_ten_lines() -> None:
+    lengths = {name: len(source.rstrip().splitlines()) for name, source in programs("README.md").items()}
+
+    assert lengths.keys() == {"math_server.py", "math_client.py"}
+    assert max(lengths.values()) <= 12
+
+
+def test_the_readme_s_fragments_give_what_their_comments_say(names: dict[str, Any], broker_url: str) -> None:
+    answers = [answer for source in fragments("README.md") for answer in run_fragment(at(broker_url, source), names)]
+
+    assert len(answers) == 9
+    assert [given for given, _ in answers] == [said for _, said in answers]
+
+
+def test_the_readme_s_tuning_function_chooses_the_queue_of_the_user(names: dict[str, Any], broker_url: str) -> None:
+    client, server = names["client"], names["server"]
+    (tuning,) = [source for source in fragments("README.md") if "tune_function" in source]
+    run_fragment(tuning, names)
+    for user in ("Dora", "Emil"):
+        client.create_new_request_queue(user)
+
+    results = [client.defer.show_message("Dora", "Hi!"), client.defer.show_message(username="Emil", message="Hi!")]
+
+    assert [server.receive_from_queue(user, max_calls=1, timeout=20) for user in ("Dora", "Emil")] == [1, 1]
+    assert [result.get() for result in results] == ["shown", "shown"]
+
+
+class TestSerializerOfOnesOwn:
+    """docs/serializers.md."""
+
+    @pytest.fixture
+    def documented(self, names: dict[str, Any], broker_url: str) -> dict[str, Any]:
+        """Run the whole page and give its names, with functions added to the last server, which serves."""
+        for source in fragments("docs/serializers.md"):
+            run_fragment(at(broker_url, source), names)
+        server = names["server"]
+        server.add_function(lambda price, count: price * count, name="total")
+        server.add_function(lambda day: day.isoformat(), name="text_of")
+        server.add_function(lambda: object(), name="unencodable")
+        server.serve()
+        return names
+
+    def test_it_carries_values_that_json_alone_does_not(self, documented: dict[str, Any]) -> None:
+        client = documented["new_client"]
+
+        total = client.call.total(Decimal("1.10"), 3)
+        text = client.call.text_of(date(2026, 11, 23))
+
+        assert total == Decimal("3.30")
+        assert isinstance(total, Decimal)
+        assert text == "2026-11-23"
+
+    def test_a_client_of_the_old_serializer_is_answered_in_kind(self, documented: dict[str, Any]) -> None:
+        total = documented["old_client"].call.total(2, 3)
+
+        assert total == 6
+
+    def test_an_argument_that_it_cannot_encode_is_a_type_error_before_anything_is_sent(
+        self, documented: dict[str, Any]
+    ) -> None:
+        with pytest.raises(TypeError, match="'total' cannot be encoded as application/x-typed-json"):
+            documented["new_client"].call.total(object(), 3)
+
+    def test_a_result_that_it_cannot_encode_is_a_remote_exception(self, documented: dict[str, Any]) -> None:
+        with pytest.raises(RemoteException, match="cannot encode object"):
+            documented["new_client"].call.unencodable()
+
+    def test_what_it_cannot_read_is_a_wrong_request(self, documented: dict[str, Any]) -> None:
+        with pytest.raises(WrongRequest, match="Unreadable request"):
+            documented["new_client"].call.total({"$decimal": "no number"}, 1)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_s_links_lead_somewhere(page: Path) -> None:
+    prose = CODE_SPAN_OR_BLOCK.sub("", page.read_text())
+
+    links = [link for link in LINK.findall(prose) if "://" not in link]
+
+    missing = [link for link in links if not _leads_somewhere(page, link)]
+    assert missing == []
+
+
+def _show_message(username: str, message: str) -> str:
+    return "shown"
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in _anchors(target))
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

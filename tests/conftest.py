@@ -1,0 +1,146 @@
+"""The fixtures of all tests: brokers, names that no other test has, programs, proxies."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+from uuid import uuid4
+
+import amqp
+import pytest
+from pytest_rabbitmq.config import get_config
+
+from tests.support.broker import DEBIAN_PROGRAMS, Broker
+from tests.support.processes import Program
+from tests.support.proxy import Proxy
+
+
+class StartBroker(Protocol):
+    """Start a node with lines of rabbitmq.conf on top of the defaults."""
+
+    def __call__(self, config: Mapping[str, str | int] | None = None) -> Broker: ...
+
+
+class StartProgram(Protocol):
+    """Start a Python program as a child process; see `Program`."""
+
+    def __call__(self, *arguments: object, env: Mapping[str, str] | None = None) -> Program: ...
+
+
+@pytest.fixture(scope="session")
+def new_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartBroker]:
+    """Start nodes that live until the end of the session; tests use the fixtures below."""
+    brokers: list[Broker] = []
+    programs = _programs_of_options(request)
+
+    def start(config: Mapping[str, str | int] | None = None) -> Broker:
+        broker = Broker(tmp_path_factory.mktemp("broker"), config, **programs)
+        brokers.append(broker)
+        broker.start()
+        return broker
+
+    yield start
+    for broker in brokers:
+        broker.close()
+
+
+def _programs_of_options(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Take RabbitMQ's programs from pytest-rabbitmq's options where those are not the defaults."""
+    given = get_config(request)
+    programs = {"server": given.server, "ctl": given.ctl}
+    return {name: path for name, path in programs.items() if not path.startswith(str(DEBIAN_PROGRAMS))}
+
+
+@pytest.fixture(scope="session")
+def broker(new_broker: StartBroker) -> Broker:
+    """The node that most tests share: use names of your own (`service`, `unique_name`) and leave it running."""
+    return new_broker()
+
+
+@pytest.fixture(scope="session")
+def _breakable_broker(new_broker: StartBroker) -> Broker:
+    return new_broker()
+
+
+@pytest.fixture
+def own_broker(_breakable_broker: Broker) -> Iterator[Broker]:
+    """A node to stop, kill, pause and empty: it runs when the test starts, whatever the one before did to it.
+
+    What earlier tests left in it is still there unless they wiped it: use names of your own here too.
+    """
+    _breakable_broker.heal()
+    yield _breakable_broker
+    # Now, and not only before the next test: a paused node would hang the clients that this test still closes.
+    _breakable_broker.resume()
+
+
+@pytest.fixture
+def start_broker(new_broker: StartBroker) -> Iterator[StartBroker]:
+    """Start nodes with a configuration of their own, which end with the test; each takes some seconds."""
+    brokers: list[Broker] = []
+
+    def start(config: Mapping[str, str | int] | None = None) -> Broker:
+        brokers.append(new_broker(config))
+        return brokers[-1]
+
+    yield start
+    for broker in brokers:
+        broker.close()
+
+
+@pytest.fixture
+def unique_name(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Make names that no other test uses: label queues of two services would be one queue."""
+
+    def name(prefix: str) -> str:
+        return f"{prefix}_{uuid4().hex[:8]}"
+
+    return name
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest, unique_name: Callable[[str], str]) -> str:
+    """A service name that no other test uses, and that says in the broker's log which test it is."""
+    test = re.sub(r"\W+", "_", request.node.name)[:40].strip("_")
+    return unique_name(test)
+
+
+@pytest.fixture
+def amqp_channel(broker: Broker) -> Iterator[amqp.Channel]:
+    """A plain py-amqp channel to the shared broker, to look at messages and to inject some."""
+    with broker.channel() as channel:
+        yield channel
+
+
+@pytest.fixture
+def start_proxy() -> Iterator[Callable[[Broker], Proxy]]:
+    """Start proxies before a broker, which end with the test."""
+    proxies: list[Proxy] = []
+
+    def start(broker: Broker) -> Proxy:
+        proxies.append(Proxy(broker.port))
+        return proxies[-1]
+
+    yield start
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.fixture
+def start_program(request: pytest.FixtureRequest) -> Iterator[StartProgram]:
+    """Start Python programs as child processes, which end with the test; what they wrote goes into its report."""
+    programs: list[Program] = []
+
+    def start(*arguments: object, env: Mapping[str, str] | None = None) -> Program:
+        programs.append(Program(*arguments, env=env))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.close()
+        request.node.add_report_section("teardown", str(program), program.output)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quick tests first: unit, then the rest as collected."""
+    items.sort(key=lambda item: "/unit/" not in item.path.as_posix())

@@ -1,0 +1,1 @@
+"""What the tests need: brokers, a proxy that breaks connections, child processes, waiting."""

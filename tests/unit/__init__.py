@@ -1,0 +1,1 @@
+"""Tests of single modules, without a broker; they have the paths of the modules."""

@@ -1,0 +1,1 @@
+"""Tests of the links' parts that need no broker."""

@@ -1,0 +1,162 @@
+"""The outbox, on a connection that only notes what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from amphora.exceptions import AmqpRpcException, Backlogged, PublishNacked, Unroutable
+from amphora.links.publisher import Outgoing, Publisher
+from amphora.links.topology import Topology
+from amphora.settings import BrokerAddress, LinkSettings, OutboxLimits
+
+
+class NotingChannel:
+    """A channel that notes the bodies of what is published on it, and confirms nothing by itself."""
+
+    def __init__(self) -> None:
+        self.published: list[bytes] = []
+        self.on_confirm: Callable[[int, bool, bool], None]
+        self.on_return: Callable[[str, str, str | None], None]
+
+    def confirm_select(self) -> None:
+        """Always on."""
+
+    def publish(self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, **how: bool) -> None:
+        self.published.append(body)
+
+
+class NotingConnection:
+    """A connection whose last channel is the one that messages are published on."""
+
+    def __init__(self) -> None:
+        self.messages: NotingChannel
+
+    def channel(self) -> NotingChannel:
+        self.messages = NotingChannel()
+        return self.messages
+
+
+Outcomes = dict[bytes, AmqpRpcException | None]
+
+
+@pytest.fixture
+def outcomes() -> Outcomes:
+    """The outcome of each message, once it has one."""
+    return {}
+
+
+@pytest.fixture
+def new_message(outcomes: Outcomes) -> Callable[[bytes], Outgoing]:
+    def done(message: Outgoing, error: AmqpRpcException | None) -> None:
+        assert message.body not in outcomes, "a message has one outcome"
+        outcomes[message.body] = error
+
+    return lambda body: Outgoing("exchange", "key", {"message_id": body.decode()}, body, done)
+
+
+@pytest.fixture
+def publisher() -> Publisher:
+    settings = LinkSettings((BrokerAddress("memory"),))
+    return Publisher("test", settings, OutboxLimits(count=5, size=100), Topology([]), on_fatal=pytest.fail)
+
+
+def connect(publisher: Publisher) -> NotingChannel:
+    connection = NotingConnection()
+    publisher.attach(connection)
+    publisher.work()
+    return connection.messages
+
+
+def test_what_is_not_confirmed_is_sent_again_in_its_old_order(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+) -> None:
+    first = connect(publisher)
+    for body in (b"1", b"2", b"3"):
+        publisher.publish_now(new_message(body))
+    first.on_confirm(2, False, True)
+    publisher.detach()
+    publisher.publish_now(new_message(b"4"))
+
+    second = connect(publisher)
+
+    assert first.published == [b"1", b"2", b"3"]
+    assert second.published == [b"1", b"3", b"4"]
+    second.on_confirm(3, True, True)
+    assert outcomes == dict.fromkeys((b"1", b"2", b"3", b"4"))
+    assert len(publisher) == 0
+
+
+def test_what_is_known_to_have_arrived_is_not_sent_again(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+) -> None:
+    connect(publisher)
+    answered, unanswered = new_message(b"answered"), new_message(b"unanswered")
+    publisher.publish_now(answered)
+    publisher.publish_now(unanswered)
+    answered.arrived = True
+    publisher.detach()
+
+    second = connect(publisher)
+
+    assert second.published == [b"unanswered"]
+    assert outcomes == {b"answered": None}
+    assert len(publisher) == 1
+
+
+def test_a_confirm_for_many_settles_those_up_to_it_and_no_more(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+) -> None:
+    channel = connect(publisher)
+    for body in (b"1", b"2", b"3", b"4"):
+        publisher.publish_now(new_message(body))
+
+    channel.on_confirm(3, False, True)
+    channel.on_confirm(2, True, True)
+    channel.on_confirm(2, True, True)
+
+    assert outcomes == dict.fromkeys((b"3", b"1", b"2"))
+    assert len(publisher) == 1
+
+
+def test_a_nack_fails_the_message_that_it_is_about(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+) -> None:
+    channel = connect(publisher)
+    publisher.publish_now(new_message(b"refused"))
+    publisher.publish_now(new_message(b"taken"))
+
+    channel.on_confirm(1, False, False)
+    channel.on_confirm(2, False, True)
+
+    assert isinstance(outcomes[b"refused"], PublishNacked)
+    assert outcomes[b"taken"] is None
+
+
+def test_a_returned_message_is_unroutable_when_its_confirm_comes(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+) -> None:
+    channel = connect(publisher)
+    publisher.publish_now(new_message(b"lost"))
+    publisher.publish_now(new_message(b"found"))
+
+    channel.on_return("312 NO_ROUTE", "key", "lost")
+    assert outcomes == {}
+    channel.on_confirm(2, True, True)
+
+    assert isinstance(outcomes[b"lost"], Unroutable)
+    assert outcomes[b"found"] is None
+
+
+def test_a_full_outbox_takes_nothing_more_past_the_deadline(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+) -> None:
+    for number in range(5):
+        publisher.publish_now(new_message(b"%d" % number))
+
+    with pytest.raises(Backlogged, match=r"5 messages \(5 bytes\)"):
+        publisher.publish(new_message(b"one too many"), deadline=0.0)
+
+    assert connect(publisher).published == [b"0", b"1", b"2", b"3", b"4"]

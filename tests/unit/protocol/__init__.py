@@ -1,0 +1,1 @@
+"""Tests of the protocol: requests, replies, names and functions, without any I/O."""

@@ -1,0 +1,169 @@
+"""The registry: functions by name, and what became of a request."""
+
+import functools
+from typing import Any
+
+import gevent
+import pytest
+
+from amphora.exceptions import IgnoreRequest, RemoteException, WrongRequest
+from amphora.protocol.messages import Request
+from amphora.protocol.registry import Ignored, Raised, Registry, Returned
+
+
+def add(x: int, y: int = 10) -> int:
+    return x + y
+
+
+def execute(registry: Registry, name: str, *args: Any, **kwargs: Any) -> Returned | Raised | Ignored:
+    return registry.execute(Request(name, list(args), kwargs))
+
+
+def raising(error: BaseException) -> Registry:
+    registry = Registry(passing=(KeyboardInterrupt, gevent.GreenletExit))
+
+    def boom() -> None:
+        raise error
+
+    registry.add(boom)
+    return registry
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+# Names.
+
+
+def test_a_function_has_its_own_name_by_default(registry: Registry) -> None:
+    registry.add(add)
+
+    assert registry.functions == {"add": add}
+
+
+@pytest.mark.parametrize("name", ["sum", "math.sum", "сумма", "__len__", "not an identifier"])
+def test_a_function_can_have_any_name(registry: Registry, name: str) -> None:
+    registry.add(add, name)
+
+    assert execute(registry, name, 1, 2) == Returned(3)
+
+
+def test_one_function_may_have_several_names(registry: Registry) -> None:
+    registry.add(add)
+    registry.add(add, "sum")
+
+    assert set(registry.functions) == {"add", "sum"}
+
+
+def test_adding_a_function_twice_changes_nothing(registry: Registry) -> None:
+    registry.add(add)
+    registry.add(add)
+
+    assert registry.functions == {"add": add}
+
+
+def test_a_second_function_under_one_name_is_refused(registry: Registry) -> None:
+    registry.add(add)
+
+    with pytest.raises(ValueError, match="there is already a remote function 'add': <function add"):
+        registry.add(max, "add")
+    assert registry.functions == {"add": add}
+
+
+def test_bound_methods_lambdas_and_partials_can_be_remote(registry: Registry) -> None:
+    registry.add([3, 4].index)
+    registry.add(lambda: "lambda", "lambda")
+    registry.add(functools.partial(add, 1), "partial")
+
+    assert execute(registry, "index", 4) == Returned(1)
+    assert execute(registry, "lambda") == Returned("lambda")
+    assert execute(registry, "partial", 2) == Returned(3)
+
+
+def test_a_callable_without_a_name_of_its_own_has_to_be_given_one(registry: Registry) -> None:
+    with pytest.raises(TypeError, match="has no __name__: give it a name"):
+        registry.add(functools.partial(add, 1))
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "add"])
+def test_only_a_callable_can_be_remote(registry: Registry, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"only a callable can be a remote function, not {wrong!r}"):
+        registry.add(wrong, "name")
+
+
+@pytest.mark.parametrize(("name", "kind"), [(5, TypeError), (b"add", TypeError), ("", ValueError)])
+def test_a_name_is_text_and_not_empty(registry: Registry, name: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="the name of a remote function must"):
+        registry.add(add, name)
+
+
+def test_the_functions_given_out_are_a_copy(registry: Registry) -> None:
+    registry.add(add)
+
+    registry.functions.clear()
+
+    assert registry.functions == {"add": add}
+
+
+# Running.
+
+
+def test_arguments_reach_the_function_as_they_are(registry: Registry) -> None:
+    registry.add(lambda *args, **kwargs: (args, kwargs), "echo")
+
+    assert execute(registry, "echo", 1, [2], x={"y": 3}) == Returned(((1, [2]), {"x": {"y": 3}}))
+
+
+def test_what_is_no_function_is_a_wrong_request_as_0_1_3_words_it(registry: Registry) -> None:
+    outcome = execute(registry, "nope")
+
+    assert isinstance(outcome, Raised)
+    assert isinstance(outcome.error, WrongRequest)
+    assert outcome.error.args == ("No function nope defined",)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("x", -5),
+        RemoteException("E", ["of a further call"]),
+        gevent.Timeout(1),
+        SystemExit(1),
+        BaseException("base"),
+        StopIteration(5),
+        RecursionError("deep"),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_function_raises_is_a_value(error: BaseException) -> None:
+    assert raising(error).execute(Request("boom", [], {})) == Raised(error)
+
+
+def test_wrong_arguments_are_a_type_error_of_the_function(registry: Registry) -> None:
+    registry.add(add)
+
+    outcome = execute(registry, "add", 1, 2, 3)
+
+    assert isinstance(outcome, Raised)
+    assert type(outcome.error) is TypeError
+    assert "takes from 1 to 2 positional arguments but 3 were given" in str(outcome.error)
+
+
+def test_an_ignored_request_is_neither_returned_nor_raised() -> None:
+    assert raising(IgnoreRequest("not me")).execute(Request("boom", [], {})) == Ignored()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), gevent.GreenletExit()], ids=lambda error: type(error).__name__)
+def test_what_ends_the_program_or_the_greenlet_passes_through(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        raising(error).execute(Request("boom", [], {}))
+
+
+def test_an_exception_that_is_returned_is_a_result(registry: Registry) -> None:
+    error = ValueError("x")
+    registry.add(lambda: error, "f")
+
+    assert execute(registry, "f") == Returned(error)

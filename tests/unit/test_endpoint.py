@@ -1,0 +1,69 @@
+"""What clients and servers check about the program that makes them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from amphora.endpoint import check_patched, make_serializer
+from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["AmqpRpcClient", "AmqpRpcServer", "AmqpRpcFanoutClient", "AmqpRpcFanoutServer"])
+def test_a_program_that_is_not_patched_is_told_what_to_add_and_where(name: str) -> None:
+    program = f"import amphora\ntry: amphora.{name}('math')\nexcept RuntimeError as error: print(error)"
+
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert told.startswith(f"{name} needs gevent's monkey-patching. Add\n")
+    assert "from gevent import monkey; monkey.patch_all()" in told
+    assert "as the very first line of the program that is started, before any other import" in told
+
+
+def test_importing_amphora_patches_nothing() -> None:
+    program = "import amphora, gevent.monkey, sys; sys.exit(gevent.monkey.is_module_patched('socket'))"
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_patched_program_is_fine() -> None:
+    assert check_patched("AmqpRpcClient") is None  # type: ignore[func-returns-value]
+
+
+def test_a_serializer_can_be_given_as_a_class_or_as_an_instance() -> None:
+    instance = RpcJsonSerializer()
+
+    assert make_serializer(instance) is instance
+    assert isinstance(make_serializer(RpcJsonSerializer), RpcJsonSerializer)
+
+
+@pytest.mark.parametrize("wrong", ["json", dict, None, RpcJsonSerializer().dumps])
+def test_what_is_no_serializer_is_refused(wrong: object) -> None:
+    with pytest.raises(TypeError, match="a serializer is a subclass of AbstractRpcSerializer, not"):
+        make_serializer(wrong)  # type: ignore[arg-type]
+
+
+def test_a_serializer_without_a_content_type_is_refused() -> None:
+    class Nameless(AbstractRpcSerializer):
+        def dumps(self, value: object) -> bytes:
+            return b""
+
+        def loads(self, body: bytes) -> object:
+            return None
+
+    with pytest.raises(TypeError, match="Nameless needs a content_type"):
+        make_serializer(Nameless)
+
+
+def test_a_serializer_that_lacks_a_method_is_refused() -> None:
+    class Half(AbstractRpcSerializer):
+        content_type = "text/half"
+
+        def dumps(self, value: object) -> bytes:
+            return b""
+
+    with pytest.raises(TypeError, match="loads"):
+        make_serializer(Half)

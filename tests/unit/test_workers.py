@@ -1,0 +1,195 @@
+"""`WorkerPool`: never more than its size at once, in order, each in a context of its own."""
+
+import contextvars
+from collections import deque
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from amphora.workers import WorkerPool
+from tests.support.eventually import wait_until
+
+current_user = contextvars.ContextVar("current_user", default="nobody")
+
+
+class Workshop:
+    """Runs jobs that wait for the door to open, and keeps who was inside."""
+
+    def __init__(self, size: int) -> None:
+        self.pool: WorkerPool[int] = WorkerPool(size, self.run)
+        self.open = Event()
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.inside = 0
+        self.most_inside = 0
+
+    def run(self, job: int) -> None:
+        self.begun.append(job)
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        try:
+            self.open.wait()
+        finally:
+            self.inside -= 1
+        self.done.append(job)
+
+    def submit(self, jobs: range) -> None:
+        for job in jobs:
+            self.pool.submit(job)
+
+
+@pytest.fixture
+def workshop() -> Iterator[Workshop]:
+    workshop = Workshop(3)
+    yield workshop
+    workshop.open.set()
+
+
+def test_never_more_jobs_than_the_size_run_at_once(workshop: Workshop) -> None:
+    workshop.submit(range(20))
+    wait_until(lambda: workshop.inside == 3)
+    workshop.submit(range(20, 40))
+    workshop.open.set()
+
+    wait_until(lambda: len(workshop.done) == 40)
+
+    assert workshop.most_inside == 3
+
+
+def test_jobs_begin_in_the_order_of_their_submission(workshop: Workshop) -> None:
+    workshop.submit(range(10))
+    workshop.open.set()
+
+    wait_until(lambda: len(workshop.done) == 10)
+
+    assert workshop.begun == list(range(10))
+
+
+def test_a_job_submitted_to_idle_workers_runs(workshop: Workshop) -> None:
+    workshop.open.set()
+    for job in range(10):
+        workshop.pool.submit(job)
+        wait_until(lambda job=job: job in workshop.done)  # type: ignore[misc]
+
+    assert workshop.done == list(range(10))
+
+
+def test_greenlets_are_used_again(workshop: Workshop) -> None:
+    workshop.open.set()
+    for batch in range(20):
+        workshop.submit(range(3 * batch, 3 * batch + 3))
+        wait_until(lambda batch=batch: len(workshop.done) == 3 * batch + 3)  # type: ignore[misc]
+
+    assert len(workshop.pool._greenlets) == 3
+
+
+def test_submitting_runs_nothing_at_once(workshop: Workshop) -> None:
+    workshop.open.set()
+
+    workshop.pool.submit(1)
+
+    assert workshop.begun == []
+
+
+def test_jobs_that_have_not_begun_can_be_taken_back(workshop: Workshop) -> None:
+    workshop.submit(range(5))
+    wait_until(lambda: workshop.inside == 3)
+
+    taken_back = workshop.pool.take_back()
+    workshop.open.set()
+    wait_until(lambda: workshop.inside == 0)
+
+    assert (taken_back, workshop.done) == ([3, 4], [0, 1, 2])
+
+
+def test_a_worker_that_was_woken_for_a_job_taken_back_serves_the_next(workshop: Workshop) -> None:
+    workshop.open.set()
+    workshop.pool.submit(0)
+    wait_until(lambda: workshop.done == [0])
+    workshop.pool.submit(1)
+    workshop.pool.take_back()
+    gevent.idle()
+
+    workshop.submit(range(2, 5))
+
+    wait_until(lambda: workshop.done == [0, 2, 3, 4])
+
+
+def test_a_job_that_ends_its_greenlet_does_not_cost_a_place() -> None:
+    outcomes: deque[str] = deque()
+
+    def run(job: str) -> None:
+        outcomes.append(job)
+        if job == "exit":
+            raise gevent.GreenletExit
+
+    pool = WorkerPool(1, run)
+    for job in ("exit", "work"):
+        pool.submit(job)
+        wait_until(lambda job=job: outcomes and outcomes[-1] == job)  # type: ignore[misc]
+        gevent.idle()
+
+    assert list(outcomes) == ["exit", "work"]
+
+
+def test_jobs_that_wait_are_run_though_the_greenlet_before_them_ended() -> None:
+    outcomes: list[str] = []
+
+    def run(job: str) -> None:
+        outcomes.append(job)
+        if job == "exit":
+            raise gevent.GreenletExit
+
+    pool = WorkerPool(1, run)
+    for job in ("exit", "work", "more"):
+        pool.submit(job)
+
+    wait_until(lambda: outcomes == ["exit", "work", "more"])
+
+
+def test_context_variables_do_not_leak_from_one_job_into_the_next() -> None:
+    seen: list[str] = []
+
+    def run(user: str) -> None:
+        seen.append(current_user.get())
+        current_user.set(user)
+        gevent.sleep(0)
+        seen.append(current_user.get())
+
+    pool = WorkerPool(1, run)
+    for user in ("Alice", "Bob"):
+        pool.submit(user)
+
+    wait_until(lambda: len(seen) == 4)
+    assert seen == ["nobody", "Alice", "nobody", "Bob"]
+
+
+def test_context_variables_do_not_leak_between_jobs_that_run_at_once() -> None:
+    seen: dict[str, str] = {}
+
+    def run(user: str) -> None:
+        current_user.set(user)
+        gevent.sleep(0.01)
+        seen[user] = current_user.get()
+
+    pool = WorkerPool(2, run)
+    for user in ("Alice", "Bob"):
+        pool.submit(user)
+
+    wait_until(lambda: len(seen) == 2)
+    assert seen == {"Alice": "Alice", "Bob": "Bob"}
+
+
+def test_jobs_run_in_the_context_in_which_the_pool_was_made() -> None:
+    seen: list[str] = []
+    token = current_user.set("maker")
+    try:
+        pool: WorkerPool[None] = WorkerPool(1, lambda _: seen.append(current_user.get()))
+    finally:
+        current_user.reset(token)
+
+    pool.submit(None)
+
+    wait_until(lambda: seen == ["maker"])

@@ -1,0 +1,1 @@
+"""aio-pika's RPC pattern, with JSON."""

@@ -1,0 +1,1 @@
+"""Amphora through its public API."""

@@ -1,0 +1,1 @@
+"""FastStream's `request` over its RabbitMQ broker."""

@@ -1,0 +1,1 @@
+"""nameko: a service under eventlet, and the standalone proxy."""

@@ -1,0 +1,1 @@
+"""oslo.messaging's RPC over its rabbit driver, with threads."""

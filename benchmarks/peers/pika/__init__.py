@@ -1,0 +1,1 @@
+"""The same calls written by hand on pika's SelectConnection, in callbacks."""

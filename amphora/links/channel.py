@@ -11,7 +11,7 @@ from gevent import Timeout
 from kombu.transport import pyamqp
 
 from amphora.links.delivery import Delivery
-from amphora.links.frames import encode_ack, encode_content, encode_publish, encode_reject
+from amphora.links.frames import encode_ack, encode_body, encode_header, encode_publish, encode_reject
 
 __all__ = ["Channel", "Silence"]
 
@@ -70,8 +70,9 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
             method = encode_publish(self.channel_id, exchange, routing_key, mandatory=mandatory)
             self._method_frames[key] = method
         connection = self.connection
-        content = encode_content(self.channel_id, properties, body, frame_max=connection.frame_max)
-        connection.socket.write_frames(method + content, at_once=at_once)
+        header = encode_header(self.channel_id, properties, len(body))
+        pieces = encode_body(self.channel_id, body, frame_max=connection.frame_max)
+        connection.socket.write_frames(method, header, *pieces, at_once=at_once)
 
     def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
         """Queue an acknowledgement."""

@@ -8,6 +8,7 @@ with ``surrogateescape``, so that any peer's message id can be read and sent bac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct, pack
 from struct import error as struct_error
 from typing import Any
@@ -22,7 +23,8 @@ __all__ = [
     "HEARTBEAT",
     "METHOD",
     "encode_ack",
-    "encode_content",
+    "encode_body",
+    "encode_header",
     "encode_publish",
     "encode_reject",
     "parse_deliver",
@@ -42,7 +44,7 @@ FRAME_HEADER = Struct(">BHI")
 #: Octets of a frame around its payload.
 _OVERHEAD = 8
 
-_CONTENT = Struct(">BHIHHQ")
+_CONTENT = Struct(">BHIHHQH")
 _CONTENT_HEADER = Struct(">HxxQH")
 _ACK = Struct(">BHIHHQBB")
 _TAG_AND_BIT = Struct(">QB")
@@ -68,6 +70,11 @@ _PROPERTIES = (
     ("app_id", 0x0008, _SHORT),
     ("cluster_id", 0x0004, _SHORT),
 )
+#: Flags of the properties that our own replies and requests have, and how many they are.
+_REPLY, _IN_A_REPLY = 0x9480, 4
+_REQUEST, _IN_A_REQUEST = 0x96C0, 6
+
+_OCTETS = tuple(bytes((value,)) for value in range(256))
 
 
 def encode_publish(channel: int, exchange: str, routing_key: str, *, mandatory: bool) -> bytes:
@@ -83,8 +90,50 @@ def encode_publish(channel: int, exchange: str, routing_key: str, *, mandatory: 
     return FRAME_HEADER.pack(METHOD, channel, len(payload)) + payload + b"\xce"
 
 
-def encode_content(channel: int, properties: Mapping[str, Any], body: bytes, *, frame_max: int) -> bytes:
-    """Encode the header frame and the body frames of one message."""
+def encode_header(channel: int, properties: Mapping[str, Any], size: int) -> bytes:
+    """Encode the header frame of one message.
+
+    Fast for requests and replies as `amphora.protocol.messages` makes them; right for all others.
+
+    Args:
+        channel: Number of the channel.
+        properties: Properties by their AMQP names (``headers`` for the header table).
+        size: Bytes of the body.
+    """
+    try:
+        flags, listed = _usual(properties)
+    except (LookupError, AttributeError):
+        flags, listed = _any(properties)
+    return b"%b%b\xce" % (_CONTENT.pack(HEADER, channel, 14 + len(listed), _BASIC, 0, size, flags), listed)
+
+
+def _usual(properties: Mapping[str, Any]) -> tuple[int, bytes]:
+    """Encode the properties of a request or reply of ours.
+
+    Raises:
+        KeyError: It is another message: a property is missing, or there are more.
+        AttributeError: A property is None.
+    """
+    message_id = properties["message_id"]
+    if properties["correlation_id"] is not message_id or properties["delivery_mode"] != 2:
+        raise KeyError
+    encoded = message_id.encode("utf-8", "surrogateescape")
+    short = _OCTETS[len(encoded)] + encoded
+    count = len(properties)
+    if count == _IN_A_REPLY:
+        return _REPLY, b"%b\x02%b%b" % (_kept_short(properties["content_type"]), short, short)
+    if count != _IN_A_REQUEST:
+        raise KeyError
+    return _REQUEST, b"%b\x02%b%b%b%b" % (
+        _kept_short(properties["content_type"]),
+        short,
+        _kept_short(properties["reply_to"]),
+        short,
+        properties["timestamp"].to_bytes(8, "big"),
+    )
+
+
+def _any(properties: Mapping[str, Any]) -> tuple[int, bytes]:
     flags = 0
     encoded = []
     for name, flag, kind in _PROPERTIES:
@@ -100,20 +149,22 @@ def encode_content(channel: int, properties: Mapping[str, Any], body: bytes, *, 
             encoded.append(value.to_bytes(8, "big"))
         else:
             encoded.append(dumps("F", [value]))
-    listed = b"".join(encoded)
-    size = len(body)
-    header = _CONTENT.pack(HEADER, channel, 14 + len(listed), _BASIC, 0, size)
-    head = header + flags.to_bytes(2, "big") + listed + b"\xce"
-    room = frame_max - _OVERHEAD
+    return flags, b"".join(encoded)
+
+
+def encode_body(channel: int, body: bytes, *, frame_max: int) -> list[bytes | memoryview]:
+    """Encode the body frames of one message, in pieces: the body itself is not copied."""
+    size, room = len(body), frame_max - _OVERHEAD
+    if not size:
+        return []
     if size <= room:
-        if not size:
-            return head
-        return b"".join((head, FRAME_HEADER.pack(BODY, channel, size), body, b"\xce"))
-    parts = [head]
+        return [FRAME_HEADER.pack(BODY, channel, size), body, b"\xce"]
+    pieces: list[bytes | memoryview] = []
+    view = memoryview(body)
     for start in range(0, size, room):
-        chunk = body[start : start + room]
-        parts += (FRAME_HEADER.pack(BODY, channel, len(chunk)), chunk, b"\xce")
-    return b"".join(parts)
+        chunk = view[start : start + room]
+        pieces += (FRAME_HEADER.pack(BODY, channel, len(chunk)), chunk, b"\xce")
+    return pieces
 
 
 def encode_ack(channel: int, delivery_tag: int, *, multiple: bool) -> bytes:
@@ -165,7 +216,51 @@ def parse_header(data: bytes, start: int, end: int) -> tuple[int, dict[str, Any]
         Size of the body and the properties.
     """
     _, size, flags = _CONTENT_HEADER.unpack_from(data, start)
-    position = start + _CONTENT_HEADER.size
+    start += _CONTENT_HEADER.size
+    if flags in (_REPLY, _REQUEST):
+        try:
+            return size, _parse_usual(flags, data, start, end)
+        except (IndexError, ValueError):
+            # A peer's mistake, which is read as far as it goes.
+            return size, _parse_any(flags, data, start, end)
+    return size, _parse_any(flags, data, start, end)
+
+
+def _parse_usual(flags: int, data: bytes, start: int, end: int) -> dict[str, Any]:
+    """Parse the properties of a request or reply.
+
+    Raises:
+        IndexError, ValueError: They are not what the flags announce.
+    """
+    position = start + 1 + data[start]
+    content_type = _decode_kept(data[start + 1 : position])
+    delivery_mode = data[position]
+    start = position + 2
+    position = start + data[position + 1]
+    raw_id = data[start:position]
+    correlation_id = raw_id.decode("utf-8", "surrogateescape")
+    properties = {
+        "content_type": content_type,
+        "delivery_mode": delivery_mode,
+        "correlation_id": correlation_id,
+    }
+    if flags == _REQUEST:
+        start = position + 1
+        position = start + data[position]
+        properties["reply_to"] = _decode_kept(data[start:position])
+    start = position + 1
+    position = start + data[position]
+    raw = data[start:position]
+    properties["message_id"] = correlation_id if raw == raw_id else raw.decode("utf-8", "surrogateescape")
+    if flags == _REQUEST:
+        start, position = position, position + 8
+        properties["timestamp"] = int.from_bytes(data[start:position], "big")
+    if position > end:
+        raise ValueError
+    return properties
+
+
+def _parse_any(flags: int, data: bytes, position: int, end: int) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     try:
         for name, flag, kind in _PROPERTIES:
@@ -197,8 +292,20 @@ def parse_header(data: bytes, start: int, end: int) -> tuple[int, dict[str, Any]
                 position = position_end
     except IndexError:
         # Flags that announce more than the frame holds: what was read up to here stands.
-        return size, properties
-    return size, properties
+        return properties
+    return properties
+
+
+@lru_cache(1024)
+def _kept_short(text: str) -> bytes:
+    """Encode text that many messages share."""
+    return _short(text)
+
+
+@lru_cache(1024)
+def _decode_kept(raw: bytes) -> str:
+    """Decode text that many messages share."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _short(text: str) -> bytes:

@@ -18,8 +18,18 @@ from gevent.hub import Waiter
 
 __all__ = ["BatchingSocket"]
 
+#: Bytes that one `recv` takes, unless more are known to come. Beyond 128 KiB, the C library would ask the system
+#: for memory, and give it back, at each of them.
+_RECEIVE = 64 * 1024
+
 #: Bytes that one `recv` takes at the most.
-_RECEIVE = 256 * 1024
+_RECEIVE_MOST = 1024 * 1024
+
+#: From this many bytes on, what is queued is handed over in pieces instead of being joined first.
+_TOO_LARGE_TO_JOIN = 32 * 1024
+
+#: Pieces that one `sendmsg` takes at the most; the system's own limit (IOV_MAX) is 1,024.
+_PIECES = 512
 
 #: Errors of a non-blocking socket that only mean "not now".
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -53,6 +63,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         self.last_received = self.last_sent = monotonic()
         self._tls = tls
         self._outgoing: list[bytes | memoryview] = []
+        self._queued = 0
         self._flush_scheduled = False
         self._error: OSError | None = None
         self._waiter: Any = None
@@ -94,20 +105,22 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
                 watcher.stop()
                 watcher.close()
         self._readable = self._writable = None
-        self._outgoing.clear()
+        self._drop_outgoing()
         super().close()
 
     # -- called by anyone -------------------------------------------------------------------
 
-    def write_frames(self, data: bytes, *, at_once: bool = False) -> None:
+    def write_frames(self, *pieces: bytes | memoryview, at_once: bool = False) -> None:
         """Queue whole frames for sending.
 
         Args:
-            data: The frames.
+            *pieces: The frames, cut anywhere; they must not change until they are sent.
             at_once: Send now, if nothing else is queued, instead of at the end of this turn of
                 the event loop.
         """
-        self._outgoing.append(data)
+        self._outgoing += pieces
+        for piece in pieces:
+            self._queued += len(piece)
         if self._flush_scheduled:
             return
         if at_once:
@@ -130,27 +143,34 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         Raises:
             OSError: The connection is broken.
         """
-        if self._outgoing and not self._writable_active():
-            self._flush()
         if self._error is not None:
             raise self._error
         if self._readable is None:
             raise OSError(errno.ENOTCONN, "the connection is closed")
         if not self._woken:
-            self._waiter = Waiter()
-            self._readable.start(self._waiter.switch, None)
+            waiter = self._waiter = Waiter()
+            if not self._readable.active:
+                self._readable.start(self._on_readable)
             try:
-                self._waiter.get()
+                waiter.get()
             finally:
                 self._waiter = None
-                if self._readable is not None:
-                    self._readable.stop()
         self._woken = False
         if self._error is not None:
             raise self._error
 
-    def receive(self) -> bytes:
+    def _on_readable(self) -> None:
+        if self._waiter is not None:
+            self._waiter.switch(None)
+        else:
+            # The owner is busy elsewhere: it looks again when it waits the next time.
+            self._readable.stop()
+
+    def receive(self, expected: int = 0) -> bytes:
         """Return what has arrived, ``b""`` if nothing has.
+
+        Args:
+            expected: Bytes that are known to come.
 
         Raises:
             OSError: The peer has closed the connection, or it is broken.
@@ -158,8 +178,9 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         sock = self.sock
         if sock is None:
             raise OSError(errno.ENOTCONN, "the connection is closed")
+        size = _RECEIVE if expected <= _RECEIVE else min(expected, _RECEIVE_MOST)
         try:
-            data: bytes = sock.recv(_RECEIVE)
+            data: bytes = sock.recv(size)
         except _NOT_NOW:
             return b""
         if not data:
@@ -186,19 +207,13 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
 
     def _flush_later(self) -> None:
         self._flush_scheduled = False
-        if not self._writable_active():
-            self._flush()
+        self._flush()
 
     def _flush(self) -> None:
-        if not self._outgoing or self.sock is None or self._error is not None:
+        if not self._outgoing or self.sock is None or self._error is not None or self._writable_active():
             return
-        if self._writable_active():
-            return
-        outgoing = self._outgoing
-        data = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
-        outgoing.clear()
         try:
-            sent = self.sock.send(data)
+            sent = self._send()
         except _NOT_NOW:
             sent = 0
         except OSError as error:
@@ -206,9 +221,39 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             return
         if sent:
             self.last_sent = monotonic()
-        if sent < len(data):
-            outgoing.append(memoryview(data)[sent:])
+        if sent < self._queued:
+            self._drop_sent(sent)
             self._writable.start(self._on_writable)
+        else:
+            self._drop_outgoing()
+
+    def _send(self) -> int:
+        """Hand over what is queued, as far as the kernel takes it; return the number of bytes."""
+        outgoing = self._outgoing
+        if self._queued > _TOO_LARGE_TO_JOIN and self._tls is None:
+            return int(self.sock.sendmsg(outgoing[:_PIECES]))
+        if len(outgoing) > 1:
+            # TLS has to be given the same bytes again where it could not send them: they stay joined.
+            outgoing[:] = [b"".join(outgoing)]
+        return int(self.sock.send(outgoing[0]))
+
+    def _drop_sent(self, sent: int) -> None:
+        """Forget the bytes that were sent; the rest stays queued."""
+        self._queued -= sent
+        outgoing = self._outgoing
+        done = 0
+        for piece in outgoing:
+            if sent < len(piece):
+                break
+            sent -= len(piece)
+            done += 1
+        del outgoing[:done]
+        if sent:
+            outgoing[0] = memoryview(outgoing[0])[sent:]
+
+    def _drop_outgoing(self) -> None:
+        self._outgoing.clear()
+        self._queued = 0
 
     def _on_writable(self) -> None:
         self._writable.stop()
@@ -217,5 +262,5 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
     def _fail(self, error: OSError) -> None:
         self._error = error
         self.connected = False
-        self._outgoing.clear()
+        self._drop_outgoing()
         self.wake()

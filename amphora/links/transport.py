@@ -34,6 +34,9 @@ from amphora.links.sockets import BatchingSocket
 
 __all__ = ["Connection", "Transport"]
 
+#: Frames of more bytes are collected in pieces until they are whole.
+_LARGE = 16 * 1024
+
 _ACK = b"\x00\x3c\x00\x50"
 _NACK = b"\x00\x3c\x00\x78"
 _DELIVER = b"\x00\x3c\x00\x3c"
@@ -50,7 +53,7 @@ class _Content:
         self.properties: dict[str, Any] = {}
         self.body_size = -1
         self.received = 0
-        self.chunks: list[bytes] = []
+        self.chunks: list[memoryview] = []
 
 
 class Connection(pyamqp.Connection):  # type: ignore[misc]
@@ -69,6 +72,9 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         self.socket: BatchingSocket
         self._buffer = b""
         self._position = 0
+        # A large frame that is still arriving, in pieces, and how many bytes of it are missing.
+        self._pieces: list[bytes] = []
+        self._missing = 0
         self._contents: dict[int, _Content] = {}
         self._beat_timer: Any = None
         self._beat_due = False
@@ -181,22 +187,29 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
     # -- frames -----------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        data = self.socket.receive()
+        data = self.socket.receive(self._missing)
         if not data:
             return
-        if self._position < len(self._buffer):
+        if self._missing:
+            self._pieces.append(data)
+            self._missing = max(0, self._missing - len(data))
+            if self._missing:
+                return
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        elif self._position < len(self._buffer):
             data = self._buffer[self._position :] + data
         self._buffer = data
         self._position = 0
 
     def _dispatch_all(self) -> bool:
         """Dispatch all whole frames in the buffer; tell whether there was any."""
-        before = self._position
-        if before + 8 > len(self._buffer):
+        if self._position + 8 > len(self._buffer):
             return False
+        any_dispatched = False
         while self._dispatch_frame() is not None:
-            pass
-        return self._position != before
+            any_dispatched = True
+        return any_dispatched
 
     def _dispatch_one(self) -> bool:
         """Dispatch frames up to the end of one method; tell whether one was complete."""
@@ -219,6 +232,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         kind, channel_id, size = FRAME_HEADER.unpack_from(data, start)
         end = start + 7 + size
         if end >= len(data):
+            if size > _LARGE:
+                self._collect_frame(end + 1 - start)
             return None
         if data[end] != FRAME_END:
             raise UnexpectedFrame(f"frame of type {kind} ends with {data[end]:#04x}, not 0xce")
@@ -237,8 +252,15 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
                 self._contents[channel_id] = _Content(data[start + 7 : end])
                 return False
         elif channel_id in self._contents:
-            return self._collect_content(channel_id, kind, data[start + 7 : end])
+            return self._collect_content(channel_id, kind, memoryview(data)[start + 7 : end])
         return bool(self.on_inbound_frame((kind, channel_id, data[start + 7 : end])))
+
+    def _collect_frame(self, size: int) -> None:
+        """Keep the beginning of a large frame aside until the rest is here, instead of joining it again and again."""
+        beginning = self._buffer[self._position :]
+        self._pieces.append(beginning)
+        self._missing = size - len(beginning)
+        self._buffer, self._position = b"", 0
 
     def _confirm(self, channel_id: int, data: bytes, start: int, acked: bool) -> None:
         channel = self.channels.get(channel_id)
@@ -272,10 +294,10 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         self._deliver(channel_id, data, arguments, properties, body)
         return True
 
-    def _collect_content(self, channel_id: int, kind: int, payload: bytes) -> bool:
+    def _collect_content(self, channel_id: int, kind: int, payload: memoryview) -> bool:
         content = self._contents[channel_id]
         if kind == HEADER:
-            content.body_size, content.properties = parse_header(payload, 0, len(payload))
+            content.body_size, content.properties = parse_header(bytes(payload), 0, len(payload))
         elif kind == BODY and content.body_size >= 0:
             content.chunks.append(payload)
             content.received += len(payload)

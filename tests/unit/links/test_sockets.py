@@ -62,6 +62,9 @@ class WatchedSocket:
             raise self.error
         return int(self._real.send(data if self.most is None else data[: self.most]))
 
+    def sendmsg(self, pieces: list[bytes]) -> int:
+        return self.send(b"".join(pieces))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
@@ -162,16 +165,40 @@ def test_what_a_send_leaves_over_follows_in_order(
     assert peer.receive(1000) == b"".join(bytes([number]) * 20 for number in range(50))
 
 
-def test_the_owner_sends_what_is_queued_before_it_waits(
-    sock: BatchingSocket, watched: WatchedSocket, peer: Peer
-) -> None:
+def test_what_is_queued_leaves_when_the_owner_waits(sock: BatchingSocket, watched: WatchedSocket, peer: Peer) -> None:
     sock.write_frames(b"frame")
-    sock.wake()
-
-    sock.wait()
+    waiting(sock.wait)
 
     assert watched.sends == [5]
     assert peer.receive(5) == b"frame"
+
+
+def test_who_was_woken_before_something_was_queued_runs_before_it_is_sent(
+    sock: BatchingSocket, watched: WatchedSocket, peer: Peer
+) -> None:
+    # A caller whose reply is here sends its next request before the reply is acknowledged.
+    caller = gevent.spawn(lambda: list(watched.sends))
+    sock.write_frames(b"ack")
+    owner = waiting(sock.wait)
+
+    assert caller.get(timeout=10) == []
+    assert watched.sends == [3]
+    sock.wake()
+    owner.get(timeout=10)
+
+
+@pytest.mark.parametrize("most", [1, 7, 1000, 33_000, None])
+def test_large_bodies_are_sent_in_pieces_and_in_order(
+    sock: BatchingSocket, watched: WatchedSocket, peer: Peer, most: int | None
+) -> None:
+    watched.most = most
+    body = memoryview(LARGE)[:40_000]
+
+    sock.write_frames(b"first", body[:30_000], b"-", body[30_000:])
+    sock.write_frames(b"last")
+
+    assert peer.receive(40_010) == b"first" + LARGE[:30_000] + b"-" + LARGE[30_000:40_000] + b"last"
+    assert sock._queued == 0
 
 
 def test_what_is_queued_is_sent_before_closing(sock: BatchingSocket, peer: Peer) -> None:

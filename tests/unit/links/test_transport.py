@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from amphora.links.channel import Channel
 from amphora.links.delivery import Delivery
-from amphora.links.frames import FRAME_HEADER, HEARTBEAT, METHOD, encode_ack, encode_content, encode_reject
+from amphora.links.frames import (
+    FRAME_HEADER,
+    HEARTBEAT,
+    METHOD,
+    encode_ack,
+    encode_body,
+    encode_header,
+    encode_reject,
+)
 from amphora.links.transport import Connection
 
 #: Small, so that bodies come in several frames.
@@ -39,11 +47,11 @@ class FakeSocket:
         if not self.pieces:
             raise AllRead
 
-    def receive(self) -> bytes:
+    def receive(self, expected: int = 0) -> bytes:
         return self.pieces.popleft()
 
-    def write_frames(self, data: bytes, *, at_once: bool = False) -> None:
-        self.written.append(data)
+    def write_frames(self, *pieces: bytes, at_once: bool = False) -> None:
+        self.written.append(b"".join(pieces))
 
     def wake(self) -> None: ...
 
@@ -90,6 +98,11 @@ class Listener:
 
 
 # What a broker writes.
+
+
+def encode_content(channel: int, properties: dict[str, Any], body: bytes, *, frame_max: int) -> bytes:
+    header = encode_header(channel, properties, len(body))
+    return header + b"".join(encode_body(channel, body, frame_max=frame_max))
 
 
 def method_frame(channel: int, class_id: int, method_id: int, arguments: bytes) -> bytes:

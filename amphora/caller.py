@@ -11,6 +11,9 @@ __all__ = ["CallOptions", "PrettyCaller"]
 #: Options of one call by name; what is missing is the client's default.
 CallOptions = dict[str, Any]
 
+#: How many attributes a caller keeps for the next time.
+_KEPT = 1000
+
 #: Takes function name, options, args and kwargs, and does the call.
 Invoke = Callable[[str, CallOptions, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -26,14 +29,17 @@ class PrettyCaller:
         client.defer.send_message.email("root@example.com", "Hello!")
         client.defer(function_name="send_message.email")("root@example.com", "Hello!")
 
-    It is immutable: each attribute and each option makes a new one, so that any of them can be kept
-    and shared between greenlets.
+    It is immutable: an attribute or an option gives another one, so that any of them can be kept and
+    shared between greenlets.
 
     Names that begin with an underscore are not remote functions here; use ``function_name`` for
     them.
     """
 
-    __slots__ = ("_allowed", "_invoke", "_name", "_options")
+    _invoke: Invoke
+    _allowed: tuple[str, ...]
+    _name: str
+    _options: CallOptions
 
     def __init__(
         self,
@@ -42,16 +48,20 @@ class PrettyCaller:
         name: str = "",
         options: CallOptions | None = None,
     ) -> None:
-        self._invoke = invoke
-        self._allowed = allowed
-        self._name = name
-        self._options = options or {}
+        self.__dict__.update(_invoke=invoke, _allowed=allowed, _name=name, _options=options or {})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a PrettyCaller cannot be changed: {name!r} is the name of a remote function")
 
     def __getattr__(self, name: str) -> PrettyCaller:
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is not taken for a remote function; use function_name={name!r}")
         path = f"{self._name}.{name}" if self._name else name
-        return PrettyCaller(self._invoke, self._allowed, path, self._options)
+        named = PrettyCaller(self._invoke, self._allowed, path, self._options)
+        if len(self.__dict__) < _KEPT:
+            # Found there from now on, without coming here: names are few, and calls are many.
+            self.__dict__[name] = named
+        return named
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the remote function, or take options where no function is named yet.

@@ -143,6 +143,8 @@ class AmqpRpcClient(Endpoint):
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._timeout = _timeout(timeout)
+        self._caller = PrettyCaller(self._call, ("function_name", "timeout", "routing_key"))
+        self._deferring_caller = PrettyCaller(self._defer, ("function_name", "timeout", "routing_key", "wait_publish"))
         settings = LinkSettings.of(
             broker_url,
             amqp_host,
@@ -246,7 +248,7 @@ class AmqpRpcClient(Endpoint):
             BrokerError: The broker refuses the client, or the message.
             TypeError: An argument cannot be encoded; nothing was sent.
         """
-        return PrettyCaller(self._call, ("function_name", "timeout", "routing_key"))
+        return self._caller
 
     @property
     def defer(self) -> PrettyCaller:
@@ -271,7 +273,7 @@ class AmqpRpcClient(Endpoint):
             Unroutable, Backlogged, BrokerError, TypeError: See `call`. `Unroutable` and
                 `BrokerError` are raised here only with ``wait_publish``, else by ``get()``.
         """
-        return PrettyCaller(self._defer, ("function_name", "timeout", "routing_key", "wait_publish"))
+        return self._deferring_caller
 
     def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
         """Choose the routing key of a remote function's calls by their arguments.

@@ -36,6 +36,8 @@ class FinishedRequests:
         self._age = age
         self._clock = clock
         self._used = 0
+        #: Those that have become too old are looked for now and then; `recall` looks at the age itself.
+        self._sweep_at = clock()
         self._replies: OrderedDict[Hashable, tuple[float, Reply | None]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -47,12 +49,12 @@ class FinishedRequests:
         now = self._clock()
         self._replies[key] = (now, reply)
         self._used += _cost(reply)
-        oldest_allowed = now - self._age
-        while self._replies:
-            oldest, (time, _) = next(iter(self._replies.items()))
-            if len(self._replies) <= self._count and self._used <= self._size and time >= oldest_allowed:
-                break
-            self._forget(oldest)
+        while len(self._replies) > self._count or self._used > self._size:
+            self._forget_oldest()
+        if now >= self._sweep_at:
+            self._sweep_at = now + self._age / 10
+            while self._replies and next(iter(self._replies.values()))[0] < now - self._age:
+                self._forget_oldest()
 
     def recall(self, key: Hashable) -> tuple[bool, Reply | None]:
         """Tell whether the request is known to be finished, and its reply."""
@@ -64,6 +66,10 @@ class FinishedRequests:
             self._forget(key)
             return False, None
         return True, reply
+
+    def _forget_oldest(self) -> None:
+        _, (_, reply) = self._replies.popitem(last=False)
+        self._used -= _cost(reply)
 
     def _forget(self, key: Hashable) -> None:
         found = self._replies.pop(key, None)

@@ -24,10 +24,11 @@ import dataclasses
 import datetime
 import decimal
 import enum
-import json
 import uuid
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
+
+from amphora.json_text import json_decoder, json_encoder
 
 __all__ = ["AbstractRpcSerializer", "RpcJsonSerializer", "RpcMsgpackSerializer"]
 
@@ -73,27 +74,30 @@ class AbstractRpcSerializer(ABC):
 
 
 class RpcJsonSerializer(AbstractRpcSerializer):
-    """JSON in UTF-8, escaped to ASCII; the default, and what Amphora 0.1 speaks.
+    """JSON in UTF-8; the default, and what Amphora 0.1 speaks.
 
     Encoded beyond what JSON knows: ``datetime``, ``date`` and ``time`` as ISO 8601 text,
     ``timedelta`` as seconds, ``Decimal`` and ``UUID`` as text, sets as lists, dataclasses as
     objects, enums as their values. They arrive as text, numbers, lists and objects. Tuples arrive
     as lists. ``NaN`` and the infinities travel as the bare words that Python's `json` reads.
+
+    Encoded and decoded by the packages ``orjson`` and ``msgspec`` where they are installed (the extra
+    ``amphora[speed]``), with the same results, in a fraction of the time.
     """
 
     content_type = "application/json"
 
     def __init__(self) -> None:
-        self._encode = json.JSONEncoder(default=_json_default).encode
-        self._decode = json.JSONDecoder().decode
+        self._encode = json_encoder(_json_default)
+        self._decode = json_decoder()
 
     def dumps(self, value: Any) -> bytes:
         """Encode to JSON; see `AbstractRpcSerializer.dumps`."""
-        return self._encode(value).encode("ascii")
+        return self._encode(value)
 
     def loads(self, body: bytes) -> Any:
         """Decode JSON in UTF-8, with or without a byte order mark."""
-        return self._decode(body.decode("utf-8").removeprefix("\ufeff"))
+        return self._decode(body)
 
 
 class RpcMsgpackSerializer(AbstractRpcSerializer):

@@ -23,7 +23,7 @@ LAYERS = (
     ("amphora.endpoint", "amphora.pending", "amphora.receiver", "amphora.workers"),
     ("amphora.links.*",),
     ("amphora.protocol.*",),
-    ("amphora.exceptions", "amphora.serializer", "amphora.settings", "amphora.version"),
+    ("amphora.exceptions", "amphora.json_text", "amphora.serializer", "amphora.settings", "amphora.version"),
 )
 
 # What the order of the rows would allow, and the design does not.

@@ -151,7 +151,9 @@ def test_a_tuple_as_a_key_is_no_json() -> None:
         RpcJsonSerializer().dumps({(1, 2): 3})
 
 
-def test_json_is_plain_ascii() -> None:
+def test_json_of_the_standard_library_is_plain_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)
+
     assert RpcJsonSerializer().dumps({"result": "é€😀"}) == b'{"result": "\\u00e9\\u20ac\\ud83d\\ude00"}'
 
 

@@ -19,7 +19,7 @@ import kombu
 from gevent.event import Event
 
 from amphora.exceptions import BrokerError
-from amphora.links import memory, transport
+from amphora.links import memory, stock, transport
 from amphora.links.faults import explain
 from amphora.links.tls import tls_context
 from amphora.settings import BrokerAddress, LinkSettings
@@ -194,7 +194,7 @@ class Link:
             tls = (tls[0], tls[1] or address.host)
         client = kombu.Connection(
             f"[{address.host}]" if ":" in address.host else address.host,
-            transport=transport.Transport,
+            transport=stock.Transport if _wants_stock() else transport.Transport,
             userid=address.user,
             password=address.password,
             virtual_host=address.vhost,
@@ -248,6 +248,11 @@ class Link:
     def _on_unblocked(self) -> None:
         self.blocked = False
         logger.info("%s: the broker takes messages again", self.name)
+
+
+def _wants_stock() -> bool:
+    """Tell whether messages shall go all the way through py-amqp; asked for each connection."""
+    return os.environ.get("AMPHORA_STOCK_TRANSPORT", "") not in ("", "0")
 
 
 class _Outage:

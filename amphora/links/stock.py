@@ -1,0 +1,94 @@
+"""The transport with py-amqp's own encoders and dispatch, for everything; slower by far.
+
+Chosen with ``AMPHORA_STOCK_TRANSPORT=1`` in the environment: to find out whether trouble comes from the
+direct way of `amphora.links.frames`. Sockets, heartbeats and the owner's `pump` are the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import amqp
+from amqp.exceptions import UnexpectedFrame
+
+from amphora.links import transport
+from amphora.links.channel import Channel as DirectChannel
+from amphora.links.delivery import Delivery
+from amphora.links.frames import FRAME_END, FRAME_HEADER
+
+__all__ = ["Channel", "Connection", "Transport"]
+
+
+class Channel(DirectChannel):
+    """A channel whose messages are py-amqp's."""
+
+    def publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        properties: dict[str, Any],
+        body: bytes,
+        *,
+        mandatory: bool,
+        at_once: bool,
+    ) -> None:
+        """Queue one message for sending, encoded by py-amqp."""
+        named = {"application_headers" if name == "headers" else name: value for name, value in properties.items()}
+        self.basic_publish(amqp.Message(body, **named), exchange, routing_key, mandatory)
+
+    def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
+        """Queue an acknowledgement."""
+        self.basic_ack(delivery_tag, multiple)
+
+    def reject(self, delivery_tag: int, *, requeue: bool) -> None:
+        """Queue a rejection."""
+        self.basic_reject(delivery_tag, requeue)
+
+    def _on_basic_deliver(
+        self, consumer_tag: str, delivery_tag: int, redelivered: bool, exchange: str, routing_key: str, msg: Any
+    ) -> None:
+        deliver = self.consumers.get(consumer_tag)
+        if deliver is None:
+            self.reject(delivery_tag, requeue=True)
+            return
+        properties = dict(msg.properties)
+        if "application_headers" in properties:
+            properties["headers"] = properties.pop("application_headers")
+        deliver(Delivery(self, delivery_tag, redelivered, properties, bytes(msg.body or b"")))
+
+    def _on_basic_ack(self, delivery_tag: int, multiple: bool) -> None:
+        if self.on_confirm is not None:
+            self.on_confirm(delivery_tag, multiple, True)
+
+    def _on_basic_nack(self, delivery_tag: int, multiple: bool) -> None:
+        if self.on_confirm is not None:
+            self.on_confirm(delivery_tag, multiple, False)
+
+    def _on_basic_return(self, reply_code: int, reply_text: str, exchange: str, routing_key: str, message: Any) -> None:
+        if self.on_return is not None:
+            self.on_return(f"{reply_code} {reply_text}", routing_key, message.properties.get("message_id"))
+
+
+class Connection(transport.Connection):
+    """A connection all of whose frames go to py-amqp's frame handler."""
+
+    Channel = Channel
+
+    def _dispatch_frame(self) -> bool | None:
+        data, start = self._buffer, self._position
+        if start + 8 > len(data):
+            return None
+        kind, channel_id, size = FRAME_HEADER.unpack_from(data, start)
+        end = start + 7 + size
+        if end >= len(data):
+            return None
+        if data[end] != FRAME_END:
+            raise UnexpectedFrame(f"frame of type {kind} ends with {data[end]:#04x}, not 0xce")
+        self._position = end + 1
+        return bool(self.on_inbound_frame((kind, channel_id, data[start + 7 : end])))
+
+
+class Transport(transport.Transport):
+    """The transport class to give to `kombu.Connection`."""
+
+    Connection = Connection

@@ -16,7 +16,7 @@ from pathlib import Path
 from broker import Broker, BrokerNotStarted
 from comparison import render
 from environments import NotInstalled, python_of
-from figures import SERVER_START, Figure, client_start, extra, idle_cpu
+from figures import SERVER_START, Figure, client_start, extra, idle
 from processes import PeerFailed, Server, peer_names
 from report import Results, Run
 from rounds import run_one
@@ -26,6 +26,7 @@ from workloads import Workload
 _PEERS = (
     "librabbitmq",
     "amphora",
+    "amphora_speed",
     "pyamqp",
     "pika",
     "aio_pika",
@@ -50,6 +51,8 @@ def main() -> int:
             setting = _setting(broker, options)
             for number in range(1, options.rounds + 1):
                 runs += _round(number, pythons, broker, options, figures)
+            for peer, python in pythons.items():
+                figures += idle(1, peer, broker, python, options.idle)
             if "amphora" in pythons and not options.no_extras:
                 figures += _extras(pythons["amphora"], broker, options)
     except BrokerNotStarted as error:
@@ -191,7 +194,6 @@ def _extras(python: str, broker: Broker, options: argparse.Namespace) -> list[Fi
         arguments=[str(options.labels)],
     )
     found += extra(1, "amphora", broker, python, server="server", client="clients_client", arguments=["100"])
-    found += idle_cpu(1, "amphora", broker, python, options.idle)
     return found
 
 
@@ -221,7 +223,7 @@ def _parse() -> argparse.Namespace:
         help="how many servers to try besides one, such as 2,4 (the default) or nothing",
     )
     parser.add_argument("--labels", type=int, default=1000, help="label queues of amphora (default: 1000)")
-    parser.add_argument("--idle", type=int, default=10, metavar="SECONDS", help="of amphora's idling (default: 10)")
+    parser.add_argument("--idle", type=int, default=10, metavar="SECONDS", help="of idling (default: 10)")
     parser.add_argument("--no-extras", action="store_true", help="leave out what only amphora is asked")
     parser.add_argument("--quick", action="store_true", help="one round of 0.2 s each, few labels: does it run?")
     parser.add_argument(

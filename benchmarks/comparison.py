@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from figures import CLIENT_START, SERVER_START, Figure
+from figures import AT_REST, Figure
 from report import Results, Run, Spread, Value, cpu_per_1000, p50, p99, peers_section, per_second, table
+from wanted import OF_THE_HOT_PATH, wanted_section
 
 #: The peers that ratios are taken to, by the name in the table's head.
 _CEILING = "librabbitmq"
@@ -18,8 +19,10 @@ def render(results: Results, runs: Sequence[Run], figures: Sequence[Figure]) -> 
         _speed(results),
         _ratios(results),
         _cpu(results),
-        _starts(results, figures),
-        _amphora_alone(results, figures),
+        _at_rest(results, figures),
+        _amphora_alone(figures),
+        wanted_section(results, OF_THE_HOT_PATH),
+        _ahead(results),
         peers_section(results),
         _failures(runs, figures),
     ]
@@ -89,22 +92,33 @@ _PROCESSES = ("client", "server", "broker")
 _CPU_WORKLOADS = {"sequential": "sequential", "in flight": "100 in flight"}
 
 
-def _starts(results: Results, figures: Sequence[Figure]) -> str:
-    rows = [
-        [peer, *(f"{_values(figures, peer, name):.2f}" for name in (SERVER_START, CLIENT_START))]
-        for peer in results.peers
-    ]
-    return f"## Start-up\n\n{table(['peer', SERVER_START, CLIENT_START], rows, numbers=True)}"
+def _at_rest(results: Results, figures: Sequence[Figure]) -> str:
+    rows = [[peer, *(f"{_values(figures, peer, name):.2f}" for name in AT_REST)] for peer in results.peers]
+    return f"## Starting, and doing nothing\n\n{table(['peer', *AT_REST], rows, numbers=True)}"
 
 
-def _amphora_alone(results: Results, figures: Sequence[Figure]) -> str:
-    """What has no counterpart with the other peers, whose columns are empty."""
-    names = dict.fromkeys(each.name for each in figures if each.name not in (SERVER_START, CLIENT_START))
+def _amphora_alone(figures: Sequence[Figure]) -> str:
+    names = dict.fromkeys(each.name for each in figures if each.name not in AT_REST and each.value is not None)
     if not names:
         return ""
-    others = [peer for peer in results.peers if peer != "amphora"]
-    rows = [[name, f"{_values(figures, 'amphora', name):.2f}", *("-" for _ in others)] for name in names]
-    return f"## Asked of Amphora only\n\n{table(['', 'amphora', *others], rows, numbers=True)}"
+    rows = [[name, f"{_values(figures, 'amphora', name):.2f}"] for name in names]
+    return f"## Asked of Amphora only\n\n{table(['', 'amphora'], rows, numbers=True)}"
+
+
+def _ahead(results: Results) -> str:
+    """Who of the others in Python is ahead of Amphora, and where."""
+    if "amphora" not in results.peers:
+        return ""
+    ahead = []
+    for head, workload, value, _ in _columns(results):
+        for peer in results.peers:
+            # Amphora with the fast JSON packages is no other peer.
+            if peer == _CEILING or peer.startswith("amphora"):
+                continue
+            ratio = results.ratios("amphora", peer, workload, value)
+            if ratio.values and (ratio.median > 1) == (value in (p50, p99)):
+                ahead.append(f"{peer} at {head} ({ratio:.2f})")
+    return f"Ahead of Amphora, of the peers in Python, with its ratio to them: {', '.join(ahead) or 'nobody'}."
 
 
 def _failures(runs: Sequence[Run], figures: Sequence[Figure]) -> str:

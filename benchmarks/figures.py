@@ -33,6 +33,16 @@ class Figure:
 SERVER_START = "server: seconds until it serves"
 CLIENT_START = "client: seconds until its first reply"
 
+#: What is read of every peer beside its calls.
+AT_REST = (
+    SERVER_START,
+    CLIENT_START,
+    "idle CPU of the client, %",
+    "idle CPU of the server, %",
+    "memory of the client, MB",
+    "memory of the server, MB",
+)
+
 # A peer that hangs must not hold up the others.
 _TIMEOUT = 60.0
 _EXTRA_TIMEOUT = 300.0  # ten thousand label queues take a while
@@ -47,8 +57,8 @@ def client_start(number: int, peer: str, broker: Broker, python: str) -> Figure:
     return Figure(number, peer, CLIENT_START, measurement.since_start)
 
 
-def idle_cpu(number: int, peer: str, broker: Broker, python: str, seconds: int) -> list[Figure]:
-    """CPU time of a client and a server that are connected and do nothing."""
+def idle(number: int, peer: str, broker: Broker, python: str, seconds: int) -> list[Figure]:
+    """CPU time and memory of a client and a server that are connected and do nothing, after ten calls."""
     try:
         with Server(peer, broker.url, python=python) as server:
             workload = Workload("idle", seconds, warm_up=10)
@@ -56,12 +66,13 @@ def idle_cpu(number: int, peer: str, broker: Broker, python: str, seconds: int) 
                 peer, broker.url, workload, {"server": server.pid}, python=python, timeout=_TIMEOUT + seconds
             )
     except PeerFailed as error:
-        return [Figure(number, peer, "idle CPU", None, str(error))]
-    return [
-        Figure(number, peer, f"idle CPU of the {name}, %", usage["cpu"] / measured.seconds * 100)
-        for name, usage in measured.usage.items()
-        if name in ("client", "server")
-    ]
+        return [Figure(number, peer, "idle", None, str(error))]
+    figures = []
+    for name in ("client", "server"):
+        used = measured.usage[name]
+        figures.append(Figure(number, peer, f"idle CPU of the {name}, %", used["cpu"] / measured.seconds * 100))
+        figures.append(Figure(number, peer, f"memory of the {name}, MB", used["rss_after"] / 1e6))
+    return figures
 
 
 def extra(

@@ -99,8 +99,8 @@ def cpu_per_1000(process: str) -> Value:
 
 
 def render(results: Results, *, large_size: int) -> str:
-    """All tables, the wanted ratios last."""
-    parts = [_speed(results, large_size), _cpu(results), peers_section(results), _wanted(results)]
+    """All tables."""
+    parts = [_speed(results, large_size), _cpu(results), peers_section(results)]
     return "\n\n".join(parts)
 
 
@@ -152,42 +152,6 @@ def peers_section(results: Results) -> str:
             versions = ", ".join(f"{name} {version}" for name, version in about.versions.items())
             rows.append([peer, versions, about.guarantees])
     return f"## Peers\n\n{table(['peer', 'versions', 'guarantees while measured'], rows)}"
-
-
-def _wanted(results: Results) -> str:
-    wanted = [
-        _Wanted("in flight, amphora / celery, calls/s", "celery", "in flight", per_second, at_least=10.0),
-        _Wanted("in flight, amphora / pyamqp, calls/s", "pyamqp", "in flight", per_second, at_least=1.5),
-        _Wanted("sequential, amphora / pyamqp, p50", "pyamqp", "sequential", p50, at_most=1.2),
-    ]
-    rows = [each.row(results) for each in wanted if {"amphora", each.other} <= set(results.peers)]
-    if not rows:
-        return "No wanted ratios: they need amphora and one more peer."
-    return f"## Wanted\n\n{table(['ratio', 'wanted', 'measured', ''], rows)}"
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A ratio of Amphora to another peer that should be at least, or at most, so much."""
-
-    name: str
-    other: str
-    workload: str
-    value: Value
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def row(self, results: Results) -> list[str]:
-        ratios = results.ratios("amphora", self.other, self.workload, self.value)
-        wanted = f"≥ {self.at_least:g}" if self.at_most is None else f"≤ {self.at_most:g}"
-        return [self.name, wanted, f"{ratios:.2f}", "met" if self._is_met(ratios) else "**not met**"]
-
-    def _is_met(self, ratios: Spread) -> bool:
-        if not ratios.values:
-            return False
-        if self.at_least is not None and ratios.median < self.at_least:
-            return False
-        return self.at_most is None or ratios.median <= self.at_most
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:

@@ -16,6 +16,7 @@ from broker import Broker, BrokerNotStarted
 from processes import PeerFailed, Server, peer_names
 from report import Results, Run, render
 from rounds import run_one
+from wanted import OF_THE_CORE, wanted_section
 from workloads import Workload
 
 _LARGE = 100_000
@@ -34,7 +35,8 @@ def main() -> int:
     except (BrokerNotStarted, PeerFailed) as error:
         print(error, file=sys.stderr)
         return 1
-    print(render(Results(runs), large_size=_LARGE))
+    results = Results(runs)
+    print(f"{render(results, large_size=_LARGE)}\n\n{wanted_section(results, OF_THE_CORE)}")
     if options.json:
         options.json.write_text(json.dumps([asdict(run) for run in runs], indent=1) + "\n")
     return 0 if all(run.measurement for run in runs) else 1

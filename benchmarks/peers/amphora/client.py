@@ -4,6 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+from functools import partial
 from typing import cast
 
 from amphora import AmqpRpcClient
@@ -15,8 +16,8 @@ SERVICE = "bench_amphora"
 class AmphoraCaller:
     """Calls `echo` of the service."""
 
-    def __init__(self, broker_url: str) -> None:
-        self._client = AmqpRpcClient(SERVICE, broker_url=broker_url)
+    def __init__(self, broker_url: str, service: str) -> None:
+        self._client = AmqpRpcClient(service, broker_url=broker_url)
 
     def call(self, payload: str) -> str:
         return cast(str, self._client.call.echo(payload))
@@ -28,11 +29,15 @@ class AmphoraCaller:
         self._client.stop()
 
 
-if __name__ == "__main__":
+def main(*further_packages: str, service: str = SERVICE) -> None:
     run_client(
-        AmphoraCaller,
-        packages=["amphora", "kombu", "amqp", "gevent"],
+        partial(AmphoraCaller, service=service),
+        packages=["amphora", "kombu", "amqp", "gevent", *further_packages],
         guarantees="persistent; both ways confirmed (pipelined) and mandatory; request acknowledged after its "
         "confirmed reply, reply acknowledged; what is not confirmed is sent again after a reconnect; heartbeats",
-        request_queue=f"rpc_{SERVICE}_request",
+        request_queue=f"rpc_{service}_request",
     )
+
+
+if __name__ == "__main__":
+    main()

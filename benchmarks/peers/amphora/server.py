@@ -11,8 +11,8 @@ from amphora import AmqpRpcServer
 SERVICE = "bench_amphora"
 
 
-def main(broker_url: str) -> None:
-    server = AmqpRpcServer(SERVICE, broker_url=broker_url)
+def main(broker_url: str, service: str = SERVICE) -> None:
+    server = AmqpRpcServer(service, broker_url=broker_url)
 
     @server.add_function
     def echo(value: str) -> str:

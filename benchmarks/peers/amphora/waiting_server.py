@@ -1,0 +1,31 @@
+"""A server whose function waits, as one does that asks a database: it can do only so many calls per second."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import sys
+
+import gevent
+
+from amphora import AmqpRpcServer
+from peers.amphora.server import SERVICE
+
+
+def main(broker_url: str, concurrency: int, delay: float) -> None:
+    server = AmqpRpcServer(SERVICE, broker_url=broker_url, concurrency=concurrency)
+
+    @server.add_function
+    def echo(value: str) -> str:
+        gevent.sleep(delay)
+        return value
+
+    server.serve()
+    if not server.wait_connected(30):
+        raise TimeoutError("no connection to the broker in 30 s")
+    print("ready", flush=True)
+    server.serve(nowait=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -102,6 +102,7 @@ class Consumer:
         self._missing: dict[Subscription, None] = {}
         self._changed: list[Subscription] = []
         self._last_tag = 0
+        self._prefetch: int | None = None
         self._check_interval = settings.heartbeat or _CHECK
         self._check: Any = None
         self._alarm: Any = None
@@ -200,6 +201,7 @@ class Consumer:
         channel = self._connection.channel()
         channel.on_closed = self._on_closed
         self._channel = channel
+        self._prefetch = None
         self._changed[:] = self._subscriptions
         self._apply_changes()
 
@@ -264,7 +266,10 @@ class Consumer:
     def _start(self, subscription: Subscription) -> None:
         channel, tag = self._channel, f"amphora-{next(self._tags)}"
         channel.consumers[tag] = self._acking(subscription) if self._ack_on_delivery else subscription.deliver
-        channel.basic_qos(0, subscription.prefetch, False)
+        if subscription.prefetch != self._prefetch:
+            # Holds for the consumers that are started after it on this channel.
+            channel.basic_qos(0, subscription.prefetch, False)
+            self._prefetch = subscription.prefetch
         channel.basic_consume(
             subscription.queue,
             consumer_tag=tag,

@@ -1,7 +1,8 @@
-"""The transport with py-amqp's own encoders and dispatch, for everything; slower by far.
+"""The transport with py-amqp's own encoders and dispatch for all that it can read; slower by far.
 
 Chosen with ``AMPHORA_STOCK_TRANSPORT=1`` in the environment: to find out whether trouble comes from the
-direct way of `amphora.links.frames`. Sockets, heartbeats and the owner's `pump` are the same.
+direct way of `amphora.links.frames`. Sockets, heartbeats and the owner's `pump` are the same, and so is the
+way of messages that py-amqp fails at: one with text that is not UTF-8 would break its connection for good.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ from amqp.exceptions import UnexpectedFrame
 from amphora.links import transport
 from amphora.links.channel import Channel as DirectChannel
 from amphora.links.delivery import Delivery
-from amphora.links.frames import FRAME_END, FRAME_HEADER
+from amphora.links.frames import FRAME_END, FRAME_HEADER, HEADER, METHOD
+from amphora.links.transport import DELIVER, RETURN, Content
 
 __all__ = ["Channel", "Connection", "Transport"]
 
 
 class Channel(DirectChannel):
     """A channel whose messages are py-amqp's."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Bodies stay bytes, whatever a peer says of their encoding.
+        self.auto_decode = False
 
     def publish(
         self,
@@ -33,6 +40,10 @@ class Channel(DirectChannel):
         at_once: bool,
     ) -> None:
         """Queue one message for sending, encoded by py-amqp."""
+        if any(isinstance(value, str) and not value.isprintable() for value in properties.values()):
+            # Perhaps text of a peer's that was no UTF-8, which py-amqp would not send back as it came.
+            super().publish(exchange, routing_key, properties, body, mandatory=mandatory, at_once=at_once)
+            return
         named = {"application_headers" if name == "headers" else name: value for name, value in properties.items()}
         self.basic_publish(amqp.Message(body, **named), exchange, routing_key, mandatory)
 
@@ -70,9 +81,13 @@ class Channel(DirectChannel):
 
 
 class Connection(transport.Connection):
-    """A connection all of whose frames go to py-amqp's frame handler."""
+    """A connection whose frames go to py-amqp's frame handler."""
 
     Channel = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._methods: dict[int, bytes] = {}
 
     def _dispatch_frame(self) -> bool | None:
         data, start = self._buffer, self._position
@@ -85,7 +100,29 @@ class Connection(transport.Connection):
         if data[end] != FRAME_END:
             raise UnexpectedFrame(f"frame of type {kind} ends with {data[end]:#04x}, not 0xce")
         self._position = end + 1
-        return bool(self.on_inbound_frame((kind, channel_id, data[start + 7 : end])))
+        payload = data[start + 7 : end]
+        if kind == METHOD and payload[:4] in (DELIVER, RETURN):
+            # Its header tells who can read the message.
+            self._methods[channel_id] = payload
+            return False
+        if kind == HEADER and channel_id in self._methods:
+            method = self._methods.pop(channel_id)
+            if _is_readable(payload):
+                self.on_inbound_frame((METHOD, channel_id, method))
+            else:
+                self._contents[channel_id] = Content(method)
+        if channel_id in self._contents:
+            return self._collect_content(channel_id, kind, memoryview(payload))
+        return bool(self.on_inbound_frame((kind, channel_id, payload)))
+
+
+def _is_readable(header: bytes) -> bool:
+    """Tell whether py-amqp can read the payload of a content header."""
+    try:
+        amqp.Message().inbound_header(header)
+    except Exception:  # noqa: BLE001  (what it raises is not documented, and differs from fault to fault)
+        return False
+    return True
 
 
 class Transport(transport.Transport):

@@ -32,18 +32,18 @@ from amphora.links.frames import (
 )
 from amphora.links.sockets import BatchingSocket
 
-__all__ = ["Connection", "Transport"]
+__all__ = ["DELIVER", "RETURN", "Connection", "Content", "Transport"]
 
 #: Frames of more bytes are collected in pieces until they are whole.
 _LARGE = 16 * 1024
 
 _ACK = b"\x00\x3c\x00\x50"
 _NACK = b"\x00\x3c\x00\x78"
-_DELIVER = b"\x00\x3c\x00\x3c"
-_RETURN = b"\x00\x3c\x00\x32"
+DELIVER = b"\x00\x3c\x00\x3c"
+RETURN = b"\x00\x3c\x00\x32"
 
 
-class _Content:
+class Content:
     """A message whose frames are still arriving."""
 
     __slots__ = ("body_size", "chunks", "method", "properties", "received")
@@ -75,7 +75,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         # A large frame that is still arriving, in pieces, and how many bytes of it are missing.
         self._pieces: list[bytes] = []
         self._missing = 0
-        self._contents: dict[int, _Content] = {}
+        self._contents: dict[int, Content] = {}
         self._beat_timer: Any = None
         self._beat_due = False
         # Whether a synchronous method may have taken a wake, or dispatched something, meant for the owner's work.
@@ -240,16 +240,16 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         self._position = end + 1
         if kind == METHOD:
             method = data[start + 7 : start + 11]
-            if method == _DELIVER:
+            if method == DELIVER:
                 if self._deliver_whole(channel_id, data, start + 11, end + 1):
                     return True
-                self._contents[channel_id] = _Content(data[start + 7 : end])
+                self._contents[channel_id] = Content(data[start + 7 : end])
                 return False
             if method in (_ACK, _NACK):
                 self._confirm(channel_id, data, start + 11, method == _ACK)
                 return True
-            if method == _RETURN:
-                self._contents[channel_id] = _Content(data[start + 7 : end])
+            if method == RETURN:
+                self._contents[channel_id] = Content(data[start + 7 : end])
                 return False
         elif channel_id in self._contents:
             return self._collect_content(channel_id, kind, memoryview(data)[start + 7 : end])
@@ -306,7 +306,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if content.received < content.body_size:
             return False
         del self._contents[channel_id]
-        if content.method[:4] == _DELIVER:
+        if content.method[:4] == DELIVER:
             body = b"".join(content.chunks)
             self._deliver(channel_id, content.method, 4, content.properties, body)
         else:
@@ -325,7 +325,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
             return
         deliver(Delivery(channel, delivery_tag, redelivered, properties, body))
 
-    def _return(self, channel_id: int, content: _Content) -> None:
+    def _return(self, channel_id: int, content: Content) -> None:
         channel = self.channels.get(channel_id)
         if channel is not None and channel.on_return is not None:
             code, text, _, routing_key = parse_return(content.method, 4)

@@ -59,14 +59,14 @@ class FakeSocket:
 class Listener:
     """A connection with two channels that notes what is dispatched, in order."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes], kind: type[Connection] = Connection) -> None:
         self.events: list[Event] = []
-        self.connection = Connection("nowhere")
+        self.connection = kind("nowhere")
         self.socket = FakeSocket(pieces)
         self.connection.socket = self.socket  # type: ignore[assignment]
         self.connection.on_inbound_frame = frame_handler(self.connection, self.connection.on_inbound_method)
         for number in (1, 2):
-            self.listen(Channel(self.connection, number))
+            self.listen(kind.Channel(self.connection, number))
 
     def listen(self, channel: Channel) -> None:
         number = channel.channel_id

@@ -66,4 +66,11 @@ class WorkerPool(Generic[Job]):
                 self._context.copy().run(self._run, self._jobs.popleft())
             waiter: Waiter[None] = Waiter()
             self._idle.append(waiter)
-            waiter.get()
+            try:
+                waiter.get()
+            except BaseException:
+                # What an earlier job has left behind, a timeout that nobody closed or a late kill, ends the greenlet:
+                # no job may be given to it.
+                if waiter in self._idle:
+                    self._idle.remove(waiter)
+                raise

@@ -149,6 +149,23 @@ def test_jobs_that_wait_are_run_though_the_greenlet_before_them_ended() -> None:
     wait_until(lambda: outcomes == ["exit", "work", "more"])
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["some time before the next job", "just before the next job"])
+def test_a_greenlet_that_is_killed_while_it_is_idle_does_not_cost_a_job(at_once: bool) -> None:
+    workers: list[gevent.Greenlet[[], None]] = []
+    pool: WorkerPool[int] = WorkerPool(1, lambda _: workers.append(gevent.getcurrent()))
+    pool.submit(0)
+    wait_until(lambda: len(workers) == 1)
+    gevent.idle()
+
+    workers[0].kill(block=False)
+    if not at_once:
+        wait_until(lambda: not pool._greenlets)
+    pool.submit(1)
+
+    wait_until(lambda: len(workers) == 2)
+    assert workers[0] is not workers[1]
+
+
 def test_context_variables_do_not_leak_from_one_job_into_the_next() -> None:
     seen: list[str] = []
 

@@ -195,7 +195,7 @@ class AmqpRpcClient(Endpoint):
         )
         consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
         super().__init__(publisher, consumer)
-        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout)
+        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended)
         self._router = Router()
         if autostart:
             self.serve()
@@ -321,8 +321,8 @@ class AmqpRpcClient(Endpoint):
         Raises:
             ValueError: The label gives the service's own queue, or a name too long for AMQP.
             TopologyConflict: The queue exists with other properties, such as another x_expires.
-            BrokerUnreachable: Not done within the client's timeout; it will be when the broker is
-                there.
+            BrokerUnreachable: Not done within the client's timeout, or before it was stopped where it
+                has no timeout; it will be when the broker is there.
         """
         self._raise_failure()
         name = self._names.label_queue(queue)
@@ -361,7 +361,12 @@ class AmqpRpcClient(Endpoint):
         wait_publish = options.get("wait_publish", True)
         call = self._send(function, options, args, kwargs, wait_publish=wait_publish)
         if call.decided is not None:
-            call.decided.wait()
+            try:
+                call.decided.wait()
+            except BaseException:
+                # See `_call`: nobody gets the result.
+                self._calls.forget(call)
+                raise
             if call.refused is not None:
                 raise call.refused
         return call.result

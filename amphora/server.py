@@ -9,6 +9,7 @@ from uuid import uuid4
 import gevent
 
 from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.publisher import Publisher
@@ -349,6 +350,9 @@ class AmqpRpcServer(Endpoint):
         if self._consumer.link.connected:
             gevent.wait([each.cancelled for each in subscriptions], timeout=_ANSWER)
 
+    def _fail_pending(self, error: BrokerError) -> None:  # noqa: ARG002  (`receive_from_queue` raises it)
+        self._receiving.close_all()
+
     # -- receive_from_queue -----------------------------------------------------------------
 
     def receive_from_queue(
@@ -384,15 +388,19 @@ class AmqpRpcServer(Endpoint):
             gevent.Timeout: With ``block``, if ``timeout`` passed before ``max_calls`` requests came.
             ValueError: The queue does not exist (with ``wait_for_queue=False``), or the label gives
                 the service's own queue.
+            BrokerError: The broker refuses the server; see `serve`.
         """
         name = self._names.label_queue(queue)
         if max_calls is not None:
             at_least_one("max_calls", max_calls)
         if timeout is not None:
             timeout = seconds("timeout", timeout, zero=True)
-        return self._receiving.receive(
+        self._raise_failure()
+        handled = self._receiving.receive(
             Receiver(queue, max_calls), name, timeout=timeout, block=block, wait_for_queue=wait_for_queue
         )
+        self._raise_failure()
+        return handled
 
     def stop_receiving(self, queue: str) -> None:
         """End every `receive_from_queue` of a label.

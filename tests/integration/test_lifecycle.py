@@ -1,5 +1,7 @@
 """Starting and stopping clients and servers over RabbitMQ: serve, stop, with, autostart."""
 
+import gc
+import weakref
 from typing import Any
 
 import gevent
@@ -368,6 +370,30 @@ def test_who_stops_and_serves_again_while_another_stops_leaves_no_connection_beh
     client.stop()
 
     wait_until(lambda: connections_of(broker, service) == [])
+
+
+def test_stopped_clients_and_servers_leave_nothing_in_memory(broker: Broker, service: str, label: str) -> None:
+    def work_and_stop() -> list[weakref.ref[object]]:
+        with (
+            AmqpRpcServer(service, broker_url=broker.url) as server,
+            AmqpRpcClient(service, broker_url=broker.url) as client,
+        ):
+            server.add_function(add)
+            assert client.call.add(1, 2) == 3
+            client.create_new_request_queue(label)
+            receiving = gevent.spawn(server.receive_from_queue, label, max_calls=1)
+            assert client.call(routing_key=label).add(3, 4) == 7
+            assert receiving.get(timeout=20) == 1
+            client.remove_request_queue(label)
+        return [weakref.ref(server), weakref.ref(client)]
+
+    stopped = work_and_stop()
+
+    def are_gone() -> bool:
+        gc.collect()
+        return [each() for each in stopped] == [None, None]
+
+    wait_until(are_gone)
 
 
 def test_a_function_may_stop_its_server(

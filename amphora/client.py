@@ -399,7 +399,8 @@ class AmqpRpcClient(Endpoint):
         """Disconnect from the broker; requests that were not sent are kept for the next `serve`.
 
         Calls that wait go on waiting until their timeouts, and get their results if `serve` is
-        called before; calls without a timeout end with `NoResult`. Takes a few seconds at the most.
+        called before. Calls without a timeout end with `NoResult`, or with `Backlogged` where they
+        wait for room in the outbox. Takes a few seconds at the most.
         """
         super().stop()
         self._calls.end_endless()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, ClassVar, TypeVar, overload
 from uuid import uuid4
 
@@ -45,7 +46,7 @@ __all__ = ["AmqpRpcFanoutServer", "AmqpRpcServer"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
 
-#: Seconds to wait for the broker to agree to the end of subscriptions.
+#: Seconds to wait for the broker to agree to the end of subscriptions, at the most.
 _ANSWER = 5.0
 
 
@@ -322,10 +323,11 @@ class AmqpRpcServer(Endpoint):
         Returns:
             Whether everything was finished.
         """
+        deadline = None if timeout is None else monotonic() + timeout
         self._handler.accepting = False
-        self._cancel_all()
+        self._cancel_all(_ANSWER if timeout is None else min(timeout, _ANSWER))
         self._handler.give_back_waiting()
-        return self._handler.wait_idle(timeout)
+        return self._handler.wait_idle(None if deadline is None else max(0.0, deadline - monotonic()))
 
     def stop(self) -> None:
         """Disconnect from the broker.
@@ -336,11 +338,11 @@ class AmqpRpcServer(Endpoint):
         broker does not answer.
         """
         self._handler.accepting = False
-        self._cancel_all()
+        self._cancel_all(_ANSWER)
         self._handler.give_back_waiting()
         super().stop()
 
-    def _cancel_all(self) -> None:
+    def _cancel_all(self, timeout: float) -> None:
         """End every subscription, and wait until the broker has agreed if it is there."""
         subscriptions = self._receiving.close_all()
         if self._subscription is not None:
@@ -348,7 +350,7 @@ class AmqpRpcServer(Endpoint):
             self._consumer.cancel(self._subscription)
             self._subscription = None
         if self._consumer.link.connected:
-            gevent.wait([each.cancelled for each in subscriptions], timeout=_ANSWER)
+            gevent.wait([each.cancelled for each in subscriptions], timeout=timeout)
 
     def _fail_pending(self, error: BrokerError) -> None:  # noqa: ARG002  (`receive_from_queue` raises it)
         self._receiving.close_all()

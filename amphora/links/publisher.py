@@ -196,8 +196,10 @@ class Publisher:
     def refuse_all(self, error: BrokerError) -> None:
         """End everything that waits with an error, as the broker will never take it."""
         self.turn_away(error)
-        waiting, self._waiting = self._waiting, deque()
-        for item in waiting:
+        items = [*self._unconfirmed.values(), *self._waiting]
+        self._unconfirmed.clear()
+        self._waiting.clear()
+        for item in items:
             if isinstance(item, _Command):
                 item.result.set_exception(error)
             else:
@@ -347,11 +349,18 @@ class Publisher:
         try:
             value = self._control.run(command.action)
         except ChannelError as error:
-            self._waiting.remove(command)
-            command.result.set_exception(explain(error, self.link.address).error)
+            if self._leaves(command):
+                command.result.set_exception(explain(error, self.link.address).error)
         else:
-            self._waiting.remove(command)
-            command.result.set(value)
+            if self._leaves(command):
+                command.result.set(value)
+
+    def _leaves(self, command: _Command) -> bool:
+        """Take a command out of the queue; tell whether it was there, and not refused with all others meanwhile."""
+        if command.result.ready():
+            return False
+        self._waiting.remove(command)
+        return True
 
     # -- messages ---------------------------------------------------------------------------
 

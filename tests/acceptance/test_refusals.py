@@ -32,7 +32,7 @@ def powerless(broker: Broker, unique_name: Callable[[str], str]) -> Iterator[str
     name = unique_name("powerless")
     broker.add_user(name, PASSWORD, permissions="^$")
     yield name
-    broker.ctl("delete_user", name)
+    broker.delete_user(name)
 
 
 def serving_ends_with(endpoint: AmqpRpcClient | AmqpRpcServer) -> BrokerError:
@@ -63,7 +63,7 @@ def test_a_missing_vhost_ends_serve(broker: Broker, service: str) -> None:
 
 def test_a_vhost_that_the_user_may_not_use_ends_serve(broker: Broker, unique_name: Callable[[str], str]) -> None:
     vhost = unique_name("foreign")
-    broker.ctl("add_vhost", vhost)
+    broker.add_vhost(vhost, user=None)
     server = AmqpRpcServer("service", broker_url=broker.url_for(vhost=vhost))
 
     error = serving_ends_with(server)
@@ -217,7 +217,7 @@ def test_a_user_deleted_while_connected_is_told_to_operators_and_waited_for(
     server, client = new_server(url, abs), new_client(url)
     assert client.call.abs(-1) == 1
 
-    own_broker.ctl("delete_user", user)
+    own_broker.delete_user(user)
     own_broker.close_all_connections()
     wait_until(lambda: not client.connected and not server.connected)
     held = client.defer(wait_publish=False).abs(-2)
@@ -228,7 +228,7 @@ def test_a_user_deleted_while_connected_is_told_to_operators_and_waited_for(
     assert held.get(timeout=20) == 2
     assert client.call.abs(-4) == 4
     assert len(refusals(caplog)) == 4
-    own_broker.ctl("delete_user", user)
+    own_broker.delete_user(user)
 
 
 def test_no_password_is_ever_shown(broker: Broker, service: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -82,8 +82,8 @@ class AmqpRpcClient(Endpoint):
         timeout: Default seconds that a call may take, from the call to the reply; None for no limit.
         autostart: Whether to `serve` at once; otherwise requests are held until `serve`.
         broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (tried in order), or ``memory://`` (this process only, for tests and
-            demos). Instead of the ``amqp_*`` arguments.
+            separated by ``;`` (nodes of one cluster, tried in order), or ``memory://`` (this process
+            only, for tests and demos). Instead of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.

@@ -73,8 +73,8 @@ class AmqpRpcServer(Endpoint):
         serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or
             an instance.
         broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (tried in order), or ``memory://`` (this process only, for tests and
-            demos). Instead of the ``amqp_*`` arguments.
+            separated by ``;`` (nodes of one cluster, tried in order), or ``memory://`` (this process
+            only, for tests and demos). Instead of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.

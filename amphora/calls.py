@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from gevent.event import Event
 
-from amphora.exceptions import AmqpRpcException, BrokerError, NoResult, Unroutable
+from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
 from amphora.links.delivery import Delivery
 from amphora.links.publisher import Outgoing, Publisher
 from amphora.links.topology import Topology, bind_queue
@@ -137,7 +137,8 @@ class Calls:
             call.decided.set()
 
     def fail_all(self, error: BrokerError) -> None:
-        """End every call with an error."""
+        """End every call with an error; none of their requests is sent any more."""
+        self._publisher.refuse_all(error)
         for call in self._pending.pop_all():
             call.refuse(error)
 
@@ -145,6 +146,8 @@ class Calls:
         """End the calls that have no deadline: the client stops."""
         for call in self._pending.pop_all(only_endless=True):
             call.refuse(NoResult(f"No result of {call.function!r}: the client was stopped"))
+        why = "the client was stopped while the request waited for room in the outbox; it was not sent"
+        self._publisher.turn_away(Backlogged(why), only_endless=True)
 
     def _on_published(self, call: Call, message: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:

@@ -82,8 +82,8 @@ class AmqpRpcClient(Endpoint):
         timeout: Default seconds that a call may take, from the call to the reply; None for no limit.
         autostart: Whether to `serve` at once; otherwise requests are held until `serve`.
         broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (tried in order), or ``memory://`` (this process only, for tests and
-            demos). Instead of the ``amqp_*`` arguments.
+            separated by ``;`` (nodes of one cluster, tried in order), or ``memory://`` (this process
+            only, for tests and demos). Instead of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
@@ -197,7 +197,7 @@ class AmqpRpcClient(Endpoint):
         )
         consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
         super().__init__(publisher, consumer)
-        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout)
+        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended)
         self._router = Router()
         if autostart:
             self.serve()
@@ -323,8 +323,8 @@ class AmqpRpcClient(Endpoint):
         Raises:
             ValueError: The label gives the service's own queue, or a name too long for AMQP.
             TopologyConflict: The queue exists with other properties, such as another x_expires.
-            BrokerUnreachable: Not done within the client's timeout; it will be when the broker is
-                there.
+            BrokerUnreachable: Not done within the client's timeout, or before it was stopped where it
+                has no timeout; it will be when the broker is there.
         """
         self._raise_failure()
         name = self._names.label_queue(queue)
@@ -363,7 +363,12 @@ class AmqpRpcClient(Endpoint):
         wait_publish = options.get("wait_publish", True)
         call = self._send(function, options, args, kwargs, wait_publish=wait_publish)
         if call.decided is not None:
-            call.decided.wait()
+            try:
+                call.decided.wait()
+            except BaseException:
+                # See `_call`: nobody gets the result.
+                self._calls.forget(call)
+                raise
             if call.refused is not None:
                 raise call.refused
         return call.result
@@ -396,7 +401,8 @@ class AmqpRpcClient(Endpoint):
         """Disconnect from the broker; requests that were not sent are kept for the next `serve`.
 
         Calls that wait go on waiting until their timeouts, and get their results if `serve` is
-        called before; calls without a timeout end with `NoResult`. Takes a few seconds at the most.
+        called before. Calls without a timeout end with `NoResult`, or with `Backlogged` where they
+        wait for room in the outbox. Takes a few seconds at the most.
         """
         super().stop()
         self._calls.end_endless()

@@ -144,10 +144,11 @@ class Endpoint:
 
     def _on_fatal(self, error: BrokerError) -> None:
         """A link found that its first connection can never work."""
+        # In one go: who is told of the failure may call `serve` again at once.
+        self._publisher.link.abort()
+        self._consumer.link.abort()
         self._failure = error
         self._fail_pending(error)
-        self._publisher.link.stop(0)
-        self._consumer.link.stop(0)
         self._ended.set()
 
     def _fail_pending(self, error: BrokerError) -> None:

@@ -140,9 +140,10 @@ class RequestHandler:
         return {**self._counts, "running": len(self._running) + len(self._unnamed)}
 
     def give_back_waiting(self) -> None:
-        """Give the requests that have not begun back to their queues."""
+        """Give the requests that have not begun back to their queues; those that run are the last for now."""
         for job in self._pool.take_back():
             self._give_back(job, again=True)
+        self._pool.dismiss()
 
     def wait_idle(self, timeout: float | None) -> bool:
         """Wait until every request is finished, that of the calling greenlet excepted.

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from gevent.event import AsyncResult
+import gevent
+from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import BrokerUnreachable
 from amphora.links.publisher import Publisher
@@ -25,14 +26,18 @@ class LabelQueues:
         publisher: Does it, in order with the messages.
         topology: Keeps the queues, so that they are created again on a broker that comes back empty.
         exchange: The request exchange, as an entity.
-        timeout: Seconds to wait for the broker; None for no limit.
+        timeout: Seconds to wait for the broker; None to wait until ``stopped`` is set.
+        stopped: Set while the client is stopped.
     """
 
-    def __init__(self, publisher: Publisher, topology: Topology, exchange: Any, timeout: float | None) -> None:
+    def __init__(
+        self, publisher: Publisher, topology: Topology, exchange: Any, timeout: float | None, stopped: Event
+    ) -> None:
         self._publisher = publisher
         self._topology = topology
         self._exchange = exchange
         self._timeout = timeout
+        self._stopped = stopped
 
     def create(self, name: str, routing_key: str, *, x_expires: int | None, nowait: bool) -> None:
         """Declare a queue and bind it; see `AmqpRpcClient.create_new_request_queue`."""
@@ -58,7 +63,12 @@ class LabelQueues:
         result.rawlink(note)
         if nowait:
             return
-        if not result.wait(self._timeout) and not result.ready():
+        if self._timeout is None:
+            gevent.wait([result, self._stopped], count=1)
+        else:
+            result.wait(self._timeout)
+        if not result.ready():
             link = self._publisher.link
-            raise BrokerUnreachable(f"{what} was not confirmed within {self._timeout:g} s ({link.name}: {link.state})")
+            limit = "" if self._timeout is None else f" within {self._timeout:g} s"
+            raise BrokerUnreachable(f"{what} was not confirmed{limit} ({link.name}: {link.state})")
         result.get()

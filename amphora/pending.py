@@ -117,12 +117,21 @@ class PendingCalls:
     def pop_all(self, *, only_endless: bool = False) -> list[Call]:
         """Return all calls (or those without a deadline) and forget them."""
         ids = [each.id for each in self._calls.values() if not only_endless or each.timeout is None]
-        return [call for each in ids if (call := self.pop(each)) is not None]
+        popped = [call for each in ids if (call := self.pop(each)) is not None]
+        if not self._calls:
+            # It would keep the client, which may be done with, in memory until it goes off.
+            self._stop_timer()
+        return popped
 
-    def _set_timer(self, deadline: float) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
+            self._timer = None
+        self._timer_at = math.inf
+
+    def _set_timer(self, deadline: float) -> None:
+        self._stop_timer()
         self._timer_at = deadline
         self._timer = get_hub().loop.timer(max(0.0, deadline - monotonic()))
         self._timer.start(self._expire)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, ClassVar, TypeVar, overload
 from uuid import uuid4
 
 import gevent
 
 from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.publisher import Publisher
@@ -44,7 +46,7 @@ __all__ = ["AmqpRpcFanoutServer", "AmqpRpcServer"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
 
-#: Seconds to wait for the broker to agree to the end of subscriptions.
+#: Seconds to wait for the broker to agree to the end of subscriptions, at the most.
 _ANSWER = 5.0
 
 
@@ -71,8 +73,8 @@ class AmqpRpcServer(Endpoint):
         serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or
             an instance.
         broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (tried in order), or ``memory://`` (this process only, for tests and
-            demos). Instead of the ``amqp_*`` arguments.
+            separated by ``;`` (nodes of one cluster, tried in order), or ``memory://`` (this process
+            only, for tests and demos). Instead of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
@@ -321,10 +323,11 @@ class AmqpRpcServer(Endpoint):
         Returns:
             Whether everything was finished.
         """
+        deadline = None if timeout is None else monotonic() + timeout
         self._handler.accepting = False
-        self._cancel_all()
+        self._cancel_all(_ANSWER if timeout is None else min(timeout, _ANSWER))
         self._handler.give_back_waiting()
-        return self._handler.wait_idle(timeout)
+        return self._handler.wait_idle(None if deadline is None else max(0.0, deadline - monotonic()))
 
     def stop(self) -> None:
         """Disconnect from the broker.
@@ -335,11 +338,11 @@ class AmqpRpcServer(Endpoint):
         broker does not answer.
         """
         self._handler.accepting = False
-        self._cancel_all()
+        self._cancel_all(_ANSWER)
         self._handler.give_back_waiting()
         super().stop()
 
-    def _cancel_all(self) -> None:
+    def _cancel_all(self, timeout: float) -> None:
         """End every subscription, and wait until the broker has agreed if it is there."""
         subscriptions = self._receiving.close_all()
         if self._subscription is not None:
@@ -347,7 +350,10 @@ class AmqpRpcServer(Endpoint):
             self._consumer.cancel(self._subscription)
             self._subscription = None
         if self._consumer.link.connected:
-            gevent.wait([each.cancelled for each in subscriptions], timeout=_ANSWER)
+            gevent.wait([each.cancelled for each in subscriptions], timeout=timeout)
+
+    def _fail_pending(self, error: BrokerError) -> None:  # noqa: ARG002  (`receive_from_queue` raises it)
+        self._receiving.close_all()
 
     # -- receive_from_queue -----------------------------------------------------------------
 
@@ -384,15 +390,19 @@ class AmqpRpcServer(Endpoint):
             gevent.Timeout: With ``block``, if ``timeout`` passed before ``max_calls`` requests came.
             ValueError: The queue does not exist (with ``wait_for_queue=False``), or the label gives
                 the service's own queue.
+            BrokerError: The broker refuses the server; see `serve`.
         """
         name = self._names.label_queue(queue)
         if max_calls is not None:
             at_least_one("max_calls", max_calls)
         if timeout is not None:
             timeout = seconds("timeout", timeout, zero=True)
-        return self._receiving.receive(
+        self._raise_failure()
+        handled = self._receiving.receive(
             Receiver(queue, max_calls), name, timeout=timeout, block=block, wait_for_queue=wait_for_queue
         )
+        self._raise_failure()
+        return handled
 
     def stop_receiving(self, queue: str) -> None:
         """End every `receive_from_queue` of a label.

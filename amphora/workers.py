@@ -34,9 +34,11 @@ class WorkerPool(Generic[Job]):
         self._jobs: deque[Job] = deque()
         self._idle: list[Waiter[None]] = []
         self._greenlets: set[gevent.Greenlet[[], None]] = set()
+        self._dismissed = False
 
     def submit(self, job: Job) -> None:
         """Run a job as soon as a greenlet is free; never blocks."""
+        self._dismissed = False
         self._jobs.append(job)
         if self._idle:
             gevent.get_hub().loop.run_callback(self._idle.pop().switch, None)
@@ -48,6 +50,16 @@ class WorkerPool(Generic[Job]):
         jobs = list(self._jobs)
         self._jobs.clear()
         return jobs
+
+    def dismiss(self) -> None:
+        """Let the greenlets end, each when it has no job any more; `submit` starts others.
+
+        One that waits for a job keeps the pool, and who owns it, in memory for ever.
+        """
+        self._dismissed = True
+        idle, self._idle = self._idle, []
+        for waiter in idle:
+            gevent.get_hub().loop.run_callback(waiter.switch, None)
 
     def _start(self) -> None:
         greenlet = gevent.spawn(self._work)
@@ -64,6 +76,15 @@ class WorkerPool(Generic[Job]):
         while True:
             while self._jobs:
                 self._context.copy().run(self._run, self._jobs.popleft())
+            if self._dismissed:
+                return
             waiter: Waiter[None] = Waiter()
             self._idle.append(waiter)
-            waiter.get()
+            try:
+                waiter.get()
+            except BaseException:
+                # What an earlier job has left behind, a timeout that nobody closed or a late kill, ends the greenlet:
+                # no job may be given to it.
+                if waiter in self._idle:
+                    self._idle.remove(waiter)
+                raise

@@ -59,7 +59,7 @@ class Link:
         name: What operators see: in the log and as the connection's name on the broker.
         settings: Addresses, heartbeat, back-off.
         worker: Uses the connection.
-        on_fatal: Called with the error when the first connection can never work.
+        on_fatal: Called with the error when the first connection can never work; calls `abort`.
 
     Attributes:
         attached: Set while the connection is up and its worker at work.
@@ -133,7 +133,15 @@ class Link:
                 greenlet.join(timeout)
             if not greenlet.dead:
                 greenlet.kill()
-        self._greenlet = None
+        if self._greenlet is greenlet:
+            # Otherwise another greenlet has stopped it too meanwhile, and started it again.
+            self._greenlet = None
+
+    def abort(self) -> None:
+        """Disconnect without a farewell, and without letting anybody else run; `start` may follow at once."""
+        greenlet, self._greenlet = self._greenlet, None
+        if greenlet is not None and greenlet is not gevent.getcurrent():
+            greenlet.kill(block=False)
 
     def wake(self) -> None:
         """Let the worker's `work` be called soon."""
@@ -158,8 +166,9 @@ class Link:
                     logger.exception("%s: unexpected error, connecting anew", self.name)
                 if fault.fatal and not self._ever_attached:
                     logger.error("%s: %s", self.name, fault.error)
-                    self._greenlet = None
-                    self._on_fatal(fault.error)
+                    if self._greenlet is gevent.getcurrent():
+                        # Otherwise it was aborted in this very moment: the other link has said it all.
+                        self._on_fatal(fault.error)
                     return
             finally:
                 self._disconnect()

@@ -202,7 +202,8 @@ class Consumer:
         channel.on_closed = self._on_closed
         self._channel = channel
         self._prefetch = None
-        self._changed[:] = self._subscriptions
+        # After those that were cancelled meanwhile: somebody may wait for their end.
+        self._changed += self._subscriptions
         self._apply_changes()
 
     def _on_closed(self, error: ChannelError) -> None:
@@ -216,7 +217,7 @@ class Consumer:
         self._channel = None
         self._last_tag = 0
         self._reopen = True
-        for subscription in self._subscriptions:
+        for subscription in (*self._subscriptions, *self._changed):
             subscription._tag = None
         self.link.wake()
 
@@ -226,10 +227,11 @@ class Consumer:
         now, changed = monotonic(), self._changed[:]
         self._changed.clear()
         for subscription in changed:
-            if self._channel is None:
-                return
             if subscription not in self._subscriptions:
                 self._cancel(subscription)
+            elif self._channel is None:
+                # Lost on the way: the next one takes up every subscription.
+                continue
             elif subscription._tag is None and subscription._look_at <= now:
                 self._consume(subscription)
         self._set_alarm()
@@ -286,8 +288,8 @@ class Consumer:
         return deliver
 
     def _cancel(self, subscription: Subscription) -> None:
-        if subscription._tag is not None:
-            tag, subscription._tag = subscription._tag, None
+        tag, subscription._tag = subscription._tag, None
+        if tag is not None and self._channel is not None:
             self._channel.basic_cancel(tag)
             if self._channel is not None:
                 self._channel.consumers.pop(tag, None)

@@ -85,7 +85,15 @@ class _FairQueue(Queue[Any]):
             raise Empty
         self.turns.remove(consumer)
         self.turns.append(consumer)
-        return self.get(block=False)
+        item = self.get(block=False)
+        self._wake_next()
+        return item
+
+    def _wake_next(self) -> None:
+        """Wake whose turn it is: it may have looked before its turn came, and sleep by now."""
+        following = next((each for each in self.turns if each.has_room), None)
+        if following is not None and self.qsize():
+            following.channel.wake_owner()
 
     def leave(self, consumer: _Consumer) -> None:
         """A consumer takes no more; what waits is for the others."""

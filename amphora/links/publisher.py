@@ -22,6 +22,7 @@ from gevent.event import AsyncResult, Event
 from amphora.exceptions import (
     AmqpRpcException,
     Backlogged,
+    BrokerError,
     MessageTooLarge,
     PublishNacked,
     Unroutable,
@@ -83,6 +84,15 @@ class _Command:
         self.result: AsyncResult[Any] = AsyncResult()
 
 
+class _Turn(Event):
+    """Somebody's place in the queue for room in the outbox."""
+
+    def __init__(self, *, endless: bool) -> None:
+        super().__init__()
+        self.endless = endless
+        self.refusal: AmqpRpcException | None = None
+
+
 class Publisher:
     """Publishes messages, confirmed and in order, over a connection of its own.
 
@@ -117,7 +127,7 @@ class Publisher:
         self._returned: dict[tuple[str | None, str], str] = {}
         self._count = 0
         self._size = 0
-        self._queue_for_room: deque[Event] = deque()
+        self._queue_for_room: deque[_Turn] = deque()
         self._empty = Event()
         self._reopen = False
 
@@ -144,6 +154,7 @@ class Publisher:
 
         Raises:
             Backlogged: No room came in time.
+            AmqpRpcException: What `turn_away` or `refuse_all` was called with meanwhile.
         """
         if self._queue_for_room or not self._has_room(message):
             self._wait_for_room(message, deadline)
@@ -182,7 +193,26 @@ class Publisher:
         self._empty.clear()
         return bool(self._empty.wait(timeout))
 
+    def refuse_all(self, error: BrokerError) -> None:
+        """End everything that waits with an error, as the broker will never take it."""
+        self.turn_away(error)
+        items = [*self._unconfirmed.values(), *self._waiting]
+        self._unconfirmed.clear()
+        self._waiting.clear()
+        for item in items:
+            if isinstance(item, _Command):
+                item.result.set_exception(error)
+            else:
+                self._settle(item, None if item.arrived else error)
+
     # -- room -------------------------------------------------------------------------------
+
+    def turn_away(self, error: AmqpRpcException, *, only_endless: bool = False) -> None:
+        """Raise an error to those who wait for room, or to those of them who would wait for ever."""
+        for turn in self._queue_for_room:
+            if turn.endless or not only_endless:
+                turn.refusal = error
+                turn.set()
 
     def _has_room(self, message: Outgoing) -> bool:
         if self._count >= self._limits.count:
@@ -191,7 +221,7 @@ class Publisher:
         return not self._count or self._size + len(message.body) <= self._limits.size
 
     def _wait_for_room(self, message: Outgoing, deadline: float | None) -> None:
-        turn = Event()
+        turn = _Turn(endless=deadline is None)
         self._queue_for_room.append(turn)
         try:
             while self._queue_for_room[0] is not turn or not self._has_room(message):
@@ -204,6 +234,8 @@ class Publisher:
                     )
                 if remaining is None:
                     turn.wait()
+                if turn.refusal is not None:
+                    raise turn.refusal
         finally:
             self._queue_for_room.remove(turn)
             self._call_next()
@@ -317,11 +349,18 @@ class Publisher:
         try:
             value = self._control.run(command.action)
         except ChannelError as error:
-            self._waiting.remove(command)
-            command.result.set_exception(explain(error, self.link.address).error)
+            if self._leaves(command):
+                command.result.set_exception(explain(error, self.link.address).error)
         else:
-            self._waiting.remove(command)
-            command.result.set(value)
+            if self._leaves(command):
+                command.result.set(value)
+
+    def _leaves(self, command: _Command) -> bool:
+        """Take a command out of the queue; tell whether it was there, and not refused with all others meanwhile."""
+        if command.result.ready():
+            return False
+        self._waiting.remove(command)
+        return True
 
     # -- messages ---------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from amphora import BrokerUnreachable, NoResult
 from tests.acceptance.conftest import NewClient, NewServer
@@ -57,6 +58,29 @@ def test_clients_and_servers_stop_in_time_and_serve_again(
     server.serve()
 
     assert held.get(timeout=20) == 2
+
+
+@pytest.mark.parametrize("timeout", [0, 1])
+def test_prepare_stop_takes_no_longer_than_its_timeout(
+    own_broker: Broker, new_client: NewClient, new_server: NewServer, monkeypatch: pytest.MonkeyPatch, timeout: float
+) -> None:
+    monkeypatch.setattr("amphora.server._ANSWER", 60.0)
+    begun, go_on = Event(), Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait()
+
+    server, client = new_server(own_broker.url, work), new_client(own_broker.url)
+    client.defer.work()
+    assert begun.wait(20)
+
+    own_broker.pause()
+    finished = gevent.spawn(server.prepare_stop, timeout)
+
+    assert finished.get(timeout=DEADLINE) is False
+    own_broker.resume()
+    go_on.set()
 
 
 def test_declarations_end_in_time(own_broker: Broker, service: str, new_client: NewClient) -> None:

@@ -32,7 +32,7 @@ def powerless(broker: Broker, unique_name: Callable[[str], str]) -> Iterator[str
     name = unique_name("powerless")
     broker.add_user(name, PASSWORD, permissions="^$")
     yield name
-    broker.ctl("delete_user", name)
+    broker.delete_user(name)
 
 
 def serving_ends_with(endpoint: AmqpRpcClient | AmqpRpcServer) -> BrokerError:
@@ -63,7 +63,7 @@ def test_a_missing_vhost_ends_serve(broker: Broker, service: str) -> None:
 
 def test_a_vhost_that_the_user_may_not_use_ends_serve(broker: Broker, unique_name: Callable[[str], str]) -> None:
     vhost = unique_name("foreign")
-    broker.ctl("add_vhost", vhost)
+    broker.add_vhost(vhost, user=None)
     server = AmqpRpcServer("service", broker_url=broker.url_for(vhost=vhost))
 
     error = serving_ends_with(server)
@@ -125,6 +125,69 @@ def test_a_refused_client_ends_every_pending_and_later_call(
         client.create_new_request_queue("label")
 
 
+def test_a_refused_client_ends_whatever_waits_without_a_limit(broker: Broker, new_client: NewClient) -> None:
+    client = new_client(broker.url_for(password=PASSWORD), autostart=False, timeout=None, outbox_max_count=1)
+    waiting = [gevent.spawn(call, "x") for call in (client.call.work, client.defer.work, client.defer.work)]
+    waiting.append(gevent.spawn(client.create_new_request_queue, "label"))
+    gevent.idle()
+
+    client.serve()
+
+    for greenlet in waiting:
+        with pytest.raises(AccessRefused, match="wrong user or password"):
+            greenlet.get(timeout=20)
+    assert client.stats()["outbox"] == client.stats()["pending"] == 0
+
+
+def test_a_refused_request_is_not_sent_later(
+    broker: Broker, service: str, new_client: NewClient, new_server: NewServer, amqp_channel: amqp.Channel
+) -> None:
+    queue = f"rpc_{service}_request"
+    amqp_channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-max-length": 7})
+    numbers: list[int] = []
+    client = new_client(broker.url)
+    for _ in range(2):
+        with pytest.raises(TopologyConflict):
+            client.call.append(1)
+    amqp_channel.queue_delete(queue)
+
+    client.serve()
+    new_server(broker.url, numbers.append)
+    client.call.append(2)
+
+    assert numbers == [2]
+
+
+@pytest.mark.parametrize("wait_for_queue", [True, False])
+def test_a_refused_server_ends_every_pending_and_later_receive(
+    broker: Broker, new_server: NewServer, wait_for_queue: bool
+) -> None:
+    server = new_server(broker.url_for(password=PASSWORD))
+    pending = gevent.spawn(server.receive_from_queue, "Alice", wait_for_queue=wait_for_queue)
+
+    with pytest.raises(AccessRefused, match="wrong user or password"):
+        pending.get(timeout=20)
+
+    with pytest.raises(AccessRefused, match="wrong user or password"):
+        server.receive_from_queue("Alice", wait_for_queue=wait_for_queue)
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_whoever_is_told_of_a_refusal_may_serve_again_at_once(
+    broker: Broker, new_client: NewClient, new_server: NewServer, attempt: int
+) -> None:
+    assert new_server(broker.url, abs).wait_connected(20)
+    # The second attempt is at the second address.
+    client = new_client(f"{broker.url_for(password=PASSWORD)};{broker.url}", timeout=20)
+    refused = client.defer(wait_publish=False).abs(-1)
+    refused.rawlink(lambda _: client.serve())
+
+    with pytest.raises(AccessRefused):
+        refused.get(timeout=20)
+
+    assert client.call.abs(-2) == 2
+
+
 def test_a_refused_client_works_after_serve_once_the_cause_is_gone(
     broker: Broker, service: str, new_client: NewClient, new_server: NewServer, amqp_channel: amqp.Channel
 ) -> None:
@@ -154,7 +217,7 @@ def test_a_user_deleted_while_connected_is_told_to_operators_and_waited_for(
     server, client = new_server(url, abs), new_client(url)
     assert client.call.abs(-1) == 1
 
-    own_broker.ctl("delete_user", user)
+    own_broker.delete_user(user)
     own_broker.close_all_connections()
     wait_until(lambda: not client.connected and not server.connected)
     held = client.defer(wait_publish=False).abs(-2)
@@ -165,7 +228,7 @@ def test_a_user_deleted_while_connected_is_told_to_operators_and_waited_for(
     assert held.get(timeout=20) == 2
     assert client.call.abs(-4) == 4
     assert len(refusals(caplog)) == 4
-    own_broker.ctl("delete_user", user)
+    own_broker.delete_user(user)
 
 
 def test_no_password_is_ever_shown(broker: Broker, service: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from tests.acceptance.conftest import NewClient, NewServer, StartServer
 from tests.acceptance.connections import connections_of
 from tests.conftest import StartProgram
 from tests.support.broker import Broker
+from tests.support.eventually import wait_until
 
 SCRIPT = """
 from gevent import monkey; monkey.patch_all()
@@ -82,6 +83,19 @@ def test_a_timeout_that_a_function_sets_ends_only_that_function(
     for result in results:
         with pytest.raises(RemoteException, match="Timeout"):
             result.get()
+
+
+def test_a_timeout_that_a_function_leaves_running_costs_no_later_request(
+    broker: Broker, new_client: NewClient, new_server: NewServer
+) -> None:
+    fuse = gevent.Timeout(0.01)
+    new_server(broker.url, fuse.start, abs, concurrency=1)
+    client = new_client(broker.url)
+    client.call.start()
+
+    wait_until(lambda: not fuse.pending)
+
+    assert [client.call(timeout=20).abs(-number) for number in range(3)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])

@@ -89,6 +89,15 @@ def test_with_wait_publish_defer_gives_up_after_the_timeout_and_says_that_nothin
         client.defer(timeout=0.2).add(1, 2)
 
 
+def test_a_caller_that_gives_up_while_it_defers_leaves_nothing_pending(new_client: NewClient) -> None:
+    client = new_client(autostart=False, timeout=None)
+
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
+        client.defer.add(1, 2)
+
+    assert client.stats()["pending"] == 0
+
+
 def test_a_remote_exception_comes_out_of_get(new_server: NewServer, client: AmqpRpcClient) -> None:
     new_server(fail)
 

@@ -1,11 +1,13 @@
 """Starting and stopping clients and servers over RabbitMQ: serve, stop, with, autostart."""
 
+import gc
+import weakref
 from typing import Any
 
 import gevent
 import pytest
 
-from amphora import AmqpRpcClient, AmqpRpcServer, NoResult
+from amphora import AmqpRpcClient, AmqpRpcServer, Backlogged, BrokerUnreachable, NoResult
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.functions import Holding
 from tests.support.broker import Broker
@@ -254,6 +256,44 @@ def test_stop_ends_calls_that_have_no_timeout(new_client: NewClient) -> None:
             result.get(timeout=20)
 
 
+def test_stop_ends_calls_without_a_timeout_that_wait_for_room_in_the_outbox(new_client: NewClient) -> None:
+    client = new_client(autostart=False, timeout=None, outbox_max_count=1)
+    client.defer(wait_publish=False).add(1, 2)
+    waiting = [gevent.spawn(call, 3, 4) for call in (client.call.add, client.defer.add)]
+    gevent.idle()
+
+    client.stop()
+
+    for caller in waiting:
+        with pytest.raises(Backlogged, match="the client was stopped"):
+            caller.get(timeout=20)
+    assert client.stats()["outbox"] == 1
+
+
+def test_stop_leaves_calls_with_a_timeout_in_the_queue_for_room(new_server: NewServer, new_client: NewClient) -> None:
+    new_server(add)
+    client = new_client(autostart=False, outbox_max_count=1)
+    client.defer(wait_publish=False).add(1, 2)
+    waiting = gevent.spawn(client.call.add, 3, 4)
+    gevent.idle()
+
+    client.stop()
+    client.serve()
+
+    assert waiting.get(timeout=20) == 7
+
+
+def test_stop_ends_the_creation_of_a_queue_that_has_no_timeout(new_client: NewClient, label: str) -> None:
+    client = new_client(autostart=False, timeout=None)
+    creating = gevent.spawn(client.create_new_request_queue, label)
+    gevent.idle()
+
+    client.stop()
+
+    with pytest.raises(BrokerUnreachable, match=rf"creating queue .*{label}.* was not confirmed .*stopped"):
+        creating.get(timeout=20)
+
+
 def test_stop_leaves_calls_with_a_timeout_to_their_timeout(new_client: NewClient) -> None:
     client = new_client(timeout=1)
     result = client.defer.add(1, 2)
@@ -315,6 +355,45 @@ def test_many_may_stop_at_the_same_time(
     )
 
     wait_until(lambda: connections_of(broker, service) == [])
+
+
+def test_who_stops_and_serves_again_while_another_stops_leaves_no_connection_behind(
+    client: AmqpRpcClient, broker: Broker, service: str
+) -> None:
+    def stop_and_serve() -> None:
+        client.stop()
+        client.serve()
+
+    assert client.wait_connected(20)
+
+    gevent.joinall([gevent.spawn(stop_and_serve), gevent.spawn(client.stop)], timeout=20, raise_error=True)
+    client.stop()
+
+    wait_until(lambda: connections_of(broker, service) == [])
+
+
+def test_stopped_clients_and_servers_leave_nothing_in_memory(broker: Broker, service: str, label: str) -> None:
+    def work_and_stop() -> list[weakref.ref[object]]:
+        with (
+            AmqpRpcServer(service, broker_url=broker.url) as server,
+            AmqpRpcClient(service, broker_url=broker.url) as client,
+        ):
+            server.add_function(add)
+            assert client.call.add(1, 2) == 3
+            client.create_new_request_queue(label)
+            receiving = gevent.spawn(server.receive_from_queue, label, max_calls=1)
+            assert client.call(routing_key=label).add(3, 4) == 7
+            assert receiving.get(timeout=20) == 1
+            client.remove_request_queue(label)
+        return [weakref.ref(server), weakref.ref(client)]
+
+    stopped = work_and_stop()
+
+    def are_gone() -> bool:
+        gc.collect()
+        return [each() for each in stopped] == [None, None]
+
+    wait_until(are_gone)
 
 
 def test_a_function_may_stop_its_server(

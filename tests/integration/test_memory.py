@@ -27,6 +27,7 @@ from amphora import (
     WrongResult,
 )
 from amphora.links import memory
+from amphora.links.delivery import Delivery
 from tests.support.eventually import wait_until
 
 UniqueName = Callable[[str], str]
@@ -724,6 +725,39 @@ def test_with_serves_and_stops(service: str) -> None:
 
 
 # The rest of the process.
+
+
+def test_a_consumer_that_looked_before_its_turn_came_gets_the_next_message(label: str) -> None:
+    first, second = (memory.Transport(kombu.Connection("memory://")).establish_connection() for _ in range(2))
+    taken = {connection: consume_one(connection, label) for connection in (first, second)}
+    pumping = [gevent.spawn(pump_for_ever, second)]
+    gevent.idle()
+
+    for _ in range(2):
+        first.channel().publish("", label, {}, b"", mandatory=False, at_once=True)
+    gevent.idle()
+    pumping.append(gevent.spawn(pump_for_ever, first))
+
+    wait_until(lambda: [len(deliveries) for deliveries in taken.values()] == [1, 1])
+    gevent.killall(pumping)
+    first.close()
+    second.close()
+
+
+def consume_one(connection: memory.Connection, queue: str) -> list[Delivery]:
+    """Consume from a queue, one unacknowledged message at a time; return the list of what comes."""
+    deliveries: list[Delivery] = []
+    channel = connection.channel()
+    channel.queue_declare(queue)
+    channel.consumers["tag"] = deliveries.append
+    channel.basic_qos(prefetch_count=1)
+    channel.basic_consume(queue, "tag")
+    return deliveries
+
+
+def pump_for_ever(connection: memory.Connection) -> None:
+    while True:
+        connection.pump()
 
 
 def test_a_plain_kombu_program_in_the_same_process_can_call(new_server: NewServer, service: str) -> None:

@@ -50,6 +50,8 @@ def test_a_restarted_broker_keeps_its_port_and_its_data(own_broker, service):
 def test_a_killed_broker_leaves_nothing_and_starts_again_with_its_data(own_broker, service):
     with own_broker.channel() as channel:
         channel.queue_declare(service, durable=True, auto_delete=False)
+    # RabbitMQ answers a declaration before its log of them is written.
+    own_broker.eval("mnesia:sync_log()")
     children = psutil.Process(own_broker.pid).children(recursive=True)
 
     own_broker.kill()

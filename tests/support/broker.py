@@ -24,6 +24,8 @@ HOST = "127.0.0.1"
 DEBIAN_PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 HOW_TO_INSTALL = "run `sh scripts/install-rabbitmq`, or `make test`, which does"
 START_TIMEOUT = 60.0
+# Who the broker's log says has changed users and virtual hosts.
+_ACTOR = '<<"tests">>'
 # Of what a stop closes in good order; a node that takes longer is killed.
 STOP_TIMEOUT = 30.0
 
@@ -341,13 +343,18 @@ class Broker:
 
     def add_user(self, name: str, password: str, *, vhost: str = "/", permissions: str = ".*") -> None:
         """Add a user who may configure, write and read what `permissions` (a regular expression) matches."""
-        self.ctl("add_user", name, password)
-        self.ctl("set_permissions", "-p", vhost, name, permissions, permissions, permissions)
+        self.eval(f"ok = rabbit_auth_backend_internal:add_user({_binary(name)}, {_binary(password)}, {_ACTOR})")
+        self._set_permissions(name, vhost, permissions)
 
-    def add_vhost(self, name: str, *, user: str = "guest") -> None:
+    def delete_user(self, name: str) -> None:
+        """Delete a user; connections that it has stay."""
+        self.eval(f"ok = rabbit_auth_backend_internal:delete_user({_binary(name)}, {_ACTOR})")
+
+    def add_vhost(self, name: str, *, user: str | None = "guest") -> None:
         """Add a virtual host that `user` may do everything in."""
-        self.ctl("add_vhost", name)
-        self.ctl("set_permissions", "-p", name, user, ".*", ".*", ".*")
+        self.eval(f"ok = rabbit_vhost:add({_binary(name)}, {_ACTOR})")
+        if user is not None:
+            self._set_permissions(user, name, ".*")
 
     def set_policy(self, name: str, pattern: str, definition: Mapping[str, Any], apply_to: str = "queues") -> None:
         """Set a policy: `set_policy("full", "^rpc_x_", {"max-length": 1, "overflow": "reject-publish"})`."""
@@ -387,6 +394,10 @@ class Broker:
                 wait_until(lambda: not self.alarms(), message="the end of the memory alarm")
 
     # How it is done.
+
+    def _set_permissions(self, user: str, vhost: str, pattern: str) -> None:
+        what = ", ".join(map(_binary, (user, vhost, pattern, pattern, pattern)))
+        self.eval(f"ok = rabbit_auth_backend_internal:set_permissions({what}, {_ACTOR})")
 
     def _set_memory_limit(self, fraction: str) -> None:
         """Do what `rabbitmqctl set_vm_memory_high_watermark` does."""

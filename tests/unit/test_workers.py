@@ -149,6 +149,60 @@ def test_jobs_that_wait_are_run_though_the_greenlet_before_them_ended() -> None:
     wait_until(lambda: outcomes == ["exit", "work", "more"])
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["some time before the next job", "just before the next job"])
+def test_a_greenlet_that_is_killed_while_it_is_idle_does_not_cost_a_job(at_once: bool) -> None:
+    workers: list[gevent.Greenlet[[], None]] = []
+    pool: WorkerPool[int] = WorkerPool(1, lambda _: workers.append(gevent.getcurrent()))
+    pool.submit(0)
+    wait_until(lambda: len(workers) == 1)
+    gevent.idle()
+
+    workers[0].kill(block=False)
+    if not at_once:
+        wait_until(lambda: not pool._greenlets)
+    pool.submit(1)
+
+    wait_until(lambda: len(workers) == 2)
+    assert workers[0] is not workers[1]
+
+
+def test_a_dismissed_greenlet_ends_when_it_has_no_job(workshop: Workshop) -> None:
+    workshop.submit(range(2))
+    wait_until(lambda: workshop.inside == 2)
+
+    workshop.pool.dismiss()
+    gevent.idle()
+    assert len(workshop.pool._greenlets) == 2
+    workshop.open.set()
+
+    wait_until(lambda: not workshop.pool._greenlets)
+    assert workshop.done == [0, 1]
+
+
+def test_idle_greenlets_end_when_they_are_dismissed(workshop: Workshop) -> None:
+    workshop.open.set()
+    workshop.submit(range(2))
+    wait_until(lambda: len(workshop.done) == 2)
+
+    workshop.pool.dismiss()
+
+    wait_until(lambda: not workshop.pool._greenlets)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_jobs_run_after_the_greenlets_were_dismissed(workshop: Workshop, at_once: bool) -> None:
+    workshop.open.set()
+    workshop.submit(range(3))
+    wait_until(lambda: len(workshop.done) == 3)
+
+    workshop.pool.dismiss()
+    if not at_once:
+        wait_until(lambda: not workshop.pool._greenlets)
+    workshop.submit(range(3, 9))
+
+    wait_until(lambda: workshop.done == list(range(9)))
+
+
 def test_context_variables_do_not_leak_from_one_job_into_the_next() -> None:
     seen: list[str] = []
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from amphora.exceptions import AmqpRpcException, Backlogged, PublishNacked, Unroutable
+from amphora.exceptions import AccessRefused, AmqpRpcException, Backlogged, PublishNacked, Unroutable
 from amphora.links.publisher import Outgoing, Publisher
 from amphora.links.topology import Topology
 from amphora.settings import BrokerAddress, LinkSettings, OutboxLimits
@@ -160,3 +160,49 @@ def test_a_full_outbox_takes_nothing_more_past_the_deadline(
         publisher.publish(new_message(b"one too many"), deadline=0.0)
 
     assert connect(publisher).published == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_when_all_is_refused_everything_has_an_outcome_and_nothing_is_left(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+) -> None:
+    refusal = AccessRefused("wrong password")
+    channel = connect(publisher)
+    publisher.publish(new_message(b"sent"), deadline=None)
+    publisher.detach()
+    publisher.publish(new_message(b"waiting"), deadline=None)
+    arrived = new_message(b"arrived")
+    arrived.arrived = True
+    publisher.publish(arrived, deadline=None)
+    command = publisher.run(lambda _: None)
+
+    publisher.refuse_all(refusal)
+
+    assert outcomes == {b"sent": refusal, b"waiting": refusal, b"arrived": None}
+    assert command.exception is refusal
+    assert len(publisher) == 0
+    assert connect(publisher).published == []
+    assert channel.published == [b"sent"]
+
+
+def test_what_was_sent_is_refused_too_and_its_late_confirm_changes_nothing(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+) -> None:
+    refusal = AccessRefused("no permission to read")
+    channel = connect(publisher)
+    publisher.publish(new_message(b"sent"), deadline=None)
+
+    publisher.refuse_all(refusal)
+    channel.on_confirm(1, False, True)
+    publisher.detach()
+
+    assert outcomes == {b"sent": refusal}
+    assert connect(publisher).published == []
+
+
+def test_a_command_that_is_refused_while_it_runs_has_one_outcome(publisher: Publisher) -> None:
+    refusal = AccessRefused("wrong password")
+    command = publisher.run(lambda _: publisher.refuse_all(refusal))
+
+    connect(publisher)
+
+    assert command.exception is refusal

@@ -158,7 +158,7 @@ class LinkSettings:
     """
 
     brokers: tuple[BrokerAddress, ...]
-    ssl: SslOption = False
+    ssl: SslOption = field(default=False, repr=False)
     heartbeat: float = 30
     connect_timeout: float = 10.0
     reconnect_delay: float = 0.05
@@ -194,11 +194,21 @@ class LinkSettings:
         seconds("reconnect_delay", self.reconnect_delay)
         seconds("reconnect_delay_max", self.reconnect_delay_max)
         if isinstance(self.ssl, Mapping):
-            unknown = sorted(set(self.ssl) - _SSL_KEYS)
-            if unknown:
-                raise ValueError(f"ssl has unknown keys {unknown}; known are {', '.join(sorted(_SSL_KEYS))}")
-        elif not isinstance(self.ssl, (bool, stdlib_ssl.SSLContext)):
-            raise TypeError(f"ssl must be a bool, a dict or an SSLContext, not {self.ssl!r}")
+            _check_ssl(self.ssl)
+        elif not isinstance(self.ssl, bool) and not callable(getattr(self.ssl, "wrap_bio", None)):
+            raise TypeError(f"ssl must be a bool, a dict or an SSLContext, not a {type(self.ssl).__name__}")
+
+
+def _check_ssl(option: Mapping[str, Any]) -> None:
+    # No message shows a value: one of them is a password.
+    unknown = sorted(set(option) - _SSL_KEYS)
+    if unknown:
+        raise ValueError(f"ssl has unknown keys {unknown}; known are {', '.join(sorted(_SSL_KEYS))}")
+    for name in ("check_hostname", "verify"):
+        if not isinstance(option.get(name, True), bool):
+            raise TypeError(f"ssl[{name!r}] must be a bool, not a {type(option[name]).__name__}")
+    if not option.get("certfile") and (option.get("keyfile") or option.get("password")):
+        raise ValueError("ssl has a keyfile or a password, but no certfile that it belongs to")
 
 
 @dataclass(frozen=True)

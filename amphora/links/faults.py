@@ -17,6 +17,8 @@ from amphora.exceptions import (
     TopologyConflict,
     VhostNotFound,
 )
+from amphora.links.sockets import NoTls, TlsPort
+from amphora.links.tls_faults import explain_tls
 from amphora.settings import BrokerAddress
 
 __all__ = ["Fault", "explain"]
@@ -29,11 +31,13 @@ class Fault(NamedTuple):
         error: The error for the user; its cause is the driver's.
         fatal: Whether trying again cannot help until somebody changes something.
         unexpected: Whether it is none of the errors that a network or a broker makes.
+        local: Whether it is about this one address; another node of the cluster may do better.
     """
 
     error: BrokerError
     fatal: bool
     unexpected: bool = False
+    local: bool = False
 
 
 def explain(error: Exception, address: BrokerAddress | str) -> Fault:
@@ -73,13 +77,15 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
         return Fault(BrokerError(f"the broker at {address} refuses: {text}"), False)
     if isinstance(error, AMQPError):
         return Fault(BrokerUnreachable(f"the broker at {address} ended it: {text}"), False)
-    if isinstance(error, stdlib_ssl.SSLCertVerificationError):
-        why = f"its certificate is not valid here: {error.verify_message}"
-        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), True)
+    if isinstance(error, NoTls):
+        why = "this port speaks plain AMQP: name the broker's TLS port, usually 5671, or leave TLS out"
+        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), True, local=True)
+    if isinstance(error, TlsPort):
+        why = "this port wants TLS: begin the URL with amqps://, or give ssl="
+        return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}"), True, local=True)
     if isinstance(error, stdlib_ssl.SSLError):
-        # Those that gevent raises itself, when a handshake takes too long, have no reason.
-        why = f"{getattr(error, 'reason', None) or error} (is it a TLS port?)"
-        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), False)
+        why, fatal = explain_tls(error)
+        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), fatal, local=True)
     if isinstance(error, stdlib_socket.gaierror):
         why = f"its host name cannot be resolved: {error.strerror}"
         return Fault(BrokerUnreachable(f"the broker at {address} cannot be found: {why}"), False)

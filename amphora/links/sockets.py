@@ -9,24 +9,42 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
+import ssl
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from amqp.transport import TCPTransport
-from gevent import get_hub, socket, ssl
+from gevent import get_hub, socket
 from gevent.hub import Waiter
 
-__all__ = ["BatchingSocket"]
+from amphora.links.tls_session import TlsSession
+
+__all__ = ["BatchingSocket", "NoTls", "TlsPort"]
 
 #: Bytes that one `recv` takes at the most.
 _RECEIVE = 256 * 1024
 
-#: Errors of a non-blocking socket that only mean "not now".
-_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+#: Bytes that are encrypted, and so copied, at a time; as many are not joined with others, which copies too.
+_JOINED = 256 * 1024
+
+#: How TLS's alerts begin (RFC 8446, 5.1); no frame of AMQP does.
+_ALERT = b"\x15\x03"
+
+#: How the answer of an AMQP broker to anything but AMQP begins; no record of TLS does.
+_AMQP = b"AMQP"
 
 #: The kernel must not give up a connection whose peer is slow: heartbeats decide about that.
 #: (py-amqp's own default is one second, which a broker under a memory alarm exceeds.)
 _SOCKET_SETTINGS = {stdlib_socket.TCP_NODELAY: 1, getattr(socket, "TCP_USER_TIMEOUT", 18): 0}
+
+
+class NoTls(OSError):
+    """TLS was asked for at a port that speaks plain AMQP."""
+
+
+class TlsPort(OSError):
+    """Plain AMQP was spoken to a port that wants TLS."""
 
 
 class BatchingSocket(TCPTransport):  # type: ignore[misc]
@@ -47,12 +65,16 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         host: str,
         *,
         connect_timeout: float | None,
-        tls: tuple[ssl.SSLContext, str | None] | None,
+        tls: tuple[ssl.SSLContext, str] | None,
     ) -> None:
         super().__init__(host, connect_timeout=connect_timeout, socket_settings=dict(_SOCKET_SETTINGS))
         self.last_received = self.last_sent = monotonic()
         self._tls = tls
+        self._session: TlsSession | None = None
         self._outgoing: list[bytes | memoryview] = []
+        # With TLS: what is encrypted already.
+        self._encrypted: bytes | memoryview = b""
+        self._anything_received = False
         self._flush_scheduled = False
         self._error: OSError | None = None
         self._waiter: Any = None
@@ -68,15 +90,48 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
 
     def _setup_transport(self) -> None:
         if self._tls is not None:
-            context, server_name = self._tls
+            self._session = TlsSession(*self._tls)
             self.sock.settimeout(self.connect_timeout)
-            self.sock = context.wrap_socket(self.sock, server_hostname=server_name or self.host)
+            self._shake_hands(self._session)
         self.sock.settimeout(0.0)
         self._readable = self._loop.io(self.sock.fileno(), 1)
         self._writable = self._loop.io(self.sock.fileno(), 2)
 
+    def _shake_hands(self, session: TlsSession) -> None:
+        """Carry out the TLS handshake.
+
+        Raises:
+            ssl.SSLError: It failed.
+            NoTls: The port speaks plain AMQP.
+            OSError: The connection is broken.
+        """
+        received = b""
+        while not self._go_on_with_handshake(session, received):
+            received = self.sock.recv(_RECEIVE)
+            if not received:
+                session.end_of_input()
+            if not self._anything_received and received.startswith(_AMQP):
+                raise NoTls("it speaks plain AMQP")
+            self._anything_received = True
+        # From here on it says whether AMQP was.
+        self._anything_received = False
+
+    def _go_on_with_handshake(self, session: TlsSession, received: bytes) -> bool:
+        try:
+            done = session.shake_hands(received)
+        except ssl.SSLError:
+            with suppress(OSError):
+                # An alert that tells the broker's operator, too.
+                self.sock.sendall(session.to_send())
+            raise
+        self.sock.sendall(session.to_send())
+        return done
+
     def _shutdown_transport(self) -> None:
-        """Do without the TLS goodbye: it would wait for a peer that may be gone."""
+        """Say goodbye in TLS without waiting for the answer of a peer that may be gone."""
+        if self._session is not None and self._error is None and not self._encrypted and not self._outgoing:
+            self._session.say_goodbye()
+            self.sock.send(self._session.to_send())
 
     def _write(self, data: bytes) -> None:
         self.write(data)
@@ -94,8 +149,9 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
                 watcher.stop()
                 watcher.close()
         self._readable = self._writable = None
-        self._outgoing.clear()
         super().close()
+        self._outgoing.clear()
+        self._encrypted = b""
 
     # -- called by anyone -------------------------------------------------------------------
 
@@ -132,8 +188,8 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         """
         if self._outgoing and not self._writable_active():
             self._flush()
-        if self._error is not None:
-            raise self._error
+        if self._failed():
+            return
         if self._readable is None:
             raise OSError(errno.ENOTCONN, "the connection is closed")
         if not self._woken:
@@ -146,8 +202,23 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
                 if self._readable is not None:
                     self._readable.stop()
         self._woken = False
-        if self._error is not None:
+        self._failed()
+
+    def _failed(self) -> bool:
+        """Tell whether sending has failed and the broker has said something before that: why, probably.
+
+        Raises:
+            OSError: Sending has failed, and there is nothing left to read.
+        """
+        if self._error is None:
+            return False
+        try:
+            last_words = self.sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            last_words = b""
+        if not last_words:
             raise self._error
+        return True
 
     def receive(self) -> bytes:
         """Return what has arrived, ``b""`` if nothing has.
@@ -158,26 +229,45 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         sock = self.sock
         if sock is None:
             raise OSError(errno.ENOTCONN, "the connection is closed")
+        if self._session is not None and self._session.failure is not None:
+            raise self._session.failure
         try:
             data: bytes = sock.recv(_RECEIVE)
-        except _NOT_NOW:
+        except BlockingIOError:
             return b""
+        except ConnectionResetError as error:
+            raise self._lost(error.strerror or str(error)) from error
         if not data:
-            raise ConnectionResetError(errno.ECONNRESET, "the broker closed the connection")
+            raise self._lost("the broker closed the connection")
         self.last_received = monotonic()
-        if self._tls is not None:
-            # OpenSSL may hold decrypted bytes that the file descriptor no longer announces.
-            return data + self._receive_pending()
+        if self._session is not None:
+            return self._decrypt(self._session, data)
+        if not self._anything_received:
+            if data.startswith(_ALERT):
+                raise TlsPort("it wants TLS")
+            self._anything_received = True
         return data
 
-    def _receive_pending(self) -> bytes:
-        parts = []
-        while self.sock.pending():
-            try:
-                parts.append(self.sock.recv(_RECEIVE))
-            except _NOT_NOW:
-                break
-        return b"".join(parts)
+    def _lost(self, what: str) -> ConnectionResetError:
+        if self._session is not None and not self._anything_received:
+            # Some do not say why, or take it back by closing at once.
+            what += " right after the TLS handshake (does it want another client certificate? its log says why)"
+        return ConnectionResetError(errno.ECONNRESET, what)
+
+    def _decrypt(self, session: TlsSession, received: bytes) -> bytes:
+        data = session.decrypt(received)
+        if data:
+            self._anything_received = True
+        if session.failure is not None:
+            # Raised by the next call, which is to come soon: the socket itself may have nothing more to say.
+            self._woken = True
+        # An answer of TLS's own, or frames that waited for a negotiation to end.
+        answer = session.to_send()
+        if answer:
+            self._encrypted = b"".join((self._encrypted, answer))
+        if answer or self._outgoing:
+            self._flush()
+        return data
 
     # -- sending ----------------------------------------------------------------------------
 
@@ -190,25 +280,56 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             self._flush()
 
     def _flush(self) -> None:
-        if not self._outgoing or self.sock is None or self._error is not None:
+        if self.sock is None or self._error is not None or self._writable_active():
             return
-        if self._writable_active():
-            return
-        outgoing = self._outgoing
-        data = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
-        outgoing.clear()
         try:
-            sent = self.sock.send(data)
-        except _NOT_NOW:
-            sent = 0
+            while data := self._next_to_send():
+                sent = self._send(data)
+                if sent < len(data):
+                    self._put_back(memoryview(data)[sent:])
+                    self._writable.start(self._on_writable)
+                    return
         except OSError as error:
             self._fail(error)
-            return
-        if sent:
-            self.last_sent = monotonic()
-        if sent < len(data):
-            outgoing.append(memoryview(data)[sent:])
-            self._writable.start(self._on_writable)
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            sent: int = self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        self.last_sent = monotonic()
+        return sent
+
+    def _next_to_send(self) -> bytes | memoryview:
+        """Take what the socket should send next out of the buffers."""
+        session = self._session
+        if session is None:
+            return self._take()
+        if not self._encrypted:
+            data = memoryview(self._take())
+            taken = session.encrypt(data[:_JOINED]) if data else 0
+            if taken < len(data):
+                self._outgoing.insert(0, data[taken:])
+            self._encrypted = session.to_send()
+        encrypted, self._encrypted = self._encrypted, b""
+        return encrypted
+
+    def _put_back(self, data: memoryview) -> None:
+        if self._session is None:
+            self._outgoing.insert(0, data)
+        else:
+            self._encrypted = data
+
+    def _take(self) -> bytes | memoryview:
+        """Take frames out of the buffer, many small ones joined; a large remainder is not copied again and again."""
+        outgoing = self._outgoing
+        if not outgoing:
+            return b""
+        if len(outgoing) == 1 or len(outgoing[0]) >= _JOINED:
+            return outgoing.pop(0)
+        data = b"".join(outgoing)
+        outgoing.clear()
+        return data
 
     def _on_writable(self) -> None:
         self._writable.stop()

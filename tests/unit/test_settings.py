@@ -175,7 +175,12 @@ def test_a_heartbeat_is_in_whole_seconds(heartbeat: float) -> None:
         ({"connect_timeout": 0}, ValueError, "connect_timeout must be"),
         ({"reconnect_delay_max": math.inf}, ValueError, "reconnect_delay_max must be"),
         ({"ssl": {"ca_cert": "x"}}, ValueError, r"unknown keys \['ca_cert'\]; known are .*ca_certs"),
-        ({"ssl": "yes"}, TypeError, "ssl must be a bool, a dict or an SSLContext, not 'yes'"),
+        ({"ssl": "yes"}, TypeError, "ssl must be a bool, a dict or an SSLContext, not a str"),
+        ({"ssl": [("password", "5ecret")]}, TypeError, "not a list"),
+        ({"ssl": {"verify": "yes"}}, TypeError, r"ssl\['verify'\] must be a bool, not a str"),
+        ({"ssl": {"check_hostname": None}}, TypeError, r"ssl\['check_hostname'\] must be a bool"),
+        ({"ssl": {"keyfile": "key.pem"}}, ValueError, "no certfile that it belongs to"),
+        ({"ssl": {"password": "5ecret"}}, ValueError, "no certfile that it belongs to"),
         ({"ssl": None}, TypeError, "ssl must be"),
     ],
 )
@@ -187,6 +192,12 @@ def test_a_wrong_setting_of_a_link_is_named(changed: dict[str, Any], kind: type[
 @pytest.mark.parametrize("option", [True, False, {}, {"verify": False}, gevent_ssl.create_default_context()])
 def test_every_documented_form_of_ssl_is_taken(option: Any) -> None:
     assert LinkSettings((LOCAL,), ssl=option).ssl is option
+
+
+def test_settings_do_not_show_the_password_of_a_key() -> None:
+    settings = LinkSettings((LOCAL,), ssl={"certfile": "client.pem", "password": "5ecret"})
+
+    assert "5ecret" not in repr(settings)
 
 
 def test_the_patched_library_makes_contexts_that_are_taken() -> None:

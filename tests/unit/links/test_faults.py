@@ -86,12 +86,8 @@ PASSING: list[tuple[Exception, type[BrokerError], str]] = [
     (OSError(), BrokerUnreachable, "no connection to the broker at .*: OSError"),
     (Silence("no sign of life from the broker for 61.0 s"), BrokerUnreachable, "no sign of life .* for 61.0 s"),
     (socket.gaierror(-2, "Name or service not known"), BrokerUnreachable, "its host name cannot be resolved: Name or"),
-    (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), BrokerUnreachable, r"\(is it a TLS port\?\)"),
-    (
-        ssl.SSLError("The handshake operation timed out"),
-        BrokerUnreachable,
-        "no TLS .*The handshake operation timed out",
-    ),
+    (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), BrokerUnreachable, r"\(is it a TLS port\?\)"),
+    (ssl.SSLError(1, "[SSL] unknown error"), BrokerUnreachable, "no TLS .*unknown error"),
     (
         refused(amqp.ConnectionForced, "CONNECTION_FORCED - broker forced connection closure", 320),
         BrokerUnreachable,

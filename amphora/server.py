@@ -33,8 +33,10 @@ from amphora.settings import (
     AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
+    QueueType,
     SslOption,
     at_least_one,
+    checked_queue_type,
     milliseconds,
     seconds,
 )
@@ -71,8 +73,8 @@ class AmqpRpcServer(Endpoint):
         serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or
             an instance.
         broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (tried in order), or ``memory://`` (this process only, for tests and
-            demos). Instead of the ``amqp_*`` arguments.
+            separated by ``;`` (the nodes of a cluster, tried in order), or ``memory://`` (this process
+            only, for tests and demos). Instead of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
@@ -81,6 +83,8 @@ class AmqpRpcServer(Endpoint):
         ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
             ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
             ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many
+            processes do not all use the first one.
         heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
             for lost. A function may keep the processor busy for nearly as long. 0 switches heartbeats
             off, and with them the notice of a silent network.
@@ -91,6 +95,9 @@ class AmqpRpcServer(Endpoint):
             the broker sends ahead.
         queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
             the same on client and server.
+        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
+            outlive the loss of a node. The same for all clients and servers of a service; existing queues
+            keep their type (`TopologyConflict`).
         accept: Further serializers whose requests are understood, and answered in kind.
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
         ignore_delay: Seconds to wait before a request that a function ignores again and again is
@@ -125,11 +132,13 @@ class AmqpRpcServer(Endpoint):
         amqp_password: str = AMQP_PASSWORD,
         amqp_vhost: str = AMQP_VHOST,
         ssl: SslOption = False,
+        shuffle_brokers: bool = False,
         heartbeat: int = 30,
         connect_timeout: float = 10.0,
         reconnect_delay_max: float = 1.0,
         concurrency: int = 100,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
+        queue_type: QueueType = "classic",
         accept: Sequence[Serializer] = (),
         uuid: str | None = None,
         ignore_delay: float = 1.0,
@@ -145,6 +154,7 @@ class AmqpRpcServer(Endpoint):
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._concurrency = at_least_one("concurrency", concurrency)
         codec = Codec(make_serializer(serializer), [make_serializer(one) for one in accept])
+        queue_type = checked_queue_type(queue_type)
         settings = LinkSettings.of(
             broker_url,
             amqp_host,
@@ -152,6 +162,7 @@ class AmqpRpcServer(Endpoint):
             amqp_user,
             amqp_password,
             amqp_vhost,
+            shuffle_brokers=shuffle_brokers,
             ssl=ssl,
             heartbeat=heartbeat,
             connect_timeout=connect_timeout,
@@ -164,9 +175,12 @@ class AmqpRpcServer(Endpoint):
                 fanout_exchange(names.request_exchange),
                 "",
                 x_expires=fanout_expires,
+                queue_type=queue_type,
             )
         else:
-            queue = durable_queue(names.request_queue, direct_exchange(names.request_exchange), "")
+            queue = durable_queue(
+                names.request_queue, direct_exchange(names.request_exchange), "", queue_type=queue_type
+            )
         self._queue: str = queue.name
         name = f"{service_name} server"
         publisher = Publisher(
@@ -181,6 +195,7 @@ class AmqpRpcServer(Endpoint):
             settings,
             Topology([queue]),
             ack_on_delivery=False,
+            insists=queue_type == "classic",
             on_fatal=self._on_fatal,
         )
         super().__init__(publisher, consumer)

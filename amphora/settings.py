@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 import ssl as stdlib_ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 from urllib.parse import unquote, urlsplit
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "BrokerAddress",
     "LinkSettings",
     "OutboxLimits",
+    "QueueType",
     "SslOption",
     "addresses",
     "at_least_one",
+    "checked_queue_type",
     "milliseconds",
     "seconds",
 ]
@@ -28,6 +31,9 @@ __all__ = [
 #: What ``ssl=`` takes: False, True, a context, or a dict with ``ca_certs``, ``certfile``, ``keyfile``,
 #: ``password``, ``server_hostname``, ``check_hostname`` and ``verify``.
 SslOption = bool | stdlib_ssl.SSLContext | Mapping[str, Any]
+
+#: The types of queue that RabbitMQ has for messages that are taken once.
+QueueType = Literal["classic", "quorum"]
 
 _SSL_KEYS = frozenset({"ca_certs", "certfile", "keyfile", "password", "server_hostname", "check_hostname", "verify"})
 
@@ -173,9 +179,16 @@ class LinkSettings:
         amqp_user: str,
         amqp_password: str,
         amqp_vhost: str,
+        *,
+        shuffle_brokers: bool = False,
         **others: Any,
     ) -> Self:
-        """Make settings from the arguments that clients and servers take; see `addresses`."""
+        """Make settings from the arguments that clients and servers take; see `addresses`.
+
+        Both connections of an endpoint try the brokers in the same order, shuffled or not.
+        """
+        if not isinstance(shuffle_brokers, bool):
+            raise TypeError(f"shuffle_brokers must be a bool, not {shuffle_brokers!r}")
         brokers = addresses(
             broker_url,
             host=amqp_host,
@@ -184,6 +197,8 @@ class LinkSettings:
             password=amqp_password,
             vhost=amqp_vhost,
         )
+        if shuffle_brokers:
+            brokers = tuple(random.sample(brokers, len(brokers)))
         return cls(brokers, **others)
 
     def __post_init__(self) -> None:
@@ -252,6 +267,18 @@ def milliseconds(name: str, value: Any) -> int:
         TypeError, ValueError: See `seconds`.
     """
     return max(1, round(seconds(name, value) * 1000))
+
+
+def checked_queue_type(value: Any) -> QueueType:
+    """Return a type of queue.
+
+    Raises:
+        ValueError: There is no such type.
+    """
+    if value not in get_args(QueueType):
+        raise ValueError(f"queue_type must be 'classic' or 'quorum', not {value!r}")
+    known: QueueType = value
+    return known
 
 
 def at_least_one(name: str, value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket as stdlib_socket
 import ssl as stdlib_ssl
 from typing import NamedTuple
@@ -22,6 +23,12 @@ from amphora.links.tls_faults import explain_tls
 from amphora.settings import BrokerAddress
 
 __all__ = ["Fault", "explain"]
+
+
+#: What RabbitMQ says of a queue of another type: "current is none" until 3.11, "current is 'classic'" since.
+_QUEUE_TYPE = re.compile(
+    r"inequivalent arg 'x-queue-type' for queue '(?P<queue>.*?)' in vhost.*current is (the value )?'?(?P<current>\w+)"
+)
 
 
 class Fault(NamedTuple):
@@ -108,12 +115,25 @@ def _not_allowed(text: str, address: BrokerAddress | str, user: str, vhost: str)
 def _conflict(text: str, address: BrokerAddress | str) -> str:
     if "inequivalent arg 'type' for exchange" in text:
         return _shared_name(text, address)
+    types = _QUEUE_TYPE.search(text)
+    if types:
+        return _other_type(types["queue"], types["current"], address, text)
     if "inequivalent arg" in text:
         return (
             f"it exists on the broker at {address} with other properties than Amphora declares; "
             f"delete it, or choose another name ({text})"
         )
     return f"the broker at {address} refuses: {text}"
+
+
+def _other_type(queue: str, current: str, address: BrokerAddress | str, text: str) -> str:
+    current = "classic" if current == "none" else current
+    return (
+        f"queue {queue!r} on the broker at {address} is a {current} queue, and the type of a queue cannot be changed. "
+        f"Either give queue_type={current!r} to every client and server of the service, or migrate: stop its clients, "
+        f"let its servers empty the queue, stop them, delete it (rabbitmqctl delete_queue {queue}), and start all of "
+        f"them with the new queue_type ({text})"
+    )
 
 
 def _shared_name(text: str, address: BrokerAddress | str) -> str:

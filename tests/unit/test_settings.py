@@ -18,6 +18,7 @@ from amphora.settings import (
     OutboxLimits,
     addresses,
     at_least_one,
+    checked_queue_type,
     seconds,
 )
 
@@ -249,3 +250,43 @@ def test_zero_seconds_are_taken_only_where_they_make_sense() -> None:
     assert seconds("timeout", 0, zero=True) == 0.0
     with pytest.raises(ValueError, match="timeout must be more than 0 s, not 0"):
         seconds("timeout", 0)
+
+
+# Queue types and the order of brokers.
+
+
+@pytest.mark.parametrize("value", ["classic", "quorum"])
+def test_the_queue_types_of_rabbitmq_are_known(value: str) -> None:
+    assert checked_queue_type(value) == value
+
+
+@pytest.mark.parametrize("value", ["stream", "Quorum", "", None, ["quorum"]])
+def test_any_other_queue_type_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="queue_type must be 'classic' or 'quorum', not "):
+        checked_queue_type(value)
+
+
+THREE = "amqp://a;amqp://b;amqp://c"
+
+
+def order(**options: Any) -> str:
+    """Return the hosts in the order in which they are tried."""
+    settings = LinkSettings.of(THREE, AMQP_HOST, AMQP_PORT, AMQP_USER, AMQP_PASSWORD, AMQP_VHOST, **options)
+    return "".join(address.host for address in settings.brokers)
+
+
+def test_brokers_are_tried_in_the_order_of_the_url() -> None:
+    assert order() == "abc"
+
+
+def test_brokers_are_shuffled_on_request() -> None:
+    orders = {order(shuffle_brokers=True) for _ in range(200)}
+
+    # That one of the six orders is missed in 200 draws happens once in a million billion times.
+    assert orders == {"abc", "acb", "bac", "bca", "cab", "cba"}
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_whether_to_shuffle_is_a_bool(value: Any) -> None:
+    with pytest.raises(TypeError, match="shuffle_brokers must be a bool"):
+        order(shuffle_brokers=value)

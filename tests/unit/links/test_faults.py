@@ -148,3 +148,23 @@ def test_an_error_of_ours_stays_as_it_is() -> None:
     error = MessageTooLarge("5 bytes")
 
     assert explain(error, ADDRESS).error is error
+
+
+@pytest.mark.parametrize(
+    ("said", "present"),
+    [
+        ("received the value 'quorum' of type 'longstr' but current is none", "classic"),
+        ("received none but current is the value 'quorum' of type 'longstr'", "quorum"),
+        ("received 'quorum' but current is 'classic'", "classic"),
+        ("received 'classic' but current is 'quorum'", "quorum"),
+    ],
+)
+def test_a_queue_of_another_type_is_a_conflict_with_the_way_to_migrate(said: str, present: str) -> None:
+    text = f"PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'rpc_x_request' in vhost '/': {said}"
+
+    fault = explain(amqp.PreconditionFailed(text, (50, 10), "Queue.declare", 406), ADDRESS)
+
+    assert (type(fault.error), fault.fatal) == (TopologyConflict, True)
+    assert f"queue 'rpc_x_request' on the broker at {ADDRESS} is a {present} queue" in str(fault.error)
+    assert f"give queue_type='{present}' to every" in str(fault.error)
+    assert "rabbitmqctl delete_queue rpc_x_request" in str(fault.error)

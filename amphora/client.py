@@ -18,6 +18,7 @@ from amphora.exceptions import (
 from amphora.labels import LabelQueues
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
+from amphora.links.refusals import patience_with
 from amphora.links.topology import (
     Topology,
     direct_exchange,
@@ -37,11 +38,10 @@ from amphora.settings import (
     AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
-    QueueType,
     SslOption,
     at_least_one,
-    checked_queue_type,
     milliseconds,
+    queue_type_of,
     seconds,
 )
 
@@ -141,7 +141,7 @@ class AmqpRpcClient(Endpoint):
         connect_timeout: float = 10.0,
         reconnect_delay_max: float = 1.0,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
-        queue_type: QueueType = "classic",
+        queue_type: str = "classic",
         accept: Sequence[Serializer] = (),
         response_queue_expires: float = 1800.0,
         outbox_max_count: int = 10_000,
@@ -152,7 +152,7 @@ class AmqpRpcClient(Endpoint):
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._timeout = _timeout(timeout)
-        queue_type = checked_queue_type(queue_type)
+        queue_type = queue_type_of(queue_type)
         settings = LinkSettings.of(
             broker_url,
             amqp_host,
@@ -188,6 +188,7 @@ class AmqpRpcClient(Endpoint):
             OutboxLimits(outbox_max_count, outbox_max_bytes, max_message_size),
             topology,
             on_fatal=self._on_fatal,
+            patience=patience_with(queue_type),
         )
         self._calls = Calls(
             repr(self),

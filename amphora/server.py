@@ -12,6 +12,7 @@ from amphora.endpoint import Endpoint, check_patched, make_serializer
 from amphora.handling import RequestHandler
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.publisher import Publisher
+from amphora.links.refusals import patience_with
 from amphora.links.topology import (
     Topology,
     direct_exchange,
@@ -33,11 +34,10 @@ from amphora.settings import (
     AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
-    QueueType,
     SslOption,
     at_least_one,
-    checked_queue_type,
     milliseconds,
+    queue_type_of,
     seconds,
 )
 
@@ -138,7 +138,7 @@ class AmqpRpcServer(Endpoint):
         reconnect_delay_max: float = 1.0,
         concurrency: int = 100,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
-        queue_type: QueueType = "classic",
+        queue_type: str = "classic",
         accept: Sequence[Serializer] = (),
         uuid: str | None = None,
         ignore_delay: float = 1.0,
@@ -154,7 +154,7 @@ class AmqpRpcServer(Endpoint):
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._concurrency = at_least_one("concurrency", concurrency)
         codec = Codec(make_serializer(serializer), [make_serializer(one) for one in accept])
-        queue_type = checked_queue_type(queue_type)
+        queue_type = queue_type_of(queue_type)
         settings = LinkSettings.of(
             broker_url,
             amqp_host,
@@ -189,6 +189,7 @@ class AmqpRpcServer(Endpoint):
             OutboxLimits(message_size=max_message_size),
             Topology([direct_exchange(names.response_exchange)]),
             on_fatal=self._on_fatal,
+            patience=patience_with(queue_type),
         )
         consumer = Consumer(
             name,

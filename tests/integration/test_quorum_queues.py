@@ -7,6 +7,7 @@ from typing import Any
 import amqp
 import gevent
 import pytest
+from gevent.event import AsyncResult
 
 from amphora import (
     AmqpRpcClient,
@@ -128,6 +129,30 @@ def test_quorum_queues_expire_like_classic_ones(
         timeout=20,
         message="both queues have expired",
     )
+
+
+def test_a_request_that_a_full_quorum_queue_refuses_is_sent_again_until_there_is_room(
+    service: str, label: str, amqp_channel: amqp.Channel, new_client: NewClient, new_server: NewServer
+) -> None:
+    queue, full = f"rpc_{label}_request", {"x-max-length": 5, "x-overflow": "reject-publish"}
+    client = new_client(**QUORUM)
+    assert client.wait_connected(20)
+    amqp_channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum", **full})
+    amqp_channel.queue_bind(queue, f"rpc_{service}_request", label)
+    results: list[AsyncResult[int]] = []
+
+    def refused() -> bool:
+        # The queue tells publishers that it is full after a while only, and takes some more until then.
+        results.append(client.defer(routing_key=label, wait_publish=False).abs(-len(results)))
+        return bool(client._publisher._refusals)
+
+    wait_until(refused)
+    assert not any(result.ready() for result in results)
+
+    server = new_server(abs, connected=True, **QUORUM)
+    server.receive_from_queue(label, block=False)
+
+    assert [result.get(timeout=30) for result in results] == list(range(len(results)))
 
 
 # Changes of type.

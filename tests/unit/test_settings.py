@@ -18,7 +18,7 @@ from amphora.settings import (
     OutboxLimits,
     addresses,
     at_least_one,
-    checked_queue_type,
+    queue_type_of,
     seconds,
 )
 
@@ -257,13 +257,13 @@ def test_zero_seconds_are_taken_only_where_they_make_sense() -> None:
 
 @pytest.mark.parametrize("value", ["classic", "quorum"])
 def test_the_queue_types_of_rabbitmq_are_known(value: str) -> None:
-    assert checked_queue_type(value) == value
+    assert queue_type_of(value) == value
 
 
 @pytest.mark.parametrize("value", ["stream", "Quorum", "", None, ["quorum"]])
 def test_any_other_queue_type_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="queue_type must be 'classic' or 'quorum', not "):
-        checked_queue_type(value)
+        queue_type_of(value)
 
 
 THREE = "amqp://a;amqp://b;amqp://c"

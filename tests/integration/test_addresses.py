@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from amphora import AmqpRpcClient, AmqpRpcServer
 from tests.support.broker import Broker
+from tests.support.eventually import wait_until
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture
@@ -38,6 +40,39 @@ def test_the_next_address_is_taken_where_the_first_refuses(broker: Broker, servi
 
     with serve_echo(service, broker_url=url), AmqpRpcClient(service, timeout=20, broker_url=url) as client:
         assert client.call.echo("there") == "there"
+
+
+def test_addresses_are_tried_in_their_order_and_from_the_beginning_after_the_last(
+    broker: Broker, service: str, start_proxy: Callable[[Broker], Proxy]
+) -> None:
+    proxies = [start_proxy(broker) for _ in range(3)]
+    first, second, third = proxies
+    url = ";".join(proxy.url for proxy in proxies)
+
+    def connections() -> list[int]:
+        return [proxy.open_connections for proxy in proxies]
+
+    def lose(proxy: Proxy) -> None:
+        proxy.refuse()
+        proxy.cut()
+
+    with serve_echo(service, broker_url=broker.url), AmqpRpcClient(service, timeout=20, broker_url=url) as client:
+        assert client.call.echo(1) == 1
+        assert connections() == [2, 0, 0]
+
+        lose(first)
+        assert client.call.echo(2) == 2
+        wait_until(lambda: connections() == [0, 2, 0])
+
+        # That one is back is no reason to leave another.
+        first.accept()
+        lose(third)
+        assert client.call.echo(3) == 3
+        assert connections() == [0, 2, 0]
+
+        lose(second)
+        assert client.call.echo(4) == 4
+        wait_until(lambda: connections() == [2, 0, 0])
 
 
 def test_a_password_with_odd_characters_is_taken_from_the_url(broker: Broker, service: str) -> None:

@@ -212,6 +212,8 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         """
         if self._error is None:
             return False
+        if self.sock is None:
+            raise self._error
         try:
             last_words = self.sock.recv(1, socket.MSG_PEEK)
         except OSError:

@@ -18,6 +18,7 @@ from amphora.exceptions import (
 from amphora.labels import LabelQueues
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
+from amphora.links.refusals import patience_with
 from amphora.links.topology import (
     Topology,
     direct_exchange,
@@ -40,6 +41,7 @@ from amphora.settings import (
     SslOption,
     at_least_one,
     milliseconds,
+    queue_type_of,
     seconds,
 )
 
@@ -82,7 +84,7 @@ class AmqpRpcClient(Endpoint):
         timeout: Default seconds that a call may take, from the call to the reply; None for no limit.
         autostart: Whether to `serve` at once; otherwise requests are held until `serve`.
         broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (nodes of one cluster, tried in order), or ``memory://`` (this process
+            separated by ``;`` (the nodes of a cluster, tried in order), or ``memory://`` (this process
             only, for tests and demos). Instead of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
@@ -92,6 +94,8 @@ class AmqpRpcClient(Endpoint):
         ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
             ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
             ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many
+            processes do not all use the first one.
         heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
             for lost. 0 switches heartbeats off, and with them the notice of a silent network.
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
@@ -99,6 +103,9 @@ class AmqpRpcClient(Endpoint):
             at once, then the delay grows, with jitter.
         queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
             the same on client and server.
+        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
+            outlive the loss of a node. The same for all clients and servers of a service; existing queues
+            keep their type (`TopologyConflict`).
         accept: Further serializers whose replies are understood.
         response_queue_expires: Seconds that the broker keeps the response queue of a client that is
             not connected.
@@ -129,10 +136,12 @@ class AmqpRpcClient(Endpoint):
         amqp_password: str = AMQP_PASSWORD,
         amqp_vhost: str = AMQP_VHOST,
         ssl: SslOption = False,
+        shuffle_brokers: bool = False,
         heartbeat: int = 30,
         connect_timeout: float = 10.0,
         reconnect_delay_max: float = 1.0,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
+        queue_type: str = "classic",
         accept: Sequence[Serializer] = (),
         response_queue_expires: float = 1800.0,
         outbox_max_count: int = 10_000,
@@ -145,6 +154,7 @@ class AmqpRpcClient(Endpoint):
         self._timeout = _timeout(timeout)
         self._caller = PrettyCaller(self._call, ("function_name", "timeout", "routing_key"))
         self._deferring_caller = PrettyCaller(self._defer, ("function_name", "timeout", "routing_key", "wait_publish"))
+        queue_type = queue_type_of(queue_type)
         settings = LinkSettings.of(
             broker_url,
             amqp_host,
@@ -152,6 +162,7 @@ class AmqpRpcClient(Endpoint):
             amqp_user,
             amqp_password,
             amqp_vhost,
+            shuffle_brokers=shuffle_brokers,
             ssl=ssl,
             heartbeat=heartbeat,
             connect_timeout=connect_timeout,
@@ -162,13 +173,14 @@ class AmqpRpcClient(Endpoint):
             direct_exchange(names.response_exchange),
             self._uuid,
             x_expires=milliseconds("response_queue_expires", response_queue_expires),
+            queue_type=queue_type,
         )
         kind = fanout_exchange if self._fanout else direct_exchange
         request_exchange = kind(names.request_exchange)
         if self._fanout:
             requests: Any = request_exchange
         else:
-            requests = durable_queue(names.request_queue, request_exchange, "")
+            requests = durable_queue(names.request_queue, request_exchange, "", queue_type=queue_type)
         # The publisher declares the response queue too: no request leaves before there is a way back.
         topology = Topology([requests, response_queue])
         name = f"{service_name} client"
@@ -178,6 +190,7 @@ class AmqpRpcClient(Endpoint):
             OutboxLimits(outbox_max_count, outbox_max_bytes, max_message_size),
             topology,
             on_fatal=self._on_fatal,
+            patience=patience_with(queue_type),
         )
         self._calls = Calls(
             repr(self),
@@ -193,11 +206,14 @@ class AmqpRpcClient(Endpoint):
             settings,
             Topology([response_queue]),
             ack_on_delivery=True,
+            insists=queue_type == "classic",
             on_fatal=self._on_fatal,
         )
         consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
         super().__init__(publisher, consumer)
-        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended)
+        self._labels = LabelQueues(
+            publisher, topology, request_exchange, self._timeout, self._ended, queue_type=queue_type
+        )
         self._router = Router()
         if autostart:
             self.serve()

@@ -142,7 +142,11 @@ class TopologyConflict(BrokerError):
 
 
 class PublishNacked(BrokerError):
-    """The broker refused (nacked) the message, as a full queue with ``reject-publish`` does."""
+    """The broker refused (nacked) the message, as a full queue with ``reject-publish`` does.
+
+    With ``queue_type="quorum"`` the message was sent again for 30 s before: such a queue refuses messages while its
+    nodes elect a leader, too.
+    """
 
 
 class MessageTooLarge(BrokerError):

@@ -14,6 +14,7 @@ from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.publisher import Publisher
+from amphora.links.refusals import patience_with
 from amphora.links.topology import (
     Topology,
     direct_exchange,
@@ -38,6 +39,7 @@ from amphora.settings import (
     SslOption,
     at_least_one,
     milliseconds,
+    queue_type_of,
     seconds,
 )
 
@@ -73,7 +75,7 @@ class AmqpRpcServer(Endpoint):
         serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or
             an instance.
         broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (nodes of one cluster, tried in order), or ``memory://`` (this process
+            separated by ``;`` (the nodes of a cluster, tried in order), or ``memory://`` (this process
             only, for tests and demos). Instead of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
@@ -83,6 +85,8 @@ class AmqpRpcServer(Endpoint):
         ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
             ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
             ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many
+            processes do not all use the first one.
         heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
             for lost. A function may keep the processor busy for nearly as long. 0 switches heartbeats
             off, and with them the notice of a silent network.
@@ -93,6 +97,9 @@ class AmqpRpcServer(Endpoint):
             the broker sends ahead.
         queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
             the same on client and server.
+        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
+            outlive the loss of a node. The same for all clients and servers of a service; existing queues
+            keep their type (`TopologyConflict`).
         accept: Further serializers whose requests are understood, and answered in kind.
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
         ignore_delay: Seconds to wait before a request that a function ignores again and again is
@@ -127,11 +134,13 @@ class AmqpRpcServer(Endpoint):
         amqp_password: str = AMQP_PASSWORD,
         amqp_vhost: str = AMQP_VHOST,
         ssl: SslOption = False,
+        shuffle_brokers: bool = False,
         heartbeat: int = 30,
         connect_timeout: float = 10.0,
         reconnect_delay_max: float = 1.0,
         concurrency: int = 100,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
+        queue_type: str = "classic",
         accept: Sequence[Serializer] = (),
         uuid: str | None = None,
         ignore_delay: float = 1.0,
@@ -147,6 +156,7 @@ class AmqpRpcServer(Endpoint):
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._concurrency = at_least_one("concurrency", concurrency)
         codec = Codec(make_serializer(serializer), [make_serializer(one) for one in accept])
+        queue_type = queue_type_of(queue_type)
         settings = LinkSettings.of(
             broker_url,
             amqp_host,
@@ -154,6 +164,7 @@ class AmqpRpcServer(Endpoint):
             amqp_user,
             amqp_password,
             amqp_vhost,
+            shuffle_brokers=shuffle_brokers,
             ssl=ssl,
             heartbeat=heartbeat,
             connect_timeout=connect_timeout,
@@ -166,9 +177,12 @@ class AmqpRpcServer(Endpoint):
                 fanout_exchange(names.request_exchange),
                 "",
                 x_expires=fanout_expires,
+                queue_type=queue_type,
             )
         else:
-            queue = durable_queue(names.request_queue, direct_exchange(names.request_exchange), "")
+            queue = durable_queue(
+                names.request_queue, direct_exchange(names.request_exchange), "", queue_type=queue_type
+            )
         self._queue: str = queue.name
         name = f"{service_name} server"
         publisher = Publisher(
@@ -177,12 +191,14 @@ class AmqpRpcServer(Endpoint):
             OutboxLimits(message_size=max_message_size),
             Topology([direct_exchange(names.response_exchange)]),
             on_fatal=self._on_fatal,
+            patience=patience_with(queue_type),
         )
         consumer = Consumer(
             name,
             settings,
             Topology([queue]),
             ack_on_delivery=False,
+            insists=queue_type == "classic",
             on_fatal=self._on_fatal,
         )
         super().__init__(publisher, consumer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import ssl as stdlib_ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ __all__ = [
     "addresses",
     "at_least_one",
     "milliseconds",
+    "queue_type_of",
     "seconds",
 ]
 
@@ -158,7 +160,7 @@ class LinkSettings:
     """
 
     brokers: tuple[BrokerAddress, ...]
-    ssl: SslOption = False
+    ssl: SslOption = field(default=False, repr=False)
     heartbeat: float = 30
     connect_timeout: float = 10.0
     reconnect_delay: float = 0.05
@@ -173,9 +175,16 @@ class LinkSettings:
         amqp_user: str,
         amqp_password: str,
         amqp_vhost: str,
+        *,
+        shuffle_brokers: bool = False,
         **others: Any,
     ) -> Self:
-        """Make settings from the arguments that clients and servers take; see `addresses`."""
+        """Make settings from the arguments that clients and servers take; see `addresses`.
+
+        Both connections of an endpoint try the brokers in the same order, shuffled or not.
+        """
+        if not isinstance(shuffle_brokers, bool):
+            raise TypeError(f"shuffle_brokers must be a bool, not {shuffle_brokers!r}")
         brokers = addresses(
             broker_url,
             host=amqp_host,
@@ -184,6 +193,8 @@ class LinkSettings:
             password=amqp_password,
             vhost=amqp_vhost,
         )
+        if shuffle_brokers:
+            brokers = tuple(random.sample(brokers, len(brokers)))
         return cls(brokers, **others)
 
     def __post_init__(self) -> None:
@@ -194,11 +205,21 @@ class LinkSettings:
         seconds("reconnect_delay", self.reconnect_delay)
         seconds("reconnect_delay_max", self.reconnect_delay_max)
         if isinstance(self.ssl, Mapping):
-            unknown = sorted(set(self.ssl) - _SSL_KEYS)
-            if unknown:
-                raise ValueError(f"ssl has unknown keys {unknown}; known are {', '.join(sorted(_SSL_KEYS))}")
-        elif not isinstance(self.ssl, (bool, stdlib_ssl.SSLContext)):
-            raise TypeError(f"ssl must be a bool, a dict or an SSLContext, not {self.ssl!r}")
+            _check_ssl(self.ssl)
+        elif not isinstance(self.ssl, bool) and not callable(getattr(self.ssl, "wrap_bio", None)):
+            raise TypeError(f"ssl must be a bool, a dict or an SSLContext, not a {type(self.ssl).__name__}")
+
+
+def _check_ssl(option: Mapping[str, Any]) -> None:
+    # No message shows a value: one of them is a password.
+    unknown = sorted(set(option) - _SSL_KEYS)
+    if unknown:
+        raise ValueError(f"ssl has unknown keys {unknown}; known are {', '.join(sorted(_SSL_KEYS))}")
+    for name in ("check_hostname", "verify"):
+        if not isinstance(option.get(name, True), bool):
+            raise TypeError(f"ssl[{name!r}] must be a bool, not a {type(option[name]).__name__}")
+    if not option.get("certfile") and (option.get("keyfile") or option.get("password")):
+        raise ValueError("ssl has a keyfile or a password, but no certfile that it belongs to")
 
 
 @dataclass(frozen=True)
@@ -242,6 +263,17 @@ def milliseconds(name: str, value: Any) -> int:
         TypeError, ValueError: See `seconds`.
     """
     return max(1, round(seconds(name, value) * 1000))
+
+
+def queue_type_of(value: Any) -> str:
+    """Return a type of queue.
+
+    Raises:
+        ValueError: There is no such type.
+    """
+    if value not in ("classic", "quorum"):
+        raise ValueError(f"queue_type must be 'classic' or 'quorum', not {value!r}")
+    return str(value)
 
 
 def at_least_one(name: str, value: Any) -> int:

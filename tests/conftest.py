@@ -10,6 +10,7 @@ import pytest
 from pytest_rabbitmq.config import get_config
 
 from tests.support.broker import DEBIAN_PROGRAMS, Broker
+from tests.support.cluster import Cluster
 from tests.support.processes import Program
 from tests.support.proxy import Proxy
 
@@ -18,6 +19,12 @@ class StartBroker(Protocol):
     """Start a node with lines of rabbitmq.conf on top of the defaults."""
 
     def __call__(self, config: Mapping[str, str | int] | None = None) -> Broker: ...
+
+
+class NewCluster(Protocol):
+    """Start a cluster of nodes; whoever calls it closes it."""
+
+    def __call__(self) -> Cluster: ...
 
 
 class StartProgram(Protocol):
@@ -30,10 +37,10 @@ class StartProgram(Protocol):
 def new_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartBroker]:
     """Start nodes that live until the end of the session; tests use the fixtures below."""
     brokers: list[Broker] = []
-    programs = _programs_of_options(request)
+    server, ctl = _programs_of_options(request)
 
     def start(config: Mapping[str, str | int] | None = None) -> Broker:
-        broker = Broker(tmp_path_factory.mktemp("broker"), config, **programs)
+        broker = Broker(tmp_path_factory.mktemp("broker"), config, server=server, ctl=ctl)
         brokers.append(broker)
         broker.start()
         return broker
@@ -43,11 +50,31 @@ def new_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         broker.close()
 
 
-def _programs_of_options(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Take RabbitMQ's programs from pytest-rabbitmq's options where those are not the defaults."""
+@pytest.fixture(scope="session")
+def new_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewCluster]:
+    """Start clusters that live until the end of the session, unless they are closed before."""
+    clusters: list[Cluster] = []
+    server, ctl = _programs_of_options(request)
+
+    def new_node(neighbour: Broker | None) -> Broker:
+        return Broker(tmp_path_factory.mktemp("node"), server=server, ctl=ctl, neighbour=neighbour)
+
+    def start() -> Cluster:
+        cluster = Cluster(new_node)
+        clusters.append(cluster)
+        cluster.start()
+        return cluster
+
+    yield start
+    for cluster in clusters:
+        cluster.close()
+
+
+def _programs_of_options(request: pytest.FixtureRequest) -> tuple[str | None, str | None]:
+    """Take RabbitMQ's server and ctl from pytest-rabbitmq's options where those are not the defaults."""
     given = get_config(request)
-    programs = {"server": given.server, "ctl": given.ctl}
-    return {name: path for name, path in programs.items() if not path.startswith(str(DEBIAN_PROGRAMS))}
+    server, ctl = (None if path.startswith(str(DEBIAN_PROGRAMS)) else path for path in (given.server, given.ctl))
+    return server, ctl
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from gevent.event import Event
 
 from amphora.exceptions import BrokerError
 from amphora.links import memory, stock, transport
-from amphora.links.faults import explain
+from amphora.links.faults import Fault, explain
 from amphora.links.tls import tls_context
 from amphora.settings import BrokerAddress, LinkSettings
 from amphora.version import __version__
@@ -87,6 +87,7 @@ class Link:
         self._stopping = False
         self._ever_attached = False
         self._next_broker = 0
+        self._hopeless: set[BrokerAddress] = set()
         self._trouble: BrokerError | None = None
         self.address = settings.brokers[0]
 
@@ -118,6 +119,7 @@ class Link:
             return
         self._stopping = False
         self._ever_attached = False
+        self._hopeless.clear()
         self._greenlet = gevent.spawn(self._run)
         self._greenlet.name = f"amphora {self.name}"
 
@@ -164,7 +166,7 @@ class Link:
                 self._trouble = fault.error
                 if fault.unexpected:
                     logger.exception("%s: unexpected error, connecting anew", self.name)
-                if fault.fatal and not self._ever_attached:
+                if self._is_hopeless(fault):
                     logger.error("%s: %s", self.name, fault.error)
                     if self._greenlet is gevent.getcurrent():
                         # Otherwise it was aborted in this very moment: the other link has said it all.
@@ -178,6 +180,17 @@ class Link:
                 outage.steady()
             outage.failed(self._trouble)
             self._back_off(outage.failures)
+
+    def _is_hopeless(self, fault: Fault) -> bool:
+        """Tell whether the first connection can never be made: to this address, and to none of the others."""
+        if self._ever_attached:
+            return False
+        if not fault.fatal or not fault.local:
+            self._hopeless.discard(self.address)
+            return fault.fatal
+        # A wrong certificate is one node's own; a wrong password is wrong for the whole cluster.
+        self._hopeless.add(self.address)
+        return self._hopeless.issuperset(self._settings.brokers)
 
     def _connect(self) -> None:
         self.address = self._settings.brokers[self._next_broker % len(self._settings.brokers)]
@@ -198,9 +211,8 @@ class Link:
             client = kombu.Connection("memory://", transport=memory.Transport)
             return client.transport.establish_connection()
         settings = self._settings
-        tls = tls_context(settings.ssl or address.scheme == "amqps")
-        if tls is not None:
-            tls = (tls[0], tls[1] or address.host)
+        encrypted = settings.ssl is not False or address.scheme == "amqps"
+        tls = tls_context(settings.ssl, address.host) if encrypted else None
         client = kombu.Connection(
             f"[{address.host}]" if ":" in address.host else address.host,
             transport=stock.Transport if _wants_stock() else transport.Transport,

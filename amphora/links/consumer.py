@@ -78,6 +78,7 @@ class Consumer:
         settings: How to connect.
         topology: Declared on each new connection before anything is consumed.
         ack_on_delivery: Acknowledge each message once its ``deliver`` has returned, many at a time.
+        insists: Whether to begin with asking for `_CANCEL`, which only classic queues know.
         on_fatal: See `Link`.
     """
 
@@ -88,6 +89,7 @@ class Consumer:
         topology: Topology,
         *,
         ack_on_delivery: bool,
+        insists: bool = True,
         on_fatal: Callable[[Any], None],
     ) -> None:
         self.link = Link(f"{name} consumer", settings, self, on_fatal=on_fatal)
@@ -108,7 +110,7 @@ class Consumer:
         self._alarm: Any = None
         self._reopen = False
         self._redeclare = False
-        self._insists = True
+        self._insists = insists
 
     # -- for anyone -------------------------------------------------------------------------
 

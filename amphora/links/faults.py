@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket as stdlib_socket
 import ssl as stdlib_ssl
 from typing import NamedTuple
@@ -17,9 +18,17 @@ from amphora.exceptions import (
     TopologyConflict,
     VhostNotFound,
 )
+from amphora.links.sockets import NoTls, TlsPort
+from amphora.links.tls_faults import explain_tls
 from amphora.settings import BrokerAddress
 
 __all__ = ["Fault", "explain"]
+
+
+#: What RabbitMQ says of a queue of another type: "current is none" until 3.11, "current is 'classic'" since.
+_QUEUE_TYPE = re.compile(
+    r"inequivalent arg 'x-queue-type' for queue '(?P<queue>.*?)' in vhost.*current is (the value )?'?(?P<current>\w+)"
+)
 
 
 class Fault(NamedTuple):
@@ -29,11 +38,13 @@ class Fault(NamedTuple):
         error: The error for the user; its cause is the driver's.
         fatal: Whether trying again cannot help until somebody changes something.
         unexpected: Whether it is none of the errors that a network or a broker makes.
+        local: Whether it is about this one address; another node of the cluster may do better.
     """
 
     error: BrokerError
     fatal: bool
     unexpected: bool = False
+    local: bool = False
 
 
 def explain(error: Exception, address: BrokerAddress | str) -> Fault:
@@ -73,13 +84,15 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
         return Fault(BrokerError(f"the broker at {address} refuses: {text}"), False)
     if isinstance(error, AMQPError):
         return Fault(BrokerUnreachable(f"the broker at {address} ended it: {text}"), False)
-    if isinstance(error, stdlib_ssl.SSLCertVerificationError):
-        why = f"its certificate is not valid here: {error.verify_message}"
-        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), True)
+    if isinstance(error, NoTls):
+        why = "this port speaks plain AMQP: name the broker's TLS port, usually 5671, or leave TLS out"
+        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), True, local=True)
+    if isinstance(error, TlsPort):
+        why = "this port wants TLS: begin the URL with amqps://, or give ssl="
+        return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}"), True, local=True)
     if isinstance(error, stdlib_ssl.SSLError):
-        # Those that gevent raises itself, when a handshake takes too long, have no reason.
-        why = f"{getattr(error, 'reason', None) or error} (is it a TLS port?)"
-        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), False)
+        why, fatal = explain_tls(error)
+        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), fatal, local=True)
     if isinstance(error, stdlib_socket.gaierror):
         why = f"its host name cannot be resolved: {error.strerror}"
         return Fault(BrokerUnreachable(f"the broker at {address} cannot be found: {why}"), False)
@@ -102,12 +115,25 @@ def _not_allowed(text: str, address: BrokerAddress | str, user: str, vhost: str)
 def _conflict(text: str, address: BrokerAddress | str) -> str:
     if "inequivalent arg 'type' for exchange" in text:
         return _shared_name(text, address)
+    types = _QUEUE_TYPE.search(text)
+    if types:
+        return _other_type(types["queue"], types["current"], address, text)
     if "inequivalent arg" in text:
         return (
             f"it exists on the broker at {address} with other properties than Amphora declares; "
             f"delete it, or choose another name ({text})"
         )
     return f"the broker at {address} refuses: {text}"
+
+
+def _other_type(queue: str, current: str, address: BrokerAddress | str, text: str) -> str:
+    current = "classic" if current == "none" else current
+    return (
+        f"queue {queue!r} on the broker at {address} is a {current} queue, and the type of a queue cannot be changed. "
+        f"Either give queue_type={current!r} to every client and server of the service, or migrate: stop its clients, "
+        f"let its servers empty the queue, stop them, delete it (rabbitmqctl delete_queue {queue}), and start all of "
+        f"them with the new queue_type ({text})"
+    )
 
 
 def _shared_name(text: str, address: BrokerAddress | str) -> str:

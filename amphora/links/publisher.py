@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 import amqp
+import gevent
 from amqp.exceptions import ChannelError
 from gevent.event import AsyncResult, Event
 
@@ -30,12 +31,16 @@ from amphora.exceptions import (
 from amphora.links.connection import Link
 from amphora.links.control import ControlChannel
 from amphora.links.faults import explain
+from amphora.links.refusals import Refusals
 from amphora.links.topology import Topology, create_queue
 from amphora.settings import LinkSettings, OutboxLimits
 
 __all__ = ["Outgoing", "Publisher"]
 
 logger = logging.getLogger(__name__)
+
+#: Seconds that unconfirmed messages have to be confirmed before their channel is given up for another.
+_DRAIN = 1.0
 
 
 class Outgoing:
@@ -53,9 +58,21 @@ class Outgoing:
         sent: Whether it was written to a connection at least once.
         arrived: Whether it is known to have arrived without the broker's confirm, so that it need not
             be sent again.
+        number: Its place among the messages of its publisher.
+        refused_at: Time (`time.monotonic`) at which the broker refused it first; None if it did not.
     """
 
-    __slots__ = ("arrived", "body", "done", "exchange", "properties", "routing_key", "sent")
+    __slots__ = (
+        "arrived",
+        "body",
+        "done",
+        "exchange",
+        "number",
+        "properties",
+        "refused_at",
+        "routing_key",
+        "sent",
+    )
 
     def __init__(
         self,
@@ -72,6 +89,8 @@ class Outgoing:
         self.done = done
         self.sent = False
         self.arrived = False
+        self.number = 0
+        self.refused_at: float | None = None
 
 
 class _Command:
@@ -102,6 +121,7 @@ class Publisher:
         limits: How much the outbox holds.
         topology: Declared on each new connection before anything is published.
         on_fatal: See `Link`.
+        patience: Seconds for which a message that the broker refuses (nacks) is sent again.
     """
 
     def __init__(
@@ -112,8 +132,11 @@ class Publisher:
         topology: Topology,
         *,
         on_fatal: Callable[[Any], None],
+        patience: float = 0.0,
     ) -> None:
         self.link = Link(f"{name} publisher", settings, self, on_fatal=on_fatal)
+        self._patience = patience
+        self._refusals: Refusals[Outgoing] = Refusals(self.link.name, patience, self._send_again)
         self._limits = limits
         self._largest = limits.message_size
         self._topology = topology
@@ -125,11 +148,14 @@ class Publisher:
         self._unconfirmed: dict[int, Outgoing] = {}
         self._waiting: deque[Outgoing | _Command] = deque()
         self._returned: dict[tuple[str | None, str], str] = {}
+        self._number = 0
         self._count = 0
         self._size = 0
         self._queue_for_room: deque[_Turn] = deque()
         self._empty = Event()
         self._reopen = False
+        # Time until which another channel is waited for, while it is.
+        self._renew_by = 0.0
 
     # -- for anyone -------------------------------------------------------------------------
 
@@ -162,6 +188,8 @@ class Publisher:
 
     def publish_now(self, message: Outgoing) -> None:
         """Take a message whether or not there is room."""
+        self._number += 1
+        message.number = self._number
         self._count += 1
         self._size += len(message.body)
         if self._channel is None or self._waiting or self.link.blocked:
@@ -256,6 +284,8 @@ class Publisher:
         """Send what waits, as far as the broker allows; see `Worker`."""
         if self._reopen:
             self._open()
+        if self._renew_by and self._channel is not None and not self._renew():
+            return
         waiting = self._waiting
         while waiting and self._channel is not None and not self.link.blocked:
             item = waiting[0]
@@ -272,6 +302,7 @@ class Publisher:
         """Keep what is not confirmed for the next connection; see `Worker`."""
         self._connection = self._control = None
         self._lose_channel()
+        self._refusals.forget()
 
     def finish(self) -> None:
         """Nothing to say: what is not confirmed is sent again; see `Worker`."""
@@ -282,6 +313,9 @@ class Publisher:
         self._reopen = False
         self._control.run(self._topology.declare)
         self._redeclare_added()
+        self._open_channel()
+
+    def _open_channel(self) -> None:
         channel = self._connection.channel()
         channel.on_confirm = self._on_confirm
         channel.on_return = self._on_return
@@ -309,9 +343,12 @@ class Publisher:
     def _lose_channel(self) -> None:
         """Put what is not confirmed back to the front, in order."""
         self._channel = None
+        self._renew_by = 0.0
         self._returned.clear()
-        unconfirmed, self._unconfirmed = self._unconfirmed, {}
-        self._waiting.extendleft(reversed(unconfirmed.values()))
+        unconfirmed, self._unconfirmed = list(self._unconfirmed.values()), {}
+        if self._refusals:
+            unconfirmed = sorted([*unconfirmed, *self._refusals.take_all()], key=lambda message: message.number)
+        self._waiting.extendleft(reversed(unconfirmed))
 
     def _on_closed(self, error: ChannelError) -> None:
         """The broker closed the publishing channel because of one of the messages."""
@@ -365,6 +402,8 @@ class Publisher:
     # -- messages ---------------------------------------------------------------------------
 
     def _send(self, message: Outgoing) -> None:
+        if self._refusals and self._refusals.hold_back(message):
+            return
         self._sequence += 1
         unconfirmed = self._unconfirmed
         unconfirmed[self._sequence] = message
@@ -395,15 +434,41 @@ class Publisher:
                 self._settle(message, Unroutable(_unroutable(message, text)))
                 return
         if acked:
+            if self._refusals:
+                self._refusals.taken(message)
             self._settle(message, None)
-        else:
-            self._settle(
-                message,
-                PublishNacked(
-                    f"the broker refused (nacked) a message to exchange {message.exchange!r}, "
-                    f"routing key {message.routing_key!r}: is a queue full?"
-                ),
-            )
+        elif not self._refusals.keep(message):
+            self._settle(message, PublishNacked(self._nacked(message)))
+
+    def _nacked(self, message: Outgoing) -> str:
+        what = f"a message to exchange {message.exchange!r}, routing key {message.routing_key!r}"
+        if not self._patience:
+            return f"the broker refused (nacked) {what}: is a queue full?"
+        return (
+            f"the broker refused (nacked) {what}, for {self._patience:g} s: is a queue full, or are most nodes of a "
+            "quorum queue down?"
+        )
+
+    def _send_again(self, messages: list[Outgoing]) -> None:
+        """Send what the broker refused a moment ago, before anything newer, on another channel."""
+        self._waiting.extendleft(reversed(messages))
+        self._renew_by = monotonic() + _DRAIN
+        self.link.wake()
+        gevent.spawn_later(_DRAIN, self.link.wake)
+
+    def _renew(self) -> bool:
+        """Take another channel for what was refused on this one; tell whether that is done.
+
+        What is still unconfirmed gets a moment to be confirmed: it would have to be sent again.
+        """
+        if self._unconfirmed and monotonic() < self._renew_by:
+            return False
+        self._renew_by = 0.0
+        channel, self._channel = self._channel, None
+        channel.close()
+        self._lose_channel()
+        self._open_channel()
+        return True
 
     def _settle(self, message: Outgoing, error: AmqpRpcException | None) -> None:
         self._count -= 1

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
+import ssl
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from amqp.transport import TCPTransport
-from gevent import get_hub, socket, ssl
+from gevent import get_hub, socket
 from gevent.hub import Waiter
 
-__all__ = ["BatchingSocket"]
+from amphora.links.tls_session import TlsSession
+
+__all__ = ["BatchingSocket", "NoTls", "TlsPort"]
 
 #: Bytes that one `recv` takes, unless more are known to come. Beyond 128 KiB, the C library would ask the system
 #: for memory, and give it back, at each of them.
@@ -31,12 +35,26 @@ _TOO_LARGE_TO_JOIN = 32 * 1024
 #: Pieces that one `sendmsg` takes at the most; the system's own limit (IOV_MAX) is 1,024.
 _PIECES = 512
 
-#: Errors of a non-blocking socket that only mean "not now".
-_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+#: Bytes that are encrypted, and so copied, at a time; as many are not joined with others, which copies too.
+_JOINED = 256 * 1024
+
+#: How TLS's alerts begin (RFC 8446, 5.1); no frame of AMQP does.
+_ALERT = b"\x15\x03"
+
+#: How the answer of an AMQP broker to anything but AMQP begins; no record of TLS does.
+_AMQP = b"AMQP"
 
 #: The kernel must not give up a connection whose peer is slow: heartbeats decide about that.
 #: (py-amqp's own default is one second, which a broker under a memory alarm exceeds.)
 _SOCKET_SETTINGS = {stdlib_socket.TCP_NODELAY: 1, getattr(socket, "TCP_USER_TIMEOUT", 18): 0}
+
+
+class NoTls(OSError):
+    """TLS was asked for at a port that speaks plain AMQP."""
+
+
+class TlsPort(OSError):
+    """Plain AMQP was spoken to a port that wants TLS."""
 
 
 class BatchingSocket(TCPTransport):  # type: ignore[misc]
@@ -57,13 +75,16 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         host: str,
         *,
         connect_timeout: float | None,
-        tls: tuple[ssl.SSLContext, str | None] | None,
+        tls: tuple[ssl.SSLContext, str] | None,
     ) -> None:
         super().__init__(host, connect_timeout=connect_timeout, socket_settings=dict(_SOCKET_SETTINGS))
         self.last_received = self.last_sent = monotonic()
         self._tls = tls
+        self._session: TlsSession | None = None
         self._outgoing: list[bytes | memoryview] = []
-        self._queued = 0
+        # With TLS: what is encrypted already.
+        self._encrypted: bytes | memoryview = b""
+        self._anything_received = False
         self._flush_scheduled = False
         self._error: OSError | None = None
         self._waiter: Any = None
@@ -79,15 +100,48 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
 
     def _setup_transport(self) -> None:
         if self._tls is not None:
-            context, server_name = self._tls
+            self._session = TlsSession(*self._tls)
             self.sock.settimeout(self.connect_timeout)
-            self.sock = context.wrap_socket(self.sock, server_hostname=server_name or self.host)
+            self._shake_hands(self._session)
         self.sock.settimeout(0.0)
         self._readable = self._loop.io(self.sock.fileno(), 1)
         self._writable = self._loop.io(self.sock.fileno(), 2)
 
+    def _shake_hands(self, session: TlsSession) -> None:
+        """Carry out the TLS handshake.
+
+        Raises:
+            ssl.SSLError: It failed.
+            NoTls: The port speaks plain AMQP.
+            OSError: The connection is broken.
+        """
+        received = b""
+        while not self._go_on_with_handshake(session, received):
+            received = self.sock.recv(_RECEIVE)
+            if not received:
+                session.end_of_input()
+            if not self._anything_received and received.startswith(_AMQP):
+                raise NoTls("it speaks plain AMQP")
+            self._anything_received = True
+        # From here on it says whether AMQP was.
+        self._anything_received = False
+
+    def _go_on_with_handshake(self, session: TlsSession, received: bytes) -> bool:
+        try:
+            done = session.shake_hands(received)
+        except ssl.SSLError:
+            with suppress(OSError):
+                # An alert that tells the broker's operator, too.
+                self.sock.sendall(session.to_send())
+            raise
+        self.sock.sendall(session.to_send())
+        return done
+
     def _shutdown_transport(self) -> None:
-        """Do without the TLS goodbye: it would wait for a peer that may be gone."""
+        """Say goodbye in TLS without waiting for the answer of a peer that may be gone."""
+        if self._session is not None and self._error is None and not self._encrypted and not self._outgoing:
+            self._session.say_goodbye()
+            self.sock.send(self._session.to_send())
 
     def _write(self, data: bytes) -> None:
         self.write(data)
@@ -105,8 +159,9 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
                 watcher.stop()
                 watcher.close()
         self._readable = self._writable = None
-        self._drop_outgoing()
         super().close()
+        self._outgoing.clear()
+        self._encrypted = b""
 
     # -- called by anyone -------------------------------------------------------------------
 
@@ -119,8 +174,6 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
                 the event loop.
         """
         self._outgoing += pieces
-        for piece in pieces:
-            self._queued += len(piece)
         if self._flush_scheduled:
             return
         if at_once:
@@ -143,8 +196,8 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         Raises:
             OSError: The connection is broken.
         """
-        if self._error is not None:
-            raise self._error
+        if self._failed():
+            return
         if self._readable is None:
             raise OSError(errno.ENOTCONN, "the connection is closed")
         if not self._woken:
@@ -156,8 +209,25 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             finally:
                 self._waiter = None
         self._woken = False
-        if self._error is not None:
+        self._failed()
+
+    def _failed(self) -> bool:
+        """Tell whether sending has failed and the broker has said something before that: why, probably.
+
+        Raises:
+            OSError: Sending has failed, and there is nothing left to read.
+        """
+        if self._error is None:
+            return False
+        if self.sock is None:
             raise self._error
+        try:
+            last_words = self.sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            last_words = b""
+        if not last_words:
+            raise self._error
+        return True
 
     def _on_readable(self) -> None:
         if self._waiter is not None:
@@ -178,27 +248,46 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         sock = self.sock
         if sock is None:
             raise OSError(errno.ENOTCONN, "the connection is closed")
+        if self._session is not None and self._session.failure is not None:
+            raise self._session.failure
         size = _RECEIVE if expected <= _RECEIVE else min(expected, _RECEIVE_MOST)
         try:
             data: bytes = sock.recv(size)
-        except _NOT_NOW:
+        except BlockingIOError:
             return b""
+        except ConnectionResetError as error:
+            raise self._lost(error.strerror or str(error)) from error
         if not data:
-            raise ConnectionResetError(errno.ECONNRESET, "the broker closed the connection")
+            raise self._lost("the broker closed the connection")
         self.last_received = monotonic()
-        if self._tls is not None:
-            # OpenSSL may hold decrypted bytes that the file descriptor no longer announces.
-            return data + self._receive_pending()
+        if self._session is not None:
+            return self._decrypt(self._session, data)
+        if not self._anything_received:
+            if data.startswith(_ALERT):
+                raise TlsPort("it wants TLS")
+            self._anything_received = True
         return data
 
-    def _receive_pending(self) -> bytes:
-        parts = []
-        while self.sock.pending():
-            try:
-                parts.append(self.sock.recv(_RECEIVE))
-            except _NOT_NOW:
-                break
-        return b"".join(parts)
+    def _lost(self, what: str) -> ConnectionResetError:
+        if self._session is not None and not self._anything_received:
+            # Some do not say why, or take it back by closing at once.
+            what += " right after the TLS handshake (does it want another client certificate? its log says why)"
+        return ConnectionResetError(errno.ECONNRESET, what)
+
+    def _decrypt(self, session: TlsSession, received: bytes) -> bytes:
+        data = session.decrypt(received)
+        if data:
+            self._anything_received = True
+        if session.failure is not None:
+            # Raised by the next call, which is to come soon: the socket itself may have nothing more to say.
+            self._woken = True
+        # An answer of TLS's own, or frames that waited for a negotiation to end.
+        answer = session.to_send()
+        if answer:
+            self._encrypted = b"".join((self._encrypted, answer))
+        if answer or self._outgoing:
+            self._flush()
+        return data
 
     # -- sending ----------------------------------------------------------------------------
 
@@ -210,36 +299,38 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         self._flush()
 
     def _flush(self) -> None:
-        if not self._outgoing or self.sock is None or self._error is not None or self._writable_active():
+        if self.sock is None or self._error is not None or self._writable_active():
             return
         try:
-            sent = self._send()
-        except _NOT_NOW:
-            sent = 0
+            done = self._send() if self._session is None else self._send_encrypted(self._session)
         except OSError as error:
             self._fail(error)
             return
-        if sent:
-            self.last_sent = monotonic()
-        if sent < self._queued:
-            self._drop_sent(sent)
+        if not done:
             self._writable.start(self._on_writable)
-        else:
-            self._drop_outgoing()
 
-    def _send(self) -> int:
-        """Hand over what is queued, as far as the kernel takes it; return the number of bytes."""
+    def _send(self) -> bool:
+        """Hand over what is queued, as far as the kernel takes it; tell whether that is all."""
         outgoing = self._outgoing
-        if self._queued > _TOO_LARGE_TO_JOIN and self._tls is None:
-            return int(self.sock.sendmsg(outgoing[:_PIECES]))
-        if len(outgoing) > 1:
-            # TLS has to be given the same bytes again where it could not send them: they stay joined.
-            outgoing[:] = [b"".join(outgoing)]
-        return int(self.sock.send(outgoing[0]))
+        if not outgoing:
+            return True
+        size = sum(map(len, outgoing))
+        try:
+            if size > _TOO_LARGE_TO_JOIN:
+                sent = self.sock.sendmsg(outgoing[:_PIECES])
+            else:
+                sent = self.sock.send(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+        except BlockingIOError:
+            return False
+        self.last_sent = monotonic()
+        if sent < size:
+            self._drop_sent(sent)
+            return False
+        outgoing.clear()
+        return True
 
     def _drop_sent(self, sent: int) -> None:
         """Forget the bytes that were sent; the rest stays queued."""
-        self._queued -= sent
         outgoing = self._outgoing
         done = 0
         for piece in outgoing:
@@ -251,9 +342,41 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         if sent:
             outgoing[0] = memoryview(outgoing[0])[sent:]
 
-    def _drop_outgoing(self) -> None:
-        self._outgoing.clear()
-        self._queued = 0
+    def _send_encrypted(self, session: TlsSession) -> bool:
+        """Encrypt and hand over what is queued, as far as the kernel takes it; tell whether that is all."""
+        while data := self._next_encrypted(session):
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            else:
+                self.last_sent = monotonic()
+            if sent < len(data):
+                self._encrypted = memoryview(data)[sent:]
+                return False
+        return True
+
+    def _next_encrypted(self, session: TlsSession) -> bytes | memoryview:
+        """Take what the socket should send next out of the buffers."""
+        if not self._encrypted:
+            data = memoryview(self._take())
+            taken = session.encrypt(data[:_JOINED]) if data else 0
+            if taken < len(data):
+                self._outgoing.insert(0, data[taken:])
+            self._encrypted = session.to_send()
+        encrypted, self._encrypted = self._encrypted, b""
+        return encrypted
+
+    def _take(self) -> bytes | memoryview:
+        """Take frames out of the buffer, many small ones joined; a large remainder is not copied again and again."""
+        outgoing = self._outgoing
+        if not outgoing:
+            return b""
+        if len(outgoing) == 1 or len(outgoing[0]) >= _JOINED:
+            return outgoing.pop(0)
+        data = b"".join(outgoing)
+        outgoing.clear()
+        return data
 
     def _on_writable(self) -> None:
         self._writable.stop()
@@ -262,5 +385,6 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
     def _fail(self, error: OSError) -> None:
         self._error = error
         self.connected = False
-        self._drop_outgoing()
+        self._outgoing.clear()
+        self._encrypted = b""
         self.wake()

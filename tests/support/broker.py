@@ -101,6 +101,7 @@ class Broker:
         *,
         server: str | None = None,
         ctl: str | None = None,
+        neighbour: "Broker | None" = None,
     ) -> None:
         """Prepare a node.
 
@@ -108,6 +109,8 @@ class Broker:
             directory: an empty directory of this node; its path must be short enough for a Unix socket.
             config: lines of rabbitmq.conf, on top of `DEFAULT_CONFIG`: `{"max_message_size": 1000}`.
             server, ctl: the programs, where they are in no usual place.
+            neighbour: a node whose epmd and cookie this one shares, so that the two can make a cluster. It must
+                have been started, and be closed later, than this one.
         """
         self.directory = directory
         self.config = {**DEFAULT_CONFIG, **(config or {})}
@@ -117,7 +120,9 @@ class Broker:
         self.node = f"amphora-{self.port}-{os.getpid()}@localhost"
         self._server = server or _program("rabbitmq-server")
         self._ctl = ctl or _program("rabbitmqctl")
-        self._epmd_port = port_for.select_random(exclude_ports=[self.port])
+        self._neighbour = neighbour
+        own_epmd_port = port_for.select_random(exclude_ports=[self.port])
+        self._epmd_port: int = own_epmd_port if neighbour is None else neighbour._epmd_port
         self._dist_port = port_for.select_random(exclude_ports=[self.port, self._epmd_port])
         self._console = NodeConsole(directory / "console")
         self._epmd: Popen[bytes] | None = None
@@ -160,6 +165,7 @@ class Broker:
             return
         self._clear_away()
         self._start_epmd()
+        self._share_cookie()
         self._write_config()
         self._process = self._new_process()
         try:
@@ -405,7 +411,7 @@ class Broker:
 
     def _start_epmd(self) -> None:
         """Run an epmd for this node alone: the machine's own is left alone, and a node's would outlive it."""
-        if self._epmd is not None:
+        if self._epmd is not None or self._neighbour is not None:
             return
         program = shutil.which("epmd")
         if program is None:
@@ -418,6 +424,13 @@ class Broker:
             preexec_fn=lead_session_and_die_with_parent,
         )
         wait_until(lambda: not port_for.is_available(self._epmd_port), START_TIMEOUT, "epmd listening")
+
+    def _share_cookie(self) -> None:
+        """Take the neighbour's cookie; a node without a neighbour makes one of its own when it starts."""
+        cookie = self.directory / ".erlang.cookie"
+        if self._neighbour is not None and not cookie.exists():
+            shutil.copy(self._neighbour.directory / ".erlang.cookie", cookie)
+            cookie.chmod(0o400)
 
     def _write_config(self) -> None:
         lines = [f"{name} = {value}\n" for name, value in self.config.items()]

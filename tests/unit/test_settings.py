@@ -18,6 +18,7 @@ from amphora.settings import (
     OutboxLimits,
     addresses,
     at_least_one,
+    queue_type_of,
     seconds,
 )
 
@@ -175,7 +176,12 @@ def test_a_heartbeat_is_in_whole_seconds(heartbeat: float) -> None:
         ({"connect_timeout": 0}, ValueError, "connect_timeout must be"),
         ({"reconnect_delay_max": math.inf}, ValueError, "reconnect_delay_max must be"),
         ({"ssl": {"ca_cert": "x"}}, ValueError, r"unknown keys \['ca_cert'\]; known are .*ca_certs"),
-        ({"ssl": "yes"}, TypeError, "ssl must be a bool, a dict or an SSLContext, not 'yes'"),
+        ({"ssl": "yes"}, TypeError, "ssl must be a bool, a dict or an SSLContext, not a str"),
+        ({"ssl": [("password", "5ecret")]}, TypeError, "not a list"),
+        ({"ssl": {"verify": "yes"}}, TypeError, r"ssl\['verify'\] must be a bool, not a str"),
+        ({"ssl": {"check_hostname": None}}, TypeError, r"ssl\['check_hostname'\] must be a bool"),
+        ({"ssl": {"keyfile": "key.pem"}}, ValueError, "no certfile that it belongs to"),
+        ({"ssl": {"password": "5ecret"}}, ValueError, "no certfile that it belongs to"),
         ({"ssl": None}, TypeError, "ssl must be"),
     ],
 )
@@ -187,6 +193,12 @@ def test_a_wrong_setting_of_a_link_is_named(changed: dict[str, Any], kind: type[
 @pytest.mark.parametrize("option", [True, False, {}, {"verify": False}, gevent_ssl.create_default_context()])
 def test_every_documented_form_of_ssl_is_taken(option: Any) -> None:
     assert LinkSettings((LOCAL,), ssl=option).ssl is option
+
+
+def test_settings_do_not_show_the_password_of_a_key() -> None:
+    settings = LinkSettings((LOCAL,), ssl={"certfile": "client.pem", "password": "5ecret"})
+
+    assert "5ecret" not in repr(settings)
 
 
 def test_the_patched_library_makes_contexts_that_are_taken() -> None:
@@ -238,3 +250,43 @@ def test_zero_seconds_are_taken_only_where_they_make_sense() -> None:
     assert seconds("timeout", 0, zero=True) == 0.0
     with pytest.raises(ValueError, match="timeout must be more than 0 s, not 0"):
         seconds("timeout", 0)
+
+
+# Queue types and the order of brokers.
+
+
+@pytest.mark.parametrize("value", ["classic", "quorum"])
+def test_the_queue_types_of_rabbitmq_are_known(value: str) -> None:
+    assert queue_type_of(value) == value
+
+
+@pytest.mark.parametrize("value", ["stream", "Quorum", "", None, ["quorum"]])
+def test_any_other_queue_type_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="queue_type must be 'classic' or 'quorum', not "):
+        queue_type_of(value)
+
+
+THREE = "amqp://a;amqp://b;amqp://c"
+
+
+def order(**options: Any) -> str:
+    """Return the hosts in the order in which they are tried."""
+    settings = LinkSettings.of(THREE, AMQP_HOST, AMQP_PORT, AMQP_USER, AMQP_PASSWORD, AMQP_VHOST, **options)
+    return "".join(address.host for address in settings.brokers)
+
+
+def test_brokers_are_tried_in_the_order_of_the_url() -> None:
+    assert order() == "abc"
+
+
+def test_brokers_are_shuffled_on_request() -> None:
+    orders = {order(shuffle_brokers=True) for _ in range(200)}
+
+    # That one of the six orders is missed in 200 draws happens once in a million billion times.
+    assert orders == {"abc", "acb", "bac", "bca", "cab", "cba"}
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_whether_to_shuffle_is_a_bool(value: Any) -> None:
+    with pytest.raises(TypeError, match="shuffle_brokers must be a bool"):
+        order(shuffle_brokers=value)

@@ -89,7 +89,7 @@ server.stop()
 
 with AmqpRpcServer("math") as one:
     assert_type(one, AmqpRpcServer)
-with AmqpRpcFanoutServer("math", amqp_port=5673, uuid="this-host") as another:
+with AmqpRpcFanoutServer("math", amqp_port=5673, uuid="this-host", queue_type="quorum") as another:
     assert_type(another, AmqpRpcFanoutServer)
 
 # A client. What a remote function returns nobody can know here.
@@ -100,6 +100,7 @@ assert_type(client.call.send_message.email, PrettyCaller)
 total: int = client.call.add(1, y=2)
 total = client.call(timeout=5, routing_key="x").add(1, 2)
 result: AsyncResult[int] = client.defer(wait_publish=False).add(1, 2)
+AmqpRpcClient("math", broker_url="amqp://a;amqp://b", shuffle_brokers=True, queue_type="quorum")
 AmqpRpcClient("math", timeout="5")  # type: ignore[arg-type]
 AmqpRpcClient("math", serialiser=RpcJsonSerializer)  # type: ignore[call-arg]
 

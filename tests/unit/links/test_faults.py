@@ -86,12 +86,8 @@ PASSING: list[tuple[Exception, type[BrokerError], str]] = [
     (OSError(), BrokerUnreachable, "no connection to the broker at .*: OSError"),
     (Silence("no sign of life from the broker for 61.0 s"), BrokerUnreachable, "no sign of life .* for 61.0 s"),
     (socket.gaierror(-2, "Name or service not known"), BrokerUnreachable, "its host name cannot be resolved: Name or"),
-    (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"), BrokerUnreachable, r"\(is it a TLS port\?\)"),
-    (
-        ssl.SSLError("The handshake operation timed out"),
-        BrokerUnreachable,
-        "no TLS .*The handshake operation timed out",
-    ),
+    (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), BrokerUnreachable, r"\(is it a TLS port\?\)"),
+    (ssl.SSLError(1, "[SSL] unknown error"), BrokerUnreachable, "no TLS .*unknown error"),
     (
         refused(amqp.ConnectionForced, "CONNECTION_FORCED - broker forced connection closure", 320),
         BrokerUnreachable,
@@ -152,3 +148,23 @@ def test_an_error_of_ours_stays_as_it_is() -> None:
     error = MessageTooLarge("5 bytes")
 
     assert explain(error, ADDRESS).error is error
+
+
+@pytest.mark.parametrize(
+    ("said", "present"),
+    [
+        ("received the value 'quorum' of type 'longstr' but current is none", "classic"),
+        ("received none but current is the value 'quorum' of type 'longstr'", "quorum"),
+        ("received 'quorum' but current is 'classic'", "classic"),
+        ("received 'classic' but current is 'quorum'", "quorum"),
+    ],
+)
+def test_a_queue_of_another_type_is_a_conflict_with_the_way_to_migrate(said: str, present: str) -> None:
+    text = f"PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'rpc_x_request' in vhost '/': {said}"
+
+    fault = explain(amqp.PreconditionFailed(text, (50, 10), "Queue.declare", 406), ADDRESS)
+
+    assert (type(fault.error), fault.fatal) == (TopologyConflict, True)
+    assert f"queue 'rpc_x_request' on the broker at {ADDRESS} is a {present} queue" in str(fault.error)
+    assert f"give queue_type='{present}' to every" in str(fault.error)
+    assert "rabbitmqctl delete_queue rpc_x_request" in str(fault.error)

@@ -11,6 +11,7 @@ from amphora.exceptions import AccessRefused, AmqpRpcException, Backlogged, Publ
 from amphora.links.publisher import Outgoing, Publisher
 from amphora.links.topology import Topology
 from amphora.settings import BrokerAddress, LinkSettings, OutboxLimits
+from tests.support.eventually import wait_until
 
 
 class NotingChannel:
@@ -18,11 +19,15 @@ class NotingChannel:
 
     def __init__(self) -> None:
         self.published: list[bytes] = []
+        self.closed = False
         self.on_confirm: Callable[[int, bool, bool], None]
         self.on_return: Callable[[str, str, str | None], None]
 
     def confirm_select(self) -> None:
         """Always on."""
+
+    def close(self) -> None:
+        self.closed = True
 
     def publish(self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, **how: bool) -> None:
         self.published.append(body)
@@ -49,12 +54,12 @@ def outcomes() -> Outcomes:
 
 
 @pytest.fixture
-def new_message(outcomes: Outcomes) -> Callable[[bytes], Outgoing]:
+def new_message(outcomes: Outcomes) -> Callable[..., Outgoing]:
     def done(message: Outgoing, error: AmqpRpcException | None) -> None:
         assert message.body not in outcomes, "a message has one outcome"
         outcomes[message.body] = error
 
-    return lambda body: Outgoing("exchange", "key", {"message_id": body.decode()}, body, done)
+    return lambda body, key="key": Outgoing("exchange", key, {"message_id": body.decode()}, body, done)
 
 
 @pytest.fixture
@@ -206,3 +211,132 @@ def test_a_command_that_is_refused_while_it_runs_has_one_outcome(publisher: Publ
     connect(publisher)
 
     assert command.exception is refusal
+
+
+# Messages that a quorum queue without a leader refuses.
+
+
+@pytest.fixture
+def patient() -> Publisher:
+    """A publisher that sends refused messages again, for longer than any test takes."""
+    return _patient(60.0)
+
+
+def _patient(patience: float) -> Publisher:
+    settings = LinkSettings((BrokerAddress("memory"),))
+    return Publisher("test", settings, OutboxLimits(), Topology([]), on_fatal=pytest.fail, patience=patience)
+
+
+def wait_for_another_channel(publisher: Publisher, connection: NotingConnection) -> NotingChannel:
+    """Do the owner's work until messages go over another channel."""
+    before = connection.messages
+
+    def renewed() -> bool:
+        publisher.work()
+        return connection.messages is not before
+
+    wait_until(renewed, message="another channel")
+    assert before.closed
+    return connection.messages
+
+
+@pytest.fixture
+def connection(patient: Publisher) -> NotingConnection:
+    connection = NotingConnection()
+    patient.attach(connection)
+    patient.work()
+    return connection
+
+
+def test_refused_messages_are_sent_again_on_another_channel_in_their_order(
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing], outcomes: Outcomes
+) -> None:
+    first = connection.messages
+    for body in (b"1", b"2", b"3"):
+        patient.publish_now(new_message(body))
+    first.on_confirm(1, False, False)
+    patient.publish_now(new_message(b"4"))
+    # The broker may have been told of these before, and refuse them later.
+    first.on_confirm(3, True, False)
+    assert first.published == [b"1", b"2", b"3"]
+
+    second = wait_for_another_channel(patient, connection)
+
+    assert second.published == [b"1", b"2", b"3", b"4"]
+    second.on_confirm(4, True, True)
+    assert outcomes == dict.fromkeys((b"1", b"2", b"3", b"4"))
+    assert len(patient) == 0
+
+
+def test_messages_to_other_queues_do_not_wait_for_refused_ones(
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing]
+) -> None:
+    patient.publish_now(new_message(b"refused"))
+    connection.messages.on_confirm(1, False, False)
+
+    patient.publish_now(new_message(b"behind it"))
+    patient.publish_now(new_message(b"beside it", "other"))
+
+    assert connection.messages.published == [b"refused", b"beside it"]
+
+
+def test_what_is_confirmed_in_time_is_not_sent_again_with_refused_messages(
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing], outcomes: Outcomes
+) -> None:
+    first = connection.messages
+    patient.publish_now(new_message(b"refused"))
+    patient.publish_now(new_message(b"slow", "other"))
+    first.on_confirm(1, False, False)
+    wait_until(lambda: patient._renew_by, message="the time to send again")
+    patient.work()
+    assert connection.messages is first
+
+    first.on_confirm(2, False, True)
+    second = wait_for_another_channel(patient, connection)
+
+    assert second.published == [b"refused"]
+    assert outcomes == {b"slow": None}
+
+
+def test_what_is_never_confirmed_does_not_hold_up_refused_messages(
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing]
+) -> None:
+    patient.publish_now(new_message(b"silent", "other"))
+    patient.publish_now(new_message(b"refused"))
+    connection.messages.on_confirm(2, False, False)
+
+    assert wait_for_another_channel(patient, connection).published == [b"silent", b"refused"]
+
+
+def test_a_lost_connection_brings_refused_messages_back_in_their_order(
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing], outcomes: Outcomes
+) -> None:
+    for body, key in ((b"1", "a"), (b"2", "b"), (b"3", "a")):
+        patient.publish_now(new_message(body, key))
+    connection.messages.on_confirm(1, False, False)
+    connection.messages.on_confirm(3, False, False)
+    patient.publish_now(new_message(b"4", "a"))
+
+    patient.detach()
+
+    assert connect(patient).published == [b"1", b"2", b"3", b"4"]
+    assert outcomes == {}
+
+
+def test_what_is_refused_for_too_long_is_nacked(new_message: Callable[..., Outgoing], outcomes: Outcomes) -> None:
+    publisher, connection = _patient(0.1), NotingConnection()
+    publisher.attach(connection)
+    publisher.publish_now(new_message(b"refused"))
+
+    def refuse() -> bool:
+        publisher.work()
+        if connection.messages.published:
+            connection.messages.published.clear()
+            connection.messages.on_confirm(1, False, False)
+        return bool(outcomes)
+
+    wait_until(refuse)
+
+    assert isinstance(outcomes[b"refused"], PublishNacked)
+    assert "for 0.1 s: is a queue full, or are most nodes of a quorum queue down?" in str(outcomes[b"refused"])
+    assert len(publisher) == 0

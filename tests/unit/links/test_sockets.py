@@ -198,7 +198,7 @@ def test_large_bodies_are_sent_in_pieces_and_in_order(
     sock.write_frames(b"last")
 
     assert peer.receive(40_010) == b"first" + LARGE[:30_000] + b"-" + LARGE[30_000:40_000] + b"last"
-    assert sock._queued == 0
+    assert sock._outgoing == []
 
 
 def test_what_is_queued_is_sent_before_closing(sock: BatchingSocket, peer: Peer) -> None:
@@ -356,6 +356,40 @@ def test_a_failed_send_is_told_to_the_owner_later_if_it_does_not_wait(
     assert watched.sends == [5]
     with pytest.raises(BrokenPipeError):
         sock.wait()
+
+
+def test_what_the_peer_said_is_read_before_a_failed_send_is_an_error(
+    sock: BatchingSocket, watched: WatchedSocket, peer: Peer
+) -> None:
+    peer.socket.sendall(b"the reason")
+    with gevent.Timeout(10):
+        socket.wait_read(sock.sock.fileno())
+    watched.error = BrokenPipeError(errno.EPIPE, "Broken pipe")
+    sock.write_frames(b"frame", at_once=True)
+
+    sock.wait()
+
+    assert sock.receive() == b"the reason"
+    with pytest.raises(BrokenPipeError):
+        sock.wait()
+    sock.close()
+    with pytest.raises(BrokenPipeError):
+        sock.wait()
+
+
+def test_a_large_remainder_is_not_copied_again_for_every_frame(
+    sock: BatchingSocket, watched: WatchedSocket, peer: Peer
+) -> None:
+    watched.most = 1000
+    sock.write_frames(LARGE[:300_000], at_once=True)
+    (remainder,) = sock._outgoing
+    sock.write_frames(b"after")
+
+    sock._on_writable()
+
+    assert sock._outgoing[0].obj is remainder.obj  # type: ignore[union-attr]
+    watched.most = None
+    assert peer.receive(300_005) == LARGE[:300_000] + b"after"
 
 
 def test_a_closed_socket_neither_waits_nor_receives(sock: BatchingSocket) -> None:

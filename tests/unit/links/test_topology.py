@@ -154,3 +154,17 @@ def test_a_queue_that_is_not_there_is_not_bound(channel: FakeChannel) -> None:
         bind_queue("q", "d", "key", channel)
 
     assert channel.said == []
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ({}, None),
+        ({"queue_type": "classic"}, None),
+        ({"queue_type": "classic", "x_expires": 5}, {"x-expires": 5}),
+        ({"queue_type": "quorum"}, {"x-queue-type": "quorum"}),
+        ({"queue_type": "quorum", "x_expires": 5}, {"x-queue-type": "quorum", "x-expires": 5}),
+    ],
+)
+def test_a_queue_asks_for_no_more_than_it_needs(options: dict[str, Any], arguments: Any) -> None:
+    assert durable_queue("q", direct_exchange("d"), "key", **options).queue_arguments == arguments

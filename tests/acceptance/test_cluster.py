@@ -1,0 +1,148 @@
+"""A cluster of three nodes that lose their lives: calls find the way over the others, and none is lost."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import NewClient, NewServer, StartServer
+from tests.acceptance.connections import connections_of
+from tests.acceptance.fates import Fates
+from tests.acceptance.load import Load
+from tests.acceptance.runs import Runs
+from tests.acceptance.work import Work
+from tests.conftest import NewCluster, StartProgram
+from tests.support.broker import Broker
+from tests.support.cluster import Cluster
+from tests.support.eventually import wait_until
+
+CLIENT = Path(__file__).with_name("calling_client.py")
+
+CALLS = 10_000
+CLIENTS = 3
+#: How many calls of each client have their outcome when the node is killed.
+BEFORE = 1_000
+
+
+@pytest.fixture(scope="module")
+def _cluster(new_cluster: NewCluster) -> Iterator[Cluster]:
+    cluster = new_cluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def cluster(_cluster: Cluster) -> Cluster:
+    """Three nodes that run and see each other when the test starts, whatever the one before did to them."""
+    _cluster.heal()
+    return _cluster
+
+
+def test_classic_queues_of_a_lost_node_are_waited_for(
+    cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    work = Work()
+    server, client = new_server(cluster.url, work), new_client(cluster.url)
+    assert client.call.work(1) == 1
+    home = cluster.leader_of(f"rpc_{service}_request")
+
+    home.kill()
+    wait_until(lambda: not server.connected and not client.connected)
+    held = client.defer(wait_publish=False).work(2)
+    wait_until(lambda: "is down or inaccessible" in client._publisher.link.state, 30)
+    cluster.heal()
+
+    assert held.get(timeout=60) == 2
+    assert client.call.work(3) == 3
+    assert work.runs == {1: 1, 2: 1, 3: 1}
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_calls_outlive_the_node_that_holds_the_queue_and_connections(
+    cluster: Cluster,
+    service: str,
+    start_server: StartServer,
+    start_program: StartProgram,
+    runs: Runs,
+    tmp_path: Path,
+) -> None:
+    queue, options = f"rpc_{service}_request", {"queue_type": "quorum"}
+    for number in range(len(cluster.nodes)):
+        start_server(cluster.url_from(number), **options)
+    notes = [tmp_path / f"client{number}" for number in range(CLIENTS)]
+    clients = [
+        start_program(
+            CLIENT, cluster.url_from(number), service, notes[number], number, CALLS, CLIENTS, json.dumps(options)
+        )
+        for number in range(CLIENTS)
+    ]
+    for client in clients:
+        client.wait_for_line(f"outcomes: {BEFORE}$", timeout=60)
+
+    leader = cluster.leader_of(queue)
+    connected = links_on(leader, service)
+    leader.kill()
+
+    assert connected == ["client consumer", "client publisher", "server consumer", "server publisher"]
+    for client in clients:
+        assert client.wait(timeout=200) == 0
+    fates = Fates(notes)
+    # Each call has one outcome, which is its result: no client gave up meanwhile.
+    assert fates.outcomes == dict.fromkeys(range(CALLS), 1)
+    assert fates.errors == {}
+    assert fates.results == {number: number for number in range(CALLS)}
+    lost = fates.confirmed - runs.ends.keys()
+    twice = [number for number, times in runs.ends.items() if times > 1]
+    print(
+        f"calls={CALLS} outcomes={fates.outcomes.total()} confirmed={len(fates.confirmed)} lost={len(lost)} "
+        f"twice={len(twice)} most={max(runs.ends.values())}"
+    )
+    assert lost == set()
+    assert cluster.leader_of(queue) is not leader
+    wait_until(lambda: cluster.living.queues()[queue].messages == 0, message="the queue is empty")
+
+
+def test_calls_fail_over_to_the_next_node_and_back_to_one_that_has_come_back(
+    cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    first, second, _ = cluster.nodes
+    url = f"{first.url};{second.url}"
+    new_server(url, Work(), queue_type="quorum")
+    client = new_client(url, queue_type="quorum")
+
+    with Load(client) as load:
+        load.wait_for_progress()
+        wait_until_on(first, cluster, service)
+        first.kill()
+        load.wait_for_progress()
+        wait_until_on(second, cluster, service)
+        cluster.heal()
+        second.kill()
+        load.wait_for_progress()
+        wait_until_on(first, cluster, service)
+
+    load.assert_all_answered()
+    assert first.node in cluster.online_members(f"rpc_{service}_request")
+
+
+def links_on(node: Broker, service: str) -> list[str]:
+    """Return the connections of a service that this node of the cluster holds, such as "client publisher"."""
+    names = [
+        each.client_properties["connection_name"]
+        for pid, each in connections_of(node, service).items()
+        # A process of another node has that node's number in front.
+        if pid.startswith("<0.")
+    ]
+    return sorted(name.removeprefix(f"{service} ").rpartition(" ")[0] for name in names)
+
+
+def wait_until_on(node: Broker, cluster: Cluster, service: str) -> None:
+    """Wait until a node alone has the connections of client and server."""
+    everything = ["client consumer", "client publisher", "server consumer", "server publisher"]
+    wanted = {each.node: everything if each is node else [] for each in cluster.nodes if each.running}
+    wait_until(
+        lambda: {each.node: links_on(each, service) for each in cluster.nodes if each.running} == wanted,
+        30,
+        f"all connections are on {node.node}",
+    )

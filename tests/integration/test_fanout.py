@@ -112,11 +112,12 @@ def test_an_ignored_request_is_acknowledged_and_not_run_again(
         raise IgnoreRequest
 
     server = fanout_server(not_me)
+    assert client.wait_connected(20)
 
     with pytest.raises(NoResult, match="the broker has confirmed the request, no reply has come"):
-        client.call(timeout=1).not_me()
+        client.call(timeout=2).not_me()
 
-    assert server.stats()["ignored"] == 1
+    wait_until(lambda: server.stats()["ignored"] == 1)
     wait_until(lambda: broker.queues()[queue_of(server, service)].messages == 0)
 
 

@@ -98,8 +98,8 @@ class Endpoint:
 
         Raises:
             BrokerError: Only with ``nowait=False``: the first connection was refused for a reason
-                that trying again cannot mend (credentials, virtual host, a conflicting exchange or
-                queue). A broker that is merely not there yet is waited for.
+                that trying again cannot mend (credentials, virtual host, certificates, a conflicting
+                exchange or queue). A broker that is merely not there yet is waited for.
         """
         self._failure = None
         self._ended.clear()

@@ -11,7 +11,7 @@
     ├── Unroutable                no queue takes the request
     ├── Backlogged                too many unconfirmed requests, no room within the timeout
     └── BrokerError               the broker, or the way to it, is the trouble
-        ├── BrokerUnreachable     nobody answers at the address, or the connection broke
+        ├── BrokerUnreachable     nobody answers at the address, the connection broke, or TLS cannot work
         ├── AccessRefused         wrong user or password, or a missing permission
         ├── VhostNotFound         the virtual host does not exist
         ├── TopologyConflict      an exchange or queue exists with other properties
@@ -126,7 +126,7 @@ class BrokerError(AmqpRpcException):
 
 
 class BrokerUnreachable(BrokerError):
-    """Nobody answers at the broker's address, or the connection broke."""
+    """Nobody answers at the broker's address, the connection broke, or TLS cannot work."""
 
 
 class AccessRefused(BrokerError):

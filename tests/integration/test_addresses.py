@@ -75,6 +75,25 @@ def test_addresses_are_tried_in_their_order_and_from_the_beginning_after_the_las
         wait_until(lambda: connections() == [2, 0, 0])
 
 
+def test_shuffled_addresses_spread_clients_over_all_of_them(
+    broker: Broker, service: str, start_proxy: Callable[[Broker], Proxy]
+) -> None:
+    proxies = [start_proxy(broker) for _ in range(3)]
+    url = ";".join(proxy.url for proxy in proxies)
+
+    # After six clients or so; that a hundred of them miss one is as good as impossible.
+    for _ in range(100):
+        with AmqpRpcClient(service, broker_url=url, shuffle_brokers=True) as client:
+            assert client.wait_connected(20)
+            # Both connections go to the same one.
+            assert sorted(proxy.open_connections for proxy in proxies) == [0, 0, 2]
+        wait_until(lambda: not any(proxy.open_connections for proxy in proxies))
+        if all(proxy.accepted for proxy in proxies):
+            break
+
+    assert all(proxy.accepted for proxy in proxies)
+
+
 def test_a_password_with_odd_characters_is_taken_from_the_url(broker: Broker, service: str) -> None:
     broker.add_user("odd", "a/b;c@d:#?%")
     url = f"amqp://odd:a%2Fb%3Bc%40d%3A%23%3F%25@127.0.0.1:{broker.port}//"

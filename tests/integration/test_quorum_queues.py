@@ -132,7 +132,12 @@ def test_quorum_queues_expire_like_classic_ones(
 
 
 def test_a_request_that_a_full_quorum_queue_refuses_is_sent_again_until_there_is_room(
-    service: str, label: str, amqp_channel: amqp.Channel, new_client: NewClient, new_server: NewServer
+    service: str,
+    label: str,
+    amqp_channel: amqp.Channel,
+    new_client: NewClient,
+    new_server: NewServer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue, full = f"rpc_{label}_request", {"x-max-length": 5, "x-overflow": "reject-publish"}
     client = new_client(**QUORUM)
@@ -144,7 +149,7 @@ def test_a_request_that_a_full_quorum_queue_refuses_is_sent_again_until_there_is
     def refused() -> bool:
         # The queue tells publishers that it is full after a while only, and takes some more until then.
         results.append(client.defer(routing_key=label, wait_publish=False).abs(-len(results)))
-        return bool(client._publisher._refusals)
+        return "the broker refuses messages to exchange" in caplog.text
 
     wait_until(refused)
     assert not any(result.ready() for result in results)

@@ -7,7 +7,7 @@ import gevent
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 
-JOIN_TIMEOUT = 60.0
+JOIN_TIMEOUT = 120.0
 
 
 class Cluster:
@@ -89,6 +89,15 @@ class Cluster:
             case amqqueue:get_pid(Q) of {{_, Node}} -> Node; Pid -> node(Pid) end
         """)
         return next(node for node in self.nodes if node.node == name)
+
+    def messages_in(self, queue: str) -> int:
+        """Return how many messages a quorum queue holds, unacknowledged ones included, as most of its nodes see it."""
+        count: int = self.living.eval(f"""
+            {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)),
+            {{ok, Count, _}} = ra:consistent_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_total/1),
+            Count
+        """)
+        return count
 
     def online_members(self, queue: str) -> set[str]:
         """Return the names of the nodes on which a quorum queue has a member that runs."""

@@ -36,6 +36,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
 from amphora.version import __version__
@@ -51,6 +52,7 @@ __all__ = [
     "Backlogged",
     "BrokerError",
     "BrokerUnreachable",
+    "CurrentRequest",
     "IgnoreRequest",
     "MessageTooLarge",
     "NoResult",
@@ -65,4 +67,5 @@ __all__ = [
     "WrongRequest",
     "WrongResult",
     "__version__",
+    "current_request",
 ]

@@ -16,6 +16,7 @@ from amphora.exceptions import (
     BrokerError,
 )
 from amphora.labels import LabelQueues
+from amphora.lifetimes import lifetime_of
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
 from amphora.links.topology import (
@@ -232,6 +233,10 @@ class AmqpRpcClient(Endpoint):
                 by default the client's. None for no limit.
             routing_key (str): Routing key of the request, such as a label; by default what the
                 tuning function says, else the service's own queue.
+            expires (bool | float): True for the timeout, or seconds from the call: once they have passed,
+                no server begins to run the request any more. False for no such deadline, not even
+                that of the request for which the calling function runs (see `current_request`), which
+                is passed on by default.
 
         Returns:
             A `PrettyCaller`; calling it returns the remote function's result.
@@ -240,13 +245,14 @@ class AmqpRpcClient(Endpoint):
             RemoteException: The remote function raised an exception.
             WrongRequest: The server cannot read the request, or has no such function.
             WrongResult: The reply cannot be read.
-            NoResult: No reply within the timeout; the text says how far the request had come.
+            NoResult: No reply within the timeout; the text says how far the request had come. Or the
+                deadline passed before the request could be sent.
             Unroutable: No queue takes the request.
             Backlogged: The outbox was full for the whole timeout; the request was not sent.
             BrokerError: The broker refuses the client, or the message.
             TypeError: An argument cannot be encoded; nothing was sent.
         """
-        return PrettyCaller(self._call, ("function_name", "timeout", "routing_key"))
+        return PrettyCaller(self._call, ("function_name", "timeout", "routing_key", "expires"))
 
     @property
     def defer(self) -> PrettyCaller:
@@ -259,6 +265,7 @@ class AmqpRpcClient(Endpoint):
             timeout (float | None): Seconds until the result is given up with `NoResult`; by default
                 the client's. None for no limit.
             routing_key (str): See `call`.
+            expires (bool | float): See `call`.
             wait_publish (bool): Return only when the broker has confirmed the request (the
                 default); otherwise at once, unless the outbox is full.
 
@@ -267,11 +274,12 @@ class AmqpRpcClient(Endpoint):
             the result or raises what `call` raises.
 
         Raises:
-            NoResult: Not confirmed within the timeout; the request is kept and may still be sent.
+            NoResult: Not confirmed within the timeout; the request is kept and may still be sent, until
+                it expires. Or the deadline passed before it could be sent.
             Unroutable, Backlogged, BrokerError, TypeError: See `call`. `Unroutable` and
                 `BrokerError` are raised here only with ``wait_publish``, else by ``get()``.
         """
-        return PrettyCaller(self._defer, ("function_name", "timeout", "routing_key", "wait_publish"))
+        return PrettyCaller(self._defer, ("function_name", "timeout", "routing_key", "expires", "wait_publish"))
 
     def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
         """Choose the routing key of a remote function's calls by their arguments.
@@ -384,8 +392,9 @@ class AmqpRpcClient(Endpoint):
             routing_key = self._router.routing_key(function, args, kwargs)
         else:
             check_routing_key(routing_key)
+        lifetime = lifetime_of(function, timeout, options.get("expires"))
         return self._calls.send(
-            function, args, kwargs, timeout=timeout, routing_key=routing_key, wait_publish=wait_publish
+            function, args, kwargs, lifetime=lifetime, routing_key=routing_key, wait_publish=wait_publish
         )
 
     # -- life cycle -------------------------------------------------------------------------

@@ -52,8 +52,9 @@ class AmqpRpcException(Exception):
 class NoResult(AmqpRpcException):
     """No reply came within the timeout.
 
-    The request may have run, may be running or may run later: the text says how far it is known
-    to have come (never sent, sent but not confirmed, confirmed by the broker).
+    The request may have run, may be running or may run later (not after its deadline, where it was sent
+    with ``expires``): the text says how far it is known to have come (never sent, sent but not confirmed,
+    confirmed by the broker).
     """
 
 

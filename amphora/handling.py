@@ -18,11 +18,13 @@ from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
 from amphora.links.publisher import Outgoing, Publisher
 from amphora.links.topology import bind_queue
+from amphora.protocol.deadlines import is_expired
 from amphora.protocol.finished import FinishedRequests, Reply
 from amphora.protocol.messages import Codec, message_id_of, reply_properties
 from amphora.protocol.names import Names
 from amphora.protocol.registry import Ignored, Raised, Registry
 from amphora.receiver import Receiver
+from amphora.request import enter_request
 from amphora.workers import WorkerPool
 
 __all__ = ["RequestHandler"]
@@ -44,6 +46,7 @@ _COUNTED = (
     "ignored",
     "duplicates",
     "dropped",
+    "expired",
     "undeliverable",
 )
 
@@ -199,13 +202,17 @@ class RequestHandler:
             self._forget(job, again=True)
             return
         job.greenlet = gevent.getcurrent()
-        self._counts["requests"] += 1
         delivery = job.deliveries[0]
+        if "headers" in delivery.properties and is_expired(delivery.properties):
+            self._expire(job)
+            return
+        self._counts["requests"] += 1
         try:
             request = self._codec.read_request(delivery.properties, delivery.body)
         except WrongRequest as error:
             self._refuse(job, error)
             return
+        enter_request(delivery, request.function)
         try:
             outcome = self._registry.execute(request)
         except BaseException:
@@ -221,6 +228,14 @@ class RequestHandler:
         else:
             encoded = self._codec.encode_result(outcome.value, content_type=job.content_type)
             self._reply(job, Reply(*encoded))
+
+    def _expire(self, job: _Job) -> None:
+        """Drop a request that nobody waits for any more; a receiver may take another one instead."""
+        self._counts["expired"] += 1
+        logger.debug("%s: request %s has expired", self._name, job.message_id)
+        self._forget(job, again=True)
+        for delivery in job.deliveries:
+            self._consumer.ack(delivery)
 
     def _refuse(self, job: _Job, error: WrongRequest) -> None:
         """Answer a request that cannot be read, if it says where to."""

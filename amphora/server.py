@@ -224,9 +224,9 @@ class AmqpRpcServer(Endpoint):
         Returns:
             ``requests`` run; of these ``errors`` (the function raised), ``wrong_requests`` (could not
             be read or named no function) and ``ignored``; ``duplicates`` (known already, not run
-            again); ``dropped`` (unreadable, nobody to tell); ``undeliverable`` replies (the client
-            is gone); ``reconnects`` of both connections; ``running`` requests and replies in the
-            ``outbox`` now.
+            again); ``expired`` (nobody waits any more, not run); ``dropped`` (unreadable, nobody to
+            tell); ``undeliverable`` replies (the client is gone); ``reconnects`` of both connections;
+            ``running`` requests and replies in the ``outbox`` now.
         """
         return {**self._handler.stats(), **self._link_stats()}
 

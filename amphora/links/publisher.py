@@ -23,6 +23,7 @@ from amphora.exceptions import (
     AmqpRpcException,
     Backlogged,
     MessageTooLarge,
+    NoResult,
     PublishNacked,
     Unroutable,
 )
@@ -30,6 +31,7 @@ from amphora.links.connection import Link
 from amphora.links.control import ControlChannel
 from amphora.links.faults import explain
 from amphora.links.topology import Topology, create_queue
+from amphora.protocol.deadlines import expiration
 from amphora.settings import LinkSettings, OutboxLimits
 
 __all__ = ["Outgoing", "Publisher"]
@@ -47,6 +49,8 @@ class Outgoing:
         body: The body.
         done: Called once, in the owner's greenlet, with the message and None when the broker has
             confirmed it, or the error when it never will.
+        expires_at: Time (`time.monotonic`) after which it is not sent any more; whenever it is sent, its
+            ``expiration`` says how long it has from then on.
 
     Attributes:
         sent: Whether it was written to a connection at least once.
@@ -54,7 +58,7 @@ class Outgoing:
             be sent again.
     """
 
-    __slots__ = ("arrived", "body", "done", "exchange", "properties", "routing_key", "sent")
+    __slots__ = ("arrived", "body", "done", "exchange", "expires_at", "properties", "routing_key", "sent")
 
     def __init__(
         self,
@@ -63,12 +67,14 @@ class Outgoing:
         properties: dict[str, Any],
         body: bytes,
         done: Callable[[Outgoing, AmqpRpcException | None], None],
+        expires_at: float | None = None,
     ) -> None:
         self.exchange = exchange
         self.routing_key = routing_key
         self.properties = properties
         self.body = body
         self.done = done
+        self.expires_at = expires_at
         self.sent = False
         self.arrived = False
 
@@ -326,6 +332,12 @@ class Publisher:
     # -- messages ---------------------------------------------------------------------------
 
     def _send(self, message: Outgoing) -> None:
+        if message.expires_at is not None:
+            remaining = message.expires_at - monotonic()
+            if remaining <= 0:
+                self._settle(message, NoResult(_expired(message)))
+                return
+            message.properties["expiration"] = expiration(remaining)
         self._sequence += 1
         unconfirmed = self._unconfirmed
         unconfirmed[self._sequence] = message
@@ -385,3 +397,8 @@ def _unroutable(message: Outgoing, text: str) -> str:
         f"no queue takes messages to exchange {message.exchange!r} with routing key "
         f"{message.routing_key!r} (the broker says: {text})"
     )
+
+
+def _expired(message: Outgoing) -> str:
+    held = "sent, but not confirmed by the broker, and it is not sent again" if message.sent else "never sent"
+    return f"the deadline of a message to exchange {message.exchange!r} has passed: it was {held}"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from amphora.exceptions import AmqpRpcException, RemoteException, WrongRequest, WrongResult
+from amphora.protocol.deadlines import deadline_header
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
 
 __all__ = [
@@ -56,9 +57,11 @@ class Failure(NamedTuple):
     error: AmqpRpcException
 
 
-def request_properties(message_id: str, *, reply_to: str, content_type: str, timestamp: int) -> dict[str, Any]:
-    """Give the properties of a request."""
-    return {
+def request_properties(
+    message_id: str, *, reply_to: str, content_type: str, timestamp: int, deadline: float | None = None
+) -> dict[str, Any]:
+    """Give the properties of a request; its ``expiration`` depends on when it is sent."""
+    properties: dict[str, Any] = {
         "content_type": content_type,
         "delivery_mode": PERSISTENT,
         "correlation_id": message_id,
@@ -66,6 +69,9 @@ def request_properties(message_id: str, *, reply_to: str, content_type: str, tim
         "message_id": message_id,
         "timestamp": timestamp,
     }
+    if deadline is not None:
+        properties["headers"] = deadline_header(deadline)
+    return properties
 
 
 def reply_properties(message_id: str | None, *, content_type: str) -> dict[str, Any]:

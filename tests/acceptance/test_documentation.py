@@ -106,7 +106,14 @@ def test_the_readme_s_programs_are_of_about_ten_lines() -> None:
 def test_the_readme_s_fragments_give_what_their_comments_say(names: dict[str, Any], broker_url: str) -> None:
     answers = [answer for source in fragments("README.md") for answer in run_fragment(at(broker_url, source), names)]
 
-    assert len(answers) == 9
+    assert len(answers) == 10
+    assert [given for given, _ in answers] == [said for _, said in answers]
+
+
+def test_the_fragments_about_deadlines_give_what_their_comments_say(names: dict[str, Any]) -> None:
+    answers = [answer for source in fragments("docs/deadlines.md") for answer in run_fragment(source, names)]
+
+    assert len(answers) == 3
     assert [given for given, _ in answers] == [said for _, said in answers]
 
 

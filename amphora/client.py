@@ -24,6 +24,7 @@ from amphora.links.topology import (
     direct_exchange,
     durable_queue,
     fanout_exchange,
+    request_arguments,
 )
 from amphora.pending import Call
 from amphora.protocol.messages import Codec
@@ -41,7 +42,9 @@ from amphora.settings import (
     SslOption,
     at_least_one,
     milliseconds,
+    queue_type_of,
     seconds,
+    tries_limit,
 )
 
 __all__ = ["AmqpRpcClient", "AmqpRpcFanoutClient"]
@@ -100,6 +103,10 @@ class AmqpRpcClient(Endpoint):
             at once, then the delay grows, with jitter.
         queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
             the same on client and server.
+        queue_type: Type of the request and label queues, ``classic`` or ``quorum``; the same on client
+            and server.
+        delivery_limit: See `AmqpRpcServer`; the same there and here. Only quorum queues are declared
+            differently for it.
         accept: Further serializers whose replies are understood.
         response_queue_expires: Seconds that the broker keeps the response queue of a client that is
             not connected.
@@ -134,6 +141,8 @@ class AmqpRpcClient(Endpoint):
         connect_timeout: float = 10.0,
         reconnect_delay_max: float = 1.0,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
+        queue_type: str = "classic",
+        delivery_limit: int | None = None,
         accept: Sequence[Serializer] = (),
         response_queue_expires: float = 1800.0,
         outbox_max_count: int = 10_000,
@@ -164,10 +173,12 @@ class AmqpRpcClient(Endpoint):
         )
         kind = fanout_exchange if self._fanout else direct_exchange
         request_exchange = kind(names.request_exchange)
+        limit = tries_limit(delivery_limit, queue_type_of(queue_type))
+        arguments = request_arguments(queue_type, limit, names.dead_letters)
         if self._fanout:
             requests: Any = request_exchange
         else:
-            requests = durable_queue(names.request_queue, request_exchange, "")
+            requests = durable_queue(names.request_queue, request_exchange, "", arguments=arguments)
         # The publisher declares the response queue too: no request leaves before there is a way back.
         topology = Topology([requests, response_queue])
         name = f"{service_name} client"
@@ -196,7 +207,7 @@ class AmqpRpcClient(Endpoint):
         )
         consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
         super().__init__(publisher, consumer)
-        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout)
+        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, arguments)
         self._router = Router()
         if autostart:
             self.serve()
@@ -245,6 +256,7 @@ class AmqpRpcClient(Endpoint):
             RemoteException: The remote function raised an exception.
             WrongRequest: The server cannot read the request, or has no such function.
             WrongResult: The reply cannot be read.
+            DeadLettered: The servers have given the request up, see ``delivery_limit``.
             NoResult: No reply within the timeout; the text says how far the request had come. Or the
                 deadline passed before the request could be sent.
             Unroutable: No queue takes the request.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,17 +26,26 @@ class LabelQueues:
         topology: Keeps the queues, so that they are created again on a broker that comes back empty.
         exchange: The request exchange, as an entity.
         timeout: Seconds to wait for the broker; None for no limit.
+        arguments: Arguments of every queue.
     """
 
-    def __init__(self, publisher: Publisher, topology: Topology, exchange: Any, timeout: float | None) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        topology: Topology,
+        exchange: Any,
+        timeout: float | None,
+        arguments: Mapping[str, Any],
+    ) -> None:
         self._publisher = publisher
         self._topology = topology
         self._exchange = exchange
         self._timeout = timeout
+        self._arguments = arguments
 
     def create(self, name: str, routing_key: str, *, x_expires: int | None, nowait: bool) -> None:
         """Declare a queue and bind it; see `AmqpRpcClient.create_new_request_queue`."""
-        queue = durable_queue(name, self._exchange, routing_key, x_expires=x_expires)
+        queue = durable_queue(name, self._exchange, routing_key, x_expires=x_expires, arguments=self._arguments)
         self._topology.add(queue)
         result = self._publisher.run(partial(create_queue, queue))
         self._finish(result, f"creating queue {name!r}", nowait, partial(self._topology.discard, name))

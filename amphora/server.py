@@ -14,10 +14,13 @@ from amphora.links.consumer import Consumer, Subscription
 from amphora.links.publisher import Publisher
 from amphora.links.topology import (
     Topology,
+    dead_letter_queue,
     direct_exchange,
     durable_queue,
     fanout_exchange,
+    request_arguments,
 )
+from amphora.poison import PoisonGuard
 from amphora.protocol.finished import FinishedRequests
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
@@ -36,7 +39,9 @@ from amphora.settings import (
     SslOption,
     at_least_one,
     milliseconds,
+    queue_type_of,
     seconds,
+    tries_limit,
 )
 
 __all__ = ["AmqpRpcFanoutServer", "AmqpRpcServer"]
@@ -91,6 +96,12 @@ class AmqpRpcServer(Endpoint):
             the broker sends ahead.
         queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
             the same on client and server.
+        queue_type: Type of the request and label queues, ``classic`` or ``quorum``; the same on client
+            and server. Fan-out queues are always classic.
+        delivery_limit: How many tries a request has that is not finished, because its server dies or
+            loses its connection, or its function ignores it; at least 2. After that it is
+            dead-lettered to the queue ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`.
+            0 for any number. By default 20 with quorum queues, and any number with classic ones.
         accept: Further serializers whose requests are understood, and answered in kind.
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
         ignore_delay: Seconds to wait before a request that a function ignores again and again is
@@ -130,6 +141,8 @@ class AmqpRpcServer(Endpoint):
         reconnect_delay_max: float = 1.0,
         concurrency: int = 100,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
+        queue_type: str = "classic",
+        delivery_limit: int | None = None,
         accept: Sequence[Serializer] = (),
         uuid: str | None = None,
         ignore_delay: float = 1.0,
@@ -158,6 +171,8 @@ class AmqpRpcServer(Endpoint):
             reconnect_delay_max=reconnect_delay_max,
         )
         fanout_expires = milliseconds("fanout_queue_expires", fanout_queue_expires)
+        queue_type = "classic" if self._fanout else queue_type_of(queue_type)
+        limit = tries_limit(delivery_limit, queue_type)
         if self._fanout:
             queue = durable_queue(
                 names.fanout_queue(self._uuid),
@@ -166,14 +181,23 @@ class AmqpRpcServer(Endpoint):
                 x_expires=fanout_expires,
             )
         else:
-            queue = durable_queue(names.request_queue, direct_exchange(names.request_exchange), "")
+            queue = durable_queue(
+                names.request_queue,
+                direct_exchange(names.request_exchange),
+                "",
+                arguments=request_arguments(queue_type, limit, names.dead_letters),
+            )
         self._queue: str = queue.name
         name = f"{service_name} server"
+        beside = [direct_exchange(names.response_exchange)]
+        if limit is not None:
+            beside.append(dead_letter_queue(names.dead_letters, queue_type))
+        topology = Topology(beside)
         publisher = Publisher(
             name,
             settings,
             OutboxLimits(message_size=max_message_size),
-            Topology([direct_exchange(names.response_exchange)]),
+            topology,
             on_fatal=self._on_fatal,
         )
         consumer = Consumer(
@@ -184,9 +208,13 @@ class AmqpRpcServer(Endpoint):
             on_fatal=self._on_fatal,
         )
         super().__init__(publisher, consumer)
+        poison = None
+        if limit is not None:
+            poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=publisher, topology=topology)
         self._registry = Registry()
         self._handler = RequestHandler(
             repr(self),
+            queue=self._queue,
             names=names,
             codec=codec,
             registry=self._registry,
@@ -201,6 +229,7 @@ class AmqpRpcServer(Endpoint):
             ignore_delay=seconds("ignore_delay", ignore_delay, zero=True),
             drop_ignored=self._fanout,
             send_tracebacks=send_tracebacks,
+            poison=poison,
         )
         self._subscription: Subscription | None = None
         self._receiving = Receiving(consumer, self._handler, self._concurrency, self._ended)
@@ -224,9 +253,10 @@ class AmqpRpcServer(Endpoint):
         Returns:
             ``requests`` run; of these ``errors`` (the function raised), ``wrong_requests`` (could not
             be read or named no function) and ``ignored``; ``duplicates`` (known already, not run
-            again); ``expired`` (nobody waits any more, not run); ``dropped`` (unreadable, nobody to
-            tell); ``undeliverable`` replies (the client is gone); ``reconnects`` of both connections;
-            ``running`` requests and replies in the ``outbox`` now.
+            again); ``dead_lettered`` (tried too often, see ``delivery_limit``); ``expired`` (nobody
+            waits any more, not run); ``dropped`` (unreadable, nobody to tell); ``undeliverable``
+            replies (the client is gone); ``reconnects`` of both connections; ``running`` requests and
+            replies in the ``outbox`` now.
         """
         return {**self._handler.stats(), **self._link_stats()}
 

@@ -22,6 +22,10 @@ from amphora.settings import BrokerAddress
 __all__ = ["Fault", "explain"]
 
 
+#: Arguments of a request queue that follow from the settings of servers and clients alike.
+_SHARED_ARGUMENTS = ("x-queue-type", "x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key")
+
+
 class Fault(NamedTuple):
     """An error explained.
 
@@ -102,6 +106,12 @@ def _not_allowed(text: str, address: BrokerAddress | str, user: str, vhost: str)
 def _conflict(text: str, address: BrokerAddress | str) -> str:
     if "inequivalent arg 'type' for exchange" in text:
         return _shared_name(text, address)
+    if any(f"inequivalent arg '{name}'" in text for name in _SHARED_ARGUMENTS):
+        return (
+            f"a queue exists on the broker at {address} that was declared with another queue_type or delivery_limit; "
+            f"servers and clients of a service need the same ones, and to change them the queue has to be emptied "
+            f"and deleted first ({text})"
+        )
     if "inequivalent arg" in text:
         return (
             f"it exists on the broker at {address} with other properties than Amphora declares; "

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from amphora.exceptions import AmqpRpcException, RemoteException, WrongRequest, WrongResult
+from amphora.exceptions import AmqpRpcException, DeadLettered, RemoteException, WrongRequest, WrongResult
 from amphora.protocol.deadlines import deadline_header
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
 
@@ -33,6 +33,9 @@ PERSISTENT = 2
 #: Encodes the exceptions that an endpoint's own serializer fails at.
 _LAST_RESORT = RpcJsonSerializer()
 
+#: Errors that are the server's and not a function's, by the names under which they travel.
+_OF_THE_SERVER: dict[str, type[AmqpRpcException]] = {each.__name__: each for each in (DeadLettered, WrongRequest)}
+
 #: Text of an unreadable body that an error quotes, at the most.
 _QUOTED = 200
 
@@ -52,7 +55,7 @@ class Result(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What a remote call failed with: a `RemoteException`, `WrongRequest` or `WrongResult`."""
+    """What a remote call failed with: a `RemoteException`, `WrongRequest`, `DeadLettered` or `WrongResult`."""
 
     error: AmqpRpcException
 
@@ -217,8 +220,9 @@ def _read_exception(value: Any, body: bytes) -> AmqpRpcException:
     if isinstance(value, dict):
         error_type, args = value.get("type"), value.get("args")
         if isinstance(error_type, str) and isinstance(args, (list, tuple)):
-            if error_type == WrongRequest.__name__:
-                return WrongRequest(*args)
+            own = _OF_THE_SERVER.get(error_type)
+            if own is not None:
+                return own(*args)
             traceback = value.get("traceback")
             return RemoteException(error_type, tuple(args), traceback if isinstance(traceback, str) else None)
     return WrongResult(f"An exception needs a type and a list of args; body: {_quoted(body)}")

@@ -20,6 +20,8 @@ LAYERS = (
     ("amphora.server", "amphora.client"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.lifetimes"),
+    ("amphora.poison",),
+    ("amphora.job",),
     ("amphora.endpoint", "amphora.pending", "amphora.receiver", "amphora.request", "amphora.workers"),
     ("amphora.links.*",),
     ("amphora.protocol.*",),

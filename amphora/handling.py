@@ -353,7 +353,7 @@ class RequestHandler:
             self._finished.remember(job.key, job.reply)
         for delivery in job.deliveries:
             self._consumer.ack(delivery)
-        if self._poison is not None and job.counted:
+        if self._poison is not None and job.settled is not None:
             self._poison.forget(job)
         self._forget(job)
 
@@ -371,6 +371,8 @@ class RequestHandler:
             self._give_back(job)
         else:
             # It has come back to us: do not play ball with the broker.
+            if job.settled is not None:
+                job.settled.set()
             gevent.spawn_later(self._ignore_delay, self._give_back, job)
 
     def _give_back(self, job: Job, *, again: bool = False) -> None:
@@ -385,6 +387,8 @@ class RequestHandler:
             del self._running[job.key]
         self._unnamed.discard(job)
         self._one_less.set()
+        if job.settled is not None:
+            job.settled.set()
         if job.receiver is not None:
             if again:
                 job.receiver.lose_one()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+from gevent.event import Event
+
 from amphora.links.delivery import Delivery
 from amphora.protocol.finished import Reply
 from amphora.protocol.messages import message_id_of
@@ -27,14 +29,13 @@ class Job:
         reply: The reply, once there is one.
         restored: Whether the route of its reply was restored already.
         shortened: Whether its reply was replaced, as it was too large.
-        counted: Whether the broker keeps a count of its tries.
+        settled: Set when it was finished, ignored or given back; None where nobody counts its tries.
         buried: Whether it was dead-lettered.
     """
 
     __slots__ = (
         "buried",
         "content_type",
-        "counted",
         "deliveries",
         "greenlet",
         "key",
@@ -43,6 +44,7 @@ class Job:
         "reply",
         "reply_to",
         "restored",
+        "settled",
         "shortened",
     )
 
@@ -59,5 +61,5 @@ class Job:
         self.reply: Reply | None = None
         self.restored = False
         self.shortened = False
-        self.counted = False
+        self.settled: Event | None = None
         self.buried = False

@@ -7,8 +7,8 @@ servers count tries themselves, where no server's death takes the count along: e
 again has a queue of its own on the broker, into which an empty message is put, confirmed, before each
 further try. The request itself stays where it is: it is neither copied nor moved to the end of its queue.
 
-The last try is made alone: a server makes one last try at a time, and counts it only when its turn has
-come. Whatever else the server had at the moment of its death keeps its number of tries.
+The last try is made alone: a server begins no other request that has come again meanwhile, and counts the
+try only when its turn has come. So what is given up ended its server while no other suspect ran there.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from enum import Enum
 from functools import partial
 
 import gevent
-from gevent.event import AsyncResult
-from gevent.lock import BoundedSemaphore
+from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered
 from amphora.job import Job
@@ -30,6 +29,7 @@ from amphora.links.topology import Topology, delete_queue, open_counter
 from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, identity
 from amphora.protocol.messages import PERSISTENT
 from amphora.protocol.names import Names
+from amphora.turns import Turns
 
 __all__ = ["Attempt", "PoisonGuard"]
 
@@ -70,13 +70,13 @@ class PoisonGuard:
         self._names = names
         self._publisher = publisher
         self._topology = topology
-        self._last_try = BoundedSemaphore(1)
+        self._turns = Turns()
 
     @contextmanager
     def attempt(self, job: Job, wanted: Callable[[], bool]) -> Iterator[Attempt]:
         """Count a try of a request that was delivered before; the try is made within the context.
 
-        Waits for the broker, and for other last tries.
+        Waits for the broker; before a last try, for all others of this server; before any other, for last ones.
 
         Args:
             job: The request.
@@ -90,16 +90,19 @@ class PoisonGuard:
             logger.error("%s: the tries of request %s cannot be counted: %s", self._name, job.message_id, error)
             yield Attempt.RUN
             return
-        job.counted = True
+        job.settled = Event()
         if before is None:
             yield Attempt.GIVE_BACK
         elif before >= self.limit:
             yield Attempt.BURY
         elif before < self.limit - 1:
-            yield self._count(counter)
+            with self._turns.together():
+                yield self._count(counter)
         else:
-            with self._last_try:
+            with self._turns.alone():
                 yield self._count(counter) if wanted() else Attempt.GIVE_BACK
+                # Another one may end the server: not before this one's count is on its way out of the broker.
+                job.settled.wait()
 
     def forget(self, job: Job) -> None:
         """Delete the count of a request that is done with."""

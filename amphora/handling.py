@@ -191,11 +191,14 @@ class RequestHandler:
     def _bury(self, poison: PoisonGuard, job: Job) -> None:
         """Dead-letter a request that was tried too often, then tell its caller."""
         self._counts["dead_lettered"] += 1
+        self._set_aside(job)
+        poison.condemn(job, self._queue_of(job), then=partial(self._reply_error, job))
+
+    def _set_aside(self, job: Job) -> None:
+        """Take what is given back from the dead letters, perhaps at once, for a request of its own."""
         if job.message_id is not None:
-            # Somebody may give it back at once: that is not one more delivery of this one.
             del self._running[job.key]
             self._unnamed.add(job)
-        poison.condemn(job, self._queue_of(job), then=partial(self._reply_error, job))
 
     def _has(self, job: Job) -> bool:
         """Tell whether a request is still this server's."""
@@ -245,9 +248,8 @@ class RequestHandler:
         """Drop a request that nobody waits for any more; a receiver may take another one instead."""
         self._counts["expired"] += 1
         logger.debug("%s: request %s has expired", self._name, job.message_id)
+        self._acknowledge(job)
         self._forget(job, again=True)
-        for delivery in job.deliveries:
-            self._consumer.ack(delivery)
 
     def _refuse(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that cannot be read, if it says where to."""
@@ -260,6 +262,7 @@ class RequestHandler:
         logger.warning("%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)", self._name)
         logger.debug("%s: dropped: %s", self._name, error)
         if self._poison is not None:
+            self._set_aside(job)
             self._poison.bury(job, self._queue_of(job), then=partial(self._finish, job))
             return
         for delivery in job.deliveries:
@@ -351,11 +354,14 @@ class RequestHandler:
         # A dead letter that is given back shall run again.
         if job.message_id is not None and not job.buried:
             self._finished.remember(job.key, job.reply)
+        self._acknowledge(job)
+        self._forget(job)
+
+    def _acknowledge(self, job: Job) -> None:
         for delivery in job.deliveries:
             self._consumer.ack(delivery)
         if self._poison is not None and job.settled is not None:
             self._poison.forget(job)
-        self._forget(job)
 
     def _ignore(self, job: Job) -> None:
         """A function has ignored the request: somebody else shall have it."""

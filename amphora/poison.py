@@ -97,7 +97,7 @@ class PoisonGuard:
             yield Attempt.BURY
         elif before < self.limit - 1:
             with self._turns.together():
-                yield self._count(counter)
+                yield self._count(counter) if wanted() else Attempt.GIVE_BACK
         else:
             with self._turns.alone():
                 yield self._count(counter) if wanted() else Attempt.GIVE_BACK

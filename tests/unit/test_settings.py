@@ -18,7 +18,9 @@ from amphora.settings import (
     OutboxLimits,
     addresses,
     at_least_one,
+    queue_type_of,
     seconds,
+    tries_limit,
 )
 
 LOCAL = BrokerAddress("amqp", "127.0.0.1", 5672, "guest", "guest", "/")
@@ -238,3 +240,35 @@ def test_zero_seconds_are_taken_only_where_they_make_sense() -> None:
     assert seconds("timeout", 0, zero=True) == 0.0
     with pytest.raises(ValueError, match="timeout must be more than 0 s, not 0"):
         seconds("timeout", 0)
+
+
+# Queue types and the limit of tries.
+
+
+@pytest.mark.parametrize(
+    ("value", "queue_type", "limit"),
+    [
+        (None, "classic", None),
+        (None, "quorum", 20),
+        (0, "classic", None),
+        (0, "quorum", None),
+        (2, "classic", 2),
+        (7, "quorum", 7),
+    ],
+)
+def test_tries_have_a_limit_by_default_with_quorum_queues_only(
+    value: int | None, queue_type: str, limit: int | None
+) -> None:
+    assert tries_limit(value, queue_type) == limit
+
+
+@pytest.mark.parametrize(("value", "error"), [(1, ValueError), (-1, ValueError), (True, TypeError), (2.5, TypeError)])
+def test_a_limit_of_tries_that_makes_no_sense_is_refused(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="delivery_limit must be"):
+        tries_limit(value, "classic")
+
+
+@pytest.mark.parametrize("value", ["stream", "", None, 1, []])
+def test_a_queue_type_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="queue_type must be 'classic' or 'quorum'"):
+        queue_type_of(value)

@@ -372,3 +372,29 @@ def test_a_client_that_differs_from_its_server_is_told_what_has_to_be_equal(
 
     with pytest.raises(TopologyConflict, match=r"another queue_type or delivery_limit; .* need the same"):
         new_client(**of_client).call.work()
+
+
+# Expired requests.
+
+
+@pytest.mark.parametrize(("queue_type", "reasons"), [("quorum", ["expired"]), ("classic", [])])
+def test_what_expires_in_its_queue_is_a_dead_letter_with_quorum_queues_only(
+    new_server: NewServer,
+    new_client: NewClient,
+    amqp_channel: amqp.Channel,
+    service: str,
+    queue_type: str,
+    reasons: list[str],
+) -> None:
+    server = new_server(connected=True, queue_type=queue_type, delivery_limit=5)
+    server.stop()
+    client = new_client(queue_type=queue_type, delivery_limit=5)
+    assert client.wait_connected(20)
+    # Time enough for a busy machine to send it.
+    client.defer(expires=1).work()
+
+    queue = f"rpc_{service}_request"
+    wait_until(lambda: amqp_channel.queue_declare(queue, passive=True).message_count == 0)
+
+    assert [dead_letter(amqp_channel, service).headers["x-first-death-reason"] for _ in reasons] == reasons
+    assert amqp_channel.basic_get(f"rpc_{service}_dead") is None

@@ -194,8 +194,10 @@ def test_over_memory_the_server_drops_what_has_expired(
     new_client: NewClient, new_server: NewServer, note: Noting
 ) -> None:
     client = new_client(broker_url="memory://")
-    client.defer(expires=0.05).note("late")
-    deadline = time.time() + 0.05
+    assert client.wait_connected(20)
+    # Time enough for a busy machine to send it.
+    client.defer(expires=1).note("late")
+    deadline = time.time() + 1
     wait_until(lambda: time.time() > deadline)
 
     server = new_server(note, broker_url="memory://")

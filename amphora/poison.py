@@ -62,6 +62,9 @@ class PoisonGuard:
         limit: How many tries a request has, the first one included; at least two.
         publisher: Counts, and takes the dead letters.
         topology: Declares the dead-letter exchange and queue.
+
+    Raises:
+        ValueError: The service's name is too long for the names of the counts.
     """
 
     def __init__(self, name: str, *, names: Names, limit: int, publisher: Publisher, topology: Topology) -> None:
@@ -71,6 +74,8 @@ class PoisonGuard:
         self._publisher = publisher
         self._topology = topology
         self._turns = Turns()
+        # A name too long is to be said now, not when the first request comes again.
+        names.tries_queue(identity({}, b""))
 
     @contextmanager
     def attempt(self, job: Job, wanted: Callable[[], bool]) -> Iterator[Attempt]:

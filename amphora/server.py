@@ -171,7 +171,9 @@ class AmqpRpcServer(Endpoint):
             reconnect_delay_max=reconnect_delay_max,
         )
         fanout_expires = milliseconds("fanout_queue_expires", fanout_queue_expires)
-        queue_type = "classic" if self._fanout else queue_type_of(queue_type)
+        queue_type_of(queue_type)
+        if self._fanout:
+            queue_type = "classic"
         limit = tries_limit(delivery_limit, queue_type)
         if self._fanout:
             queue = durable_queue(

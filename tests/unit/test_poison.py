@@ -170,6 +170,13 @@ def test_one_request_has_one_counter_wherever_it_is_delivered(guard: PoisonGuard
     assert first == again != other
 
 
+def test_a_service_name_too_long_for_a_counter_is_refused_at_once(publisher: NotingPublisher) -> None:
+    given: Any = publisher
+
+    with pytest.raises(ValueError, match="service_name is too long"):
+        PoisonGuard("test", names=Names("x" * 230), limit=3, publisher=given, topology=Topology([]))
+
+
 def test_a_condemned_request_is_told_when_the_dead_letter_is_confirmed(
     guard: PoisonGuard, publisher: NotingPublisher
 ) -> None:

@@ -84,7 +84,7 @@ class Calls:
             function: Name of the remote function.
             args: Its arguments.
             kwargs: Its keyword arguments.
-            lifetime: Its ``timeout`` holds also for getting into the outbox.
+            lifetime: How long it may take; its timeout holds for getting into the outbox too.
             routing_key: Routing key of the request.
             wait_publish: Whether somebody will wait for the call to be ``decided``.
 
@@ -95,10 +95,11 @@ class Calls:
         """
         body = self._codec.encode_request(function, args, kwargs)
         self._publisher.check_size(body)
-        call = Call(f"{self._id_prefix}{next(self._ids):x}", function, lifetime.timeout)
+        timeout, ends = lifetime
+        call = Call(f"{self._id_prefix}{next(self._ids):x}", function, timeout)
         if wait_publish:
             call.decided = Event()
-        now, ends = time(), lifetime.deadline
+        now = time()
         properties = request_properties(
             call.id,
             reply_to=self._reply_to,

@@ -200,19 +200,15 @@ class RequestHandler:
             del self._running[job.key]
             self._unnamed.add(job)
 
-    def _has(self, job: Job) -> bool:
-        """Tell whether a request is still this server's."""
-        return any(self._consumer.is_current(each) for each in job.deliveries)
-
     def _wants(self, job: Job) -> bool:
-        return self.accepting and self._has(job)
+        return self.accepting and any(self._consumer.is_current(each) for each in job.deliveries)
 
     def _queue_of(self, job: Job) -> str:
         return self._queue if job.receiver is None else self._names.label_queue(job.receiver.queue)
 
     def _run(self, job: Job) -> None:
         """Run a request; in a greenlet of the pool."""
-        if not self._has(job):
+        if not any(self._consumer.is_current(each) for each in job.deliveries):
             # The connection it came on is gone: it is delivered again, here or elsewhere.
             self._forget(job, again=True)
             return
@@ -389,8 +385,8 @@ class RequestHandler:
 
     def _forget(self, job: Job, *, again: bool = False) -> None:
         """A request is not ours any more."""
-        if self._running.get(job.key) is job:
-            del self._running[job.key]
+        if not job.buried:
+            self._running.pop(job.key, None)
         self._unnamed.discard(job)
         self._one_less.set()
         if job.settled is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from amphora.exceptions import NoResult
 from amphora.request import current_deadline
@@ -12,16 +12,9 @@ from amphora.settings import seconds
 __all__ = ["Lifetime", "lifetime_of"]
 
 
-class Lifetime(NamedTuple):
-    """How long one call may take.
-
-    Attributes:
-        timeout: Seconds that the caller waits; None for no limit.
-        deadline: Time (`time.time`) after which no server shall begin to run the request; None for any time.
-    """
-
-    timeout: float | None
-    deadline: float | None
+#: Seconds that the caller waits, None for no limit; and the time (`time.time`) after which no server shall begin to
+#: run the request, None for any time.
+Lifetime = tuple[float | None, float | None]
 
 
 def lifetime_of(function: str, timeout: float | None, expires: Any) -> Lifetime:
@@ -38,20 +31,20 @@ def lifetime_of(function: str, timeout: float | None, expires: Any) -> Lifetime:
         TypeError, ValueError: Not an option that makes sense.
     """
     if expires is False:
-        return Lifetime(timeout, None)
+        return timeout, None
     inherited = current_deadline()
     if expires is None and inherited is None:
-        return Lifetime(timeout, None)
+        return timeout, None
     wanted = None if expires is None else _seconds(timeout, expires)
     now = time()
     if inherited is None:
-        return Lifetime(timeout, None if wanted is None else now + wanted)
+        return timeout, None if wanted is None else now + wanted
     remaining = inherited - now
     if remaining <= 0:
         raise NoResult(
             f"No result of {function!r}: not sent, as the deadline of the request that it was called for has passed"
         )
-    return Lifetime(
+    return (
         remaining if timeout is None else min(timeout, remaining),
         inherited if wanted is None else min(inherited, now + wanted),
     )

@@ -37,7 +37,7 @@ def test_requests_that_kill_their_server_each_time_are_given_up_and_no_other_is(
     assert all(1 <= runs.begins[number] <= 3 for number in (1001, 1002))
     with broker.channel() as channel:
         # (What a broker tells of a quorum queue otherwise is seconds old.)
-        assert channel.queue_declare(f"rpc_{service}_dead", passive=True).message_count == 2
+        wait_until(lambda: channel.queue_declare(f"rpc_{service}_dead", passive=True).message_count == 2)
         wait_until(lambda: channel.queue_declare(f"rpc_{service}_request", passive=True).message_count == 0)
 
 

@@ -25,6 +25,7 @@ from amphora.exceptions import (
     Backlogged,
     BrokerError,
     BrokerUnreachable,
+    DeadLettered,
     IgnoreRequest,
     MessageTooLarge,
     NoResult,
@@ -36,6 +37,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
 from amphora.version import __version__
@@ -51,6 +53,8 @@ __all__ = [
     "Backlogged",
     "BrokerError",
     "BrokerUnreachable",
+    "CurrentRequest",
+    "DeadLettered",
     "IgnoreRequest",
     "MessageTooLarge",
     "NoResult",
@@ -65,4 +69,5 @@ __all__ = [
     "WrongRequest",
     "WrongResult",
     "__version__",
+    "current_request",
 ]

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from time import time
+from time import monotonic, time
 from typing import Any
 from uuid import uuid4
 
 from gevent.event import Event
 
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
+from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
 from amphora.links.publisher import Outgoing, Publisher
 from amphora.links.topology import Topology, bind_queue
@@ -73,7 +74,7 @@ class Calls:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        timeout: float | None,
+        lifetime: Lifetime,
         routing_key: str,
         wait_publish: bool,
     ) -> Call:
@@ -83,7 +84,7 @@ class Calls:
             function: Name of the remote function.
             args: Its arguments.
             kwargs: Its keyword arguments.
-            timeout: Seconds until the call is given up; also for getting into the outbox.
+            lifetime: How long it may take; its timeout holds for getting into the outbox too.
             routing_key: Routing key of the request.
             wait_publish: Whether somebody will wait for the call to be ``decided``.
 
@@ -94,14 +95,21 @@ class Calls:
         """
         body = self._codec.encode_request(function, args, kwargs)
         self._publisher.check_size(body)
+        timeout, ends = lifetime
         call = Call(f"{self._id_prefix}{next(self._ids):x}", function, timeout)
         if wait_publish:
             call.decided = Event()
+        now = time()
         properties = request_properties(
-            call.id, reply_to=self._reply_to, content_type=self._codec.content_type, timestamp=int(time())
+            call.id,
+            reply_to=self._reply_to,
+            content_type=self._codec.content_type,
+            timestamp=int(now),
+            deadline=ends,
         )
         done = partial(self._on_published, call)
-        call.message = message = Outgoing(self._exchange, routing_key, properties, body, done)
+        expires_at = None if ends is None else monotonic() + ends - now
+        call.message = message = Outgoing(self._exchange, routing_key, properties, body, done, expires_at)
         deadline = self._pending.add(call)
         try:
             self._publisher.publish(message, deadline=deadline)
@@ -158,9 +166,11 @@ class Calls:
             # Without waiting for that: later requests stay behind this one.
             self._publisher.publish_now(message)
         elif self._pending.pop(call.id) is not None:
-            self._counts["refused"] += 1
-            call.refuse(error)
-        else:
+            expired = isinstance(error, NoResult)
+            self._counts["without_result" if expired else "refused"] += 1
+            call.refuse(NoResult(f"No result of {call.function!r}: {error}") if expired else error)
+        elif not isinstance(error, NoResult):
+            # (One that was held past its deadline has ended with that.)
             logger.warning("%s: request %s to %r: %s", self._name, call.id, call.function, error)
 
     def _restore(self, routing_key: str, restore: Callable[[Any], Any]) -> None:

@@ -16,6 +16,7 @@ from amphora.exceptions import (
     BrokerError,
 )
 from amphora.labels import LabelQueues
+from amphora.lifetimes import lifetime_of
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
 from amphora.links.refusals import patience_with
@@ -24,6 +25,8 @@ from amphora.links.topology import (
     direct_exchange,
     durable_queue,
     fanout_exchange,
+    queue_arguments,
+    request_arguments,
 )
 from amphora.pending import Call
 from amphora.protocol.messages import Codec
@@ -43,6 +46,7 @@ from amphora.settings import (
     milliseconds,
     queue_type_of,
     seconds,
+    tries_limit,
 )
 
 __all__ = ["AmqpRpcClient", "AmqpRpcFanoutClient"]
@@ -51,6 +55,9 @@ logger = logging.getLogger(__name__)
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
+
+#: Options of `AmqpRpcClient.call`.
+_OPTIONS = ("function_name", "timeout", "routing_key", "expires")
 
 #: How many replies the broker may send ahead.
 _PREFETCH = 1000
@@ -106,6 +113,8 @@ class AmqpRpcClient(Endpoint):
         queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
             outlive the loss of a node. The same for all clients and servers of a service; existing queues
             keep their type (`TopologyConflict`).
+        delivery_limit: See `AmqpRpcServer`; the same there and here. Only quorum queues are declared
+            differently for it.
         accept: Further serializers whose replies are understood.
         response_queue_expires: Seconds that the broker keeps the response queue of a client that is
             not connected.
@@ -142,6 +151,7 @@ class AmqpRpcClient(Endpoint):
         reconnect_delay_max: float = 1.0,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
         queue_type: str = "classic",
+        delivery_limit: int | None = None,
         accept: Sequence[Serializer] = (),
         response_queue_expires: float = 1800.0,
         outbox_max_count: int = 10_000,
@@ -152,8 +162,8 @@ class AmqpRpcClient(Endpoint):
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._timeout = _timeout(timeout)
-        self._caller = PrettyCaller(self._call, ("function_name", "timeout", "routing_key"))
-        self._deferring_caller = PrettyCaller(self._defer, ("function_name", "timeout", "routing_key", "wait_publish"))
+        self._caller = PrettyCaller(self._call, _OPTIONS)
+        self._deferring_caller = PrettyCaller(self._defer, (*_OPTIONS, "wait_publish"))
         queue_type = queue_type_of(queue_type)
         settings = LinkSettings.of(
             broker_url,
@@ -173,14 +183,16 @@ class AmqpRpcClient(Endpoint):
             direct_exchange(names.response_exchange),
             self._uuid,
             x_expires=milliseconds("response_queue_expires", response_queue_expires),
-            queue_type=queue_type,
+            arguments=queue_arguments(queue_type),
         )
         kind = fanout_exchange if self._fanout else direct_exchange
         request_exchange = kind(names.request_exchange)
+        limit = tries_limit(delivery_limit, queue_type)
+        arguments = request_arguments(queue_type, limit, names.dead_letters)
         if self._fanout:
             requests: Any = request_exchange
         else:
-            requests = durable_queue(names.request_queue, request_exchange, "", queue_type=queue_type)
+            requests = durable_queue(names.request_queue, request_exchange, "", arguments=arguments)
         # The publisher declares the response queue too: no request leaves before there is a way back.
         topology = Topology([requests, response_queue])
         name = f"{service_name} client"
@@ -211,9 +223,7 @@ class AmqpRpcClient(Endpoint):
         )
         consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
         super().__init__(publisher, consumer)
-        self._labels = LabelQueues(
-            publisher, topology, request_exchange, self._timeout, self._ended, queue_type=queue_type
-        )
+        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended, arguments)
         self._router = Router()
         if autostart:
             self.serve()
@@ -250,6 +260,10 @@ class AmqpRpcClient(Endpoint):
                 by default the client's. None for no limit.
             routing_key (str): Routing key of the request, such as a label; by default what the
                 tuning function says, else the service's own queue.
+            expires (bool | float): True for the timeout, or seconds from the call: once they have passed,
+                no server begins to run the request any more. False for no such deadline, not even
+                that of the request for which the calling function runs (see `current_request`), which
+                is passed on by default.
 
         Returns:
             A `PrettyCaller`; calling it returns the remote function's result.
@@ -258,7 +272,9 @@ class AmqpRpcClient(Endpoint):
             RemoteException: The remote function raised an exception.
             WrongRequest: The server cannot read the request, or has no such function.
             WrongResult: The reply cannot be read.
-            NoResult: No reply within the timeout; the text says how far the request had come.
+            DeadLettered: The servers have given the request up, see ``delivery_limit``.
+            NoResult: No reply within the timeout; the text says how far the request had come. Or the
+                deadline passed before the request could be sent.
             Unroutable: No queue takes the request.
             Backlogged: The outbox was full for the whole timeout; the request was not sent.
             BrokerError: The broker refuses the client, or the message.
@@ -277,6 +293,7 @@ class AmqpRpcClient(Endpoint):
             timeout (float | None): Seconds until the result is given up with `NoResult`; by default
                 the client's. None for no limit.
             routing_key (str): See `call`.
+            expires (bool | float): See `call`.
             wait_publish (bool): Return only when the broker has confirmed the request (the
                 default); otherwise at once, unless the outbox is full.
 
@@ -285,7 +302,8 @@ class AmqpRpcClient(Endpoint):
             the result or raises what `call` raises.
 
         Raises:
-            NoResult: Not confirmed within the timeout; the request is kept and may still be sent.
+            NoResult: Not confirmed within the timeout; the request is kept and may still be sent, until
+                it expires. Or the deadline passed before it could be sent.
             Unroutable, Backlogged, BrokerError, TypeError: See `call`. `Unroutable` and
                 `BrokerError` are raised here only with ``wait_publish``, else by ``get()``.
         """
@@ -407,8 +425,9 @@ class AmqpRpcClient(Endpoint):
             routing_key = self._router.routing_key(function, args, kwargs)
         else:
             check_routing_key(routing_key)
+        lifetime = lifetime_of(function, timeout, options.get("expires"))
         return self._calls.send(
-            function, args, kwargs, timeout=timeout, routing_key=routing_key, wait_publish=wait_publish
+            function, args, kwargs, lifetime=lifetime, routing_key=routing_key, wait_publish=wait_publish
         )
 
     # -- life cycle -------------------------------------------------------------------------

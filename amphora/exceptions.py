@@ -7,6 +7,7 @@
     ├── WrongRequest              the server could not read the request, or has no such function
     ├── WrongResult               the client could not read the reply
     ├── RemoteException           the remote function raised an exception
+    ├── DeadLettered              the request was given up after too many tries
     ├── IgnoreRequest             raised *by* a remote function: not me, give it to another server
     ├── Unroutable                no queue takes the request
     ├── Backlogged                too many unconfirmed requests, no room within the timeout
@@ -29,6 +30,7 @@ __all__ = [
     "Backlogged",
     "BrokerError",
     "BrokerUnreachable",
+    "DeadLettered",
     "IgnoreRequest",
     "MessageTooLarge",
     "NoResult",
@@ -52,8 +54,9 @@ class AmqpRpcException(Exception):
 class NoResult(AmqpRpcException):
     """No reply came within the timeout.
 
-    The request may have run, may be running or may run later: the text says how far it is known
-    to have come (never sent, sent but not confirmed, confirmed by the broker).
+    The request may have run, may be running or may run later (not after its deadline, where it was sent
+    with ``expires``): the text says how far it is known to have come (never sent, sent but not confirmed,
+    confirmed by the broker).
     """
 
 
@@ -97,6 +100,14 @@ class RemoteException(AmqpRpcException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.error_type, self.args, self.remote_traceback)
+
+
+class DeadLettered(AmqpRpcException):
+    """The request was given up after ``delivery_limit`` tries, and is in the dead-letter queue now.
+
+    It was begun each time, but never finished: its server died or lost its connection, or the function
+    raised `IgnoreRequest`. Told by the server that would have made one more try.
+    """
 
 
 class IgnoreRequest(AmqpRpcException):

@@ -14,15 +14,19 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException, MessageTooLarge, Unroutable, WrongRequest
+from amphora.job import Job
 from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
 from amphora.links.publisher import Outgoing, Publisher
 from amphora.links.topology import bind_queue
+from amphora.poison import Attempt, PoisonGuard
+from amphora.protocol.deadlines import is_expired
 from amphora.protocol.finished import FinishedRequests, Reply
-from amphora.protocol.messages import Codec, message_id_of, reply_properties
+from amphora.protocol.messages import Codec, reply_properties
 from amphora.protocol.names import Names
 from amphora.protocol.registry import Ignored, Raised, Registry
 from amphora.receiver import Receiver
+from amphora.request import enter_request
 from amphora.workers import WorkerPool
 
 __all__ = ["RequestHandler"]
@@ -31,9 +35,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds until a reply that the broker refused is published again.
 _REPLY_AGAIN = 1.0
-
-#: Bytes at each end by which large bodies are told apart.
-_END = 2048
 
 #: Ignored requests that are recognised when they come back, at the most.
 _IGNORED = 1000
@@ -46,40 +47,11 @@ _COUNTED = (
     "wrong_requests",
     "ignored",
     "duplicates",
+    "dead_lettered",
     "dropped",
+    "expired",
     "undeliverable",
 )
-
-
-class _Job:
-    """A request from its first delivery until it is acknowledged."""
-
-    __slots__ = (
-        "content_type",
-        "deliveries",
-        "greenlet",
-        "key",
-        "message_id",
-        "receiver",
-        "reply",
-        "reply_to",
-        "restored",
-        "shortened",
-    )
-
-    def __init__(self, delivery: Delivery, receiver: Receiver | None) -> None:
-        properties = delivery.properties
-        self.deliveries = [delivery]
-        self.receiver = receiver
-        self.message_id = message_id_of(properties)
-        self.reply_to: str | None = properties.get("reply_to") or None
-        self.content_type: str | None = properties.get("content_type")
-        # The body's part keeps requests of a foreign client apart that uses one id over and over.
-        self.key: Hashable = (self.reply_to, self.message_id, _fingerprint(delivery.body))
-        self.greenlet: Any = None
-        self.reply: Reply | None = None
-        self.restored = False
-        self.shortened = False
 
 
 class RequestHandler:
@@ -87,6 +59,7 @@ class RequestHandler:
 
     Args:
         name: What operators see in the log.
+        queue: Name of the server's own queue.
         names: The service's AMQP names.
         codec: Reads requests and encodes replies.
         registry: The functions.
@@ -97,6 +70,7 @@ class RequestHandler:
         ignore_delay: Seconds to wait before a request is given back that was ignored before.
         drop_ignored: Acknowledge ignored requests instead of giving them back.
         send_tracebacks: Whether a remote exception carries its traceback.
+        poison: Counts the tries of requests that come again; None where nobody does.
 
     Attributes:
         accepting: Whether new requests are taken; otherwise they are given back.
@@ -106,6 +80,7 @@ class RequestHandler:
         self,
         name: str,
         *,
+        queue: str,
         names: Names,
         codec: Codec,
         registry: Registry,
@@ -116,9 +91,11 @@ class RequestHandler:
         ignore_delay: float,
         drop_ignored: bool,
         send_tracebacks: bool,
+        poison: PoisonGuard | None,
     ) -> None:
         self.accepting = True
         self._name = name
+        self._queue = queue
         self._names = names
         self._codec = codec
         self._registry = registry
@@ -128,9 +105,11 @@ class RequestHandler:
         self._ignore_delay = ignore_delay
         self._drop_ignored = drop_ignored
         self._send_tracebacks = send_tracebacks
-        self._pool: WorkerPool[_Job] = WorkerPool(concurrency, self._run)
-        self._running: dict[Hashable, _Job] = {}
-        self._unnamed: set[_Job] = set()
+        self._poison = poison
+        run = self._run if poison is None else partial(self._run_guarded, poison)
+        self._pool: WorkerPool[Job] = WorkerPool(concurrency, run)
+        self._running: dict[Hashable, Job] = {}
+        self._unnamed: set[Job] = set()
         self._ignored: OrderedDict[Hashable, None] = OrderedDict()
         self._one_less = Event()
         self._counts = dict.fromkeys(_COUNTED, 0)
@@ -166,7 +145,7 @@ class RequestHandler:
 
     def deliver(self, delivery: Delivery, receiver: Receiver | None = None) -> None:
         """Take a delivery; runs in the greenlet that owns the connection, so it must not block."""
-        job = _Job(delivery, receiver)
+        job = Job(delivery, receiver)
         if job.message_id is not None:
             running = self._running.get(job.key)
             if running is not None:
@@ -188,7 +167,7 @@ class RequestHandler:
             self._unnamed.add(job)
         self._pool.submit(job)
 
-    def _reply_again(self, job: _Job, reply: Reply | None) -> None:
+    def _reply_again(self, job: Job, reply: Reply | None) -> None:
         job.receiver = None
         self._running[job.key] = job
         if reply is None:
@@ -196,22 +175,57 @@ class RequestHandler:
         else:
             self._send_reply(job, reply)
 
-    def _run(self, job: _Job) -> None:
+    def _run_guarded(self, poison: PoisonGuard, job: Job) -> None:
+        """Run a request, unless it was tried too often; in a greenlet of the pool."""
+        delivery = job.deliveries[0]
+        if not delivery.redelivered or is_expired(delivery.properties):
+            self._run(job)
+            return
+        with poison.attempt(job, partial(self._wants, job)) as attempt:
+            if attempt is Attempt.RUN:
+                self._run(job)
+            elif attempt is Attempt.GIVE_BACK:
+                self._give_back(job, again=True)
+            else:
+                self._bury(poison, job)
+
+    def _bury(self, poison: PoisonGuard, job: Job) -> None:
+        """Dead-letter a request that was tried too often, then tell its caller."""
+        self._counts["dead_lettered"] += 1
+        self._set_aside(job)
+        poison.condemn(job, self._queue_of(job), then=partial(self._reply_error, job))
+
+    def _set_aside(self, job: Job) -> None:
+        """Take what is given back from the dead letters, perhaps at once, for a request of its own."""
+        if job.message_id is not None:
+            del self._running[job.key]
+            self._unnamed.add(job)
+
+    def _wants(self, job: Job) -> bool:
+        return self.accepting and self._consumer.is_current(job.deliveries[-1])
+
+    def _queue_of(self, job: Job) -> str:
+        return self._queue if job.receiver is None else self._names.label_queue(job.receiver.queue)
+
+    def _run(self, job: Job) -> None:
         """Run a request; in a greenlet of the pool."""
-        deliveries = job.deliveries
         # The latest is the one of the present connection, if any is.
-        if not self._consumer.is_current(deliveries[-1]):
+        if not self._consumer.is_current(job.deliveries[-1]):
             # The connection it came on is gone: it is delivered again, here or elsewhere.
             self._forget(job, again=True)
             return
         job.greenlet = gevent.getcurrent()
+        delivery = job.deliveries[0]
+        if "headers" in delivery.properties and is_expired(delivery.properties):
+            self._expire(job)
+            return
         self._counts["requests"] += 1
-        delivery = deliveries[0]
         try:
             request = self._codec.read_request(delivery.properties, delivery.body)
         except WrongRequest as error:
             self._refuse(job, error)
             return
+        enter_request(delivery, request.function)
         try:
             outcome = self._registry.execute(request)
         except BaseException:
@@ -228,7 +242,14 @@ class RequestHandler:
             encoded = self._codec.encode_result(outcome.value, content_type=job.content_type)
             self._reply(job, Reply(*encoded))
 
-    def _refuse(self, job: _Job, error: WrongRequest) -> None:
+    def _expire(self, job: Job) -> None:
+        """Drop a request that nobody waits for any more; a receiver may take another one instead."""
+        self._counts["expired"] += 1
+        logger.debug("%s: request %s has expired", self._name, job.message_id)
+        self._acknowledge(job)
+        self._forget(job, again=True)
+
+    def _refuse(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that cannot be read, if it says where to."""
         self._counts["wrong_requests"] += 1
         if job.reply_to is not None:
@@ -238,11 +259,15 @@ class RequestHandler:
         # The error quotes the body, which may hold what no log should.
         logger.warning("%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)", self._name)
         logger.debug("%s: dropped: %s", self._name, error)
+        if self._poison is not None:
+            self._set_aside(job)
+            self._poison.bury(job, self._queue_of(job), then=partial(self._finish, job))
+            return
         for delivery in job.deliveries:
             self._consumer.reject(delivery, requeue=False)
         self._forget(job)
 
-    def _reply_error(self, job: _Job, error: BaseException) -> None:
+    def _reply_error(self, job: Job, error: BaseException) -> None:
         if not isinstance(error, WrongRequest):
             logger.debug("%s: request %s raised", self._name, job.message_id, exc_info=error)
         text = None
@@ -251,18 +276,18 @@ class RequestHandler:
         encoded = self._codec.encode_error(error, content_type=job.content_type, traceback=text)
         self._reply(job, Reply(*encoded))
 
-    def _reply(self, job: _Job, reply: Reply) -> None:
+    def _reply(self, job: Job, reply: Reply) -> None:
         try:
             self._publisher.check_size(reply.body)
         except MessageTooLarge as error:
             reply = self._too_large(job, error)
         self._send_reply(job, reply)
 
-    def _too_large(self, job: _Job, error: MessageTooLarge) -> Reply:
+    def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
         logger.warning("%s: reply to request %s: %s", self._name, job.message_id, error)
         return Reply(*self._codec.encode_error(error, content_type=job.content_type))
 
-    def _send_reply(self, job: _Job, reply: Reply) -> None:
+    def _send_reply(self, job: Job, reply: Reply) -> None:
         job.reply = reply
         if job.reply_to is None:
             self._finish(job)
@@ -276,7 +301,7 @@ class RequestHandler:
         )
         self._publisher.publish_now(message)
 
-    def _on_replied(self, job: _Job, message: Outgoing, error: AmqpRpcException | None) -> None:
+    def _on_replied(self, job: Job, message: Outgoing, error: AmqpRpcException | None) -> None:
         """The broker has confirmed a reply, or refused it."""
         if error is None:
             self._finish(job)
@@ -291,7 +316,7 @@ class RequestHandler:
             logger.warning("%s: reply to request %s: %s; trying again", self._name, job.message_id, error)
             gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
 
-    def _restore_route(self, job: _Job, message: Outgoing) -> None:
+    def _restore_route(self, job: Job, message: Outgoing) -> None:
         """No queue took a reply: bind the client's queue again if it is still there.
 
         Its binding goes away when somebody deletes the response exchange; its queue, when the client
@@ -317,20 +342,26 @@ class RequestHandler:
         bind = partial(bind_queue, queue, self._names.response_exchange, message.routing_key)
         self._publisher.run(bind).rawlink(then)
 
-    def _abandon_reply(self, job: _Job, why: str) -> None:
+    def _abandon_reply(self, job: Job, why: str) -> None:
         self._counts["undeliverable"] += 1
         logger.warning("%s: dropped the reply to request %s: %s", self._name, job.message_id, why)
         self._finish(job)
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         """Acknowledge a request that is done with."""
-        if job.message_id is not None:
+        # A dead letter that is given back shall run again.
+        if job.message_id is not None and not job.buried:
             self._finished.remember(job.key, job.reply)
-        for delivery in job.deliveries:
-            self._consumer.ack(delivery)
+        self._acknowledge(job)
         self._forget(job)
 
-    def _ignore(self, job: _Job) -> None:
+    def _acknowledge(self, job: Job) -> None:
+        for delivery in job.deliveries:
+            self._consumer.ack(delivery)
+        if self._poison is not None and job.settled is not None:
+            self._poison.forget(job)
+
+    def _ignore(self, job: Job) -> None:
         """A function has ignored the request: somebody else shall have it."""
         self._counts["ignored"] += 1
         if self._drop_ignored:
@@ -344,28 +375,26 @@ class RequestHandler:
             self._give_back(job)
         else:
             # It has come back to us: do not play ball with the broker.
+            if job.settled is not None:
+                job.settled.set()
             gevent.spawn_later(self._ignore_delay, self._give_back, job)
 
-    def _give_back(self, job: _Job, *, again: bool = False) -> None:
+    def _give_back(self, job: Job, *, again: bool = False) -> None:
         """Give a request back to its queue."""
         self._forget(job, again=again)
         for delivery in job.deliveries:
             self._consumer.reject(delivery, requeue=True)
 
-    def _forget(self, job: _Job, *, again: bool = False) -> None:
+    def _forget(self, job: Job, *, again: bool = False) -> None:
         """A request is not ours any more."""
-        self._running.pop(job.key, None)
+        if not job.buried:
+            self._running.pop(job.key, None)
         self._unnamed.discard(job)
         self._one_less.set()
+        if job.settled is not None:
+            job.settled.set()
         if job.receiver is not None:
             if again:
                 job.receiver.lose_one()
             else:
                 job.receiver.finish_one()
-
-
-def _fingerprint(body: bytes) -> int:
-    """Tell bodies apart; large ones by their ends and size, for hashing a megabyte costs more than all the rest."""
-    if len(body) <= 2 * _END:
-        return hash(body)
-    return hash((len(body), body[:_END], body[-_END:]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ class LabelQueues:
         exchange: The request exchange, as an entity.
         timeout: Seconds to wait for the broker; None to wait until ``stopped`` is set.
         stopped: Set while the client is stopped.
-        queue_type: ``"classic"`` or ``"quorum"``.
+        arguments: Arguments of every queue.
     """
 
     def __init__(
@@ -38,19 +38,18 @@ class LabelQueues:
         exchange: Any,
         timeout: float | None,
         stopped: Event,
-        *,
-        queue_type: str,
+        arguments: Mapping[str, Any],
     ) -> None:
         self._publisher = publisher
         self._topology = topology
         self._exchange = exchange
         self._timeout = timeout
         self._stopped = stopped
-        self._queue_type = queue_type
+        self._arguments = arguments
 
     def create(self, name: str, routing_key: str, *, x_expires: int | None, nowait: bool) -> None:
         """Declare a queue and bind it; see `AmqpRpcClient.create_new_request_queue`."""
-        queue = durable_queue(name, self._exchange, routing_key, x_expires=x_expires, queue_type=self._queue_type)
+        queue = durable_queue(name, self._exchange, routing_key, x_expires=x_expires, arguments=self._arguments)
         self._topology.add(queue)
         result = self._publisher.run(partial(create_queue, queue))
         self._finish(result, f"creating queue {name!r}", nowait, partial(self._topology.discard, name))

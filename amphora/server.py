@@ -17,10 +17,14 @@ from amphora.links.publisher import Publisher
 from amphora.links.refusals import patience_with
 from amphora.links.topology import (
     Topology,
+    dead_letter_queue,
     direct_exchange,
     durable_queue,
     fanout_exchange,
+    queue_arguments,
+    request_arguments,
 )
+from amphora.poison import PoisonGuard
 from amphora.protocol.finished import FinishedRequests
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
@@ -41,6 +45,7 @@ from amphora.settings import (
     milliseconds,
     queue_type_of,
     seconds,
+    tries_limit,
 )
 
 __all__ = ["AmqpRpcFanoutServer", "AmqpRpcServer"]
@@ -100,6 +105,10 @@ class AmqpRpcServer(Endpoint):
         queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
             outlive the loss of a node. The same for all clients and servers of a service; existing queues
             keep their type (`TopologyConflict`).
+        delivery_limit: How many tries a request has that is not finished, because its server dies or
+            loses its connection, or its function ignores it; at least 2. After that it is
+            dead-lettered to the queue ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`.
+            0 for any number. By default 20 with quorum queues, and any number with classic ones.
         accept: Further serializers whose requests are understood, and answered in kind.
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
         ignore_delay: Seconds to wait before a request that a function ignores again and again is
@@ -141,6 +150,7 @@ class AmqpRpcServer(Endpoint):
         concurrency: int = 100,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
         queue_type: str = "classic",
+        delivery_limit: int | None = None,
         accept: Sequence[Serializer] = (),
         uuid: str | None = None,
         ignore_delay: float = 1.0,
@@ -171,25 +181,34 @@ class AmqpRpcServer(Endpoint):
             reconnect_delay_max=reconnect_delay_max,
         )
         fanout_expires = milliseconds("fanout_queue_expires", fanout_queue_expires)
+        # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
+        limit = tries_limit(delivery_limit, "classic" if self._fanout else queue_type)
         if self._fanout:
             queue = durable_queue(
                 names.fanout_queue(self._uuid),
                 fanout_exchange(names.request_exchange),
                 "",
                 x_expires=fanout_expires,
-                queue_type=queue_type,
+                arguments=queue_arguments(queue_type),
             )
         else:
             queue = durable_queue(
-                names.request_queue, direct_exchange(names.request_exchange), "", queue_type=queue_type
+                names.request_queue,
+                direct_exchange(names.request_exchange),
+                "",
+                arguments=request_arguments(queue_type, limit, names.dead_letters),
             )
         self._queue: str = queue.name
         name = f"{service_name} server"
+        beside = [direct_exchange(names.response_exchange)]
+        if limit is not None:
+            beside.append(dead_letter_queue(names.dead_letters, queue_type))
+        topology = Topology(beside)
         publisher = Publisher(
             name,
             settings,
             OutboxLimits(message_size=max_message_size),
-            Topology([direct_exchange(names.response_exchange)]),
+            topology,
             on_fatal=self._on_fatal,
             patience=patience_with(queue_type),
         )
@@ -202,9 +221,13 @@ class AmqpRpcServer(Endpoint):
             on_fatal=self._on_fatal,
         )
         super().__init__(publisher, consumer)
+        poison = None
+        if limit is not None:
+            poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=publisher, topology=topology)
         self._registry = Registry()
         self._handler = RequestHandler(
             repr(self),
+            queue=self._queue,
             names=names,
             codec=codec,
             registry=self._registry,
@@ -219,6 +242,7 @@ class AmqpRpcServer(Endpoint):
             ignore_delay=seconds("ignore_delay", ignore_delay, zero=True),
             drop_ignored=self._fanout,
             send_tracebacks=send_tracebacks,
+            poison=poison,
         )
         self._subscription: Subscription | None = None
         self._receiving = Receiving(consumer, self._handler, self._concurrency, self._ended)
@@ -242,9 +266,10 @@ class AmqpRpcServer(Endpoint):
         Returns:
             ``requests`` run; of these ``errors`` (the function raised), ``wrong_requests`` (could not
             be read or named no function) and ``ignored``; ``duplicates`` (known already, not run
-            again); ``dropped`` (unreadable, nobody to tell); ``undeliverable`` replies (the client
-            is gone); ``reconnects`` of both connections; ``running`` requests and replies in the
-            ``outbox`` now.
+            again); ``dead_lettered`` (tried too often, see ``delivery_limit``); ``expired`` (nobody
+            waits any more, not run); ``dropped`` (unreadable, nobody to tell); ``undeliverable``
+            replies (the client is gone); ``reconnects`` of both connections; ``running`` requests and
+            replies in the ``outbox`` now.
         """
         return {**self._handler.stats(), **self._link_stats()}
 

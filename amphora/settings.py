@@ -25,6 +25,7 @@ __all__ = [
     "milliseconds",
     "queue_type_of",
     "seconds",
+    "tries_limit",
 ]
 
 #: What ``ssl=`` takes: False, True, a context, or a dict with ``ca_certs``, ``certfile``, ``keyfile``,
@@ -49,6 +50,9 @@ AMQP_PORT = _DefaultNumber(5672)
 AMQP_USER = _DefaultText("guest")
 AMQP_PASSWORD = _DefaultText("guest")
 AMQP_VHOST = _DefaultText("/")
+
+#: Tries of a request in a quorum queue, as RabbitMQ 4 has it (https://www.rabbitmq.com/docs/quorum-queues).
+_DELIVERY_LIMIT = 20
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
 
@@ -288,3 +292,23 @@ def at_least_one(name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}")
     return value
+
+
+def tries_limit(value: Any, queue_type: str) -> int | None:
+    """Return how many tries a request has (``delivery_limit``); None for any number.
+
+    Args:
+        value: At least 2; 0 for no limit; None for the default, which is a limit with quorum queues only.
+        queue_type: See `queue_type_of`.
+
+    Raises:
+        TypeError: It is not an int.
+        ValueError: It is 1, with which a server's death would condemn all that it has in hand, or negative.
+    """
+    if value is None:
+        return None if queue_type == "classic" else _DELIVERY_LIMIT
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"delivery_limit must be an int, or None for the default, not {value!r}")
+    if value == 1 or value < 0:
+        raise ValueError(f"delivery_limit must be at least 2, or 0 for no limit, not {value}")
+    return value or None

@@ -30,6 +30,9 @@ _QUEUE_TYPE = re.compile(
     r"inequivalent arg 'x-queue-type' for queue '(?P<queue>.*?)' in vhost.*current is (the value )?'?(?P<current>\w+)"
 )
 
+#: Arguments of a request queue that follow from the settings of servers and clients alike.
+_SHARED_ARGUMENTS = ("x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key")
+
 
 class Fault(NamedTuple):
     """An error explained.
@@ -118,6 +121,12 @@ def _conflict(text: str, address: BrokerAddress | str) -> str:
     types = _QUEUE_TYPE.search(text)
     if types:
         return _other_type(types["queue"], types["current"], address, text)
+    if any(f"inequivalent arg '{name}'" in text for name in _SHARED_ARGUMENTS):
+        return (
+            f"a queue exists on the broker at {address} that was declared with another delivery_limit; "
+            f"servers and clients of a service need the same ones, and to change them the queue has to be emptied "
+            f"and deleted first ({text})"
+        )
     if "inequivalent arg" in text:
         return (
             f"it exists on the broker at {address} with other properties than Amphora declares; "

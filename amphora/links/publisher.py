@@ -25,6 +25,7 @@ from amphora.exceptions import (
     Backlogged,
     BrokerError,
     MessageTooLarge,
+    NoResult,
     PublishNacked,
     Unroutable,
 )
@@ -33,6 +34,7 @@ from amphora.links.control import ControlChannel
 from amphora.links.faults import explain
 from amphora.links.refusals import Refusals
 from amphora.links.topology import Topology, create_queue
+from amphora.protocol.deadlines import expiration
 from amphora.settings import LinkSettings, OutboxLimits
 
 __all__ = ["Outgoing", "Publisher"]
@@ -53,6 +55,8 @@ class Outgoing:
         body: The body.
         done: Called once, in the owner's greenlet, with the message and None when the broker has
             confirmed it, or the error when it never will.
+        expires_at: Time (`time.monotonic`) after which it is not sent any more; whenever it is sent, its
+            ``expiration`` says how long it has from then on.
 
     Attributes:
         sent: Whether it was written to a connection at least once.
@@ -67,6 +71,7 @@ class Outgoing:
         "body",
         "done",
         "exchange",
+        "expires_at",
         "number",
         "properties",
         "refused_at",
@@ -81,12 +86,14 @@ class Outgoing:
         properties: dict[str, Any],
         body: bytes,
         done: Callable[[Outgoing, AmqpRpcException | None], None],
+        expires_at: float | None = None,
     ) -> None:
         self.exchange = exchange
         self.routing_key = routing_key
         self.properties = properties
         self.body = body
         self.done = done
+        self.expires_at = expires_at
         self.sent = False
         self.arrived = False
         self.number = 0
@@ -404,6 +411,12 @@ class Publisher:
     def _send(self, message: Outgoing) -> None:
         if self._refusals and self._refusals.hold_back(message):
             return
+        if message.expires_at is not None:
+            remaining = message.expires_at - monotonic()
+            if remaining <= 0:
+                self._settle(message, NoResult(_expired(message)))
+                return
+            message.properties["expiration"] = expiration(remaining)
         self._sequence += 1
         unconfirmed = self._unconfirmed
         unconfirmed[self._sequence] = message
@@ -489,3 +502,8 @@ def _unroutable(message: Outgoing, text: str) -> str:
         f"no queue takes messages to exchange {message.exchange!r} with routing key "
         f"{message.routing_key!r} (the broker says: {text})"
     )
+
+
+def _expired(message: Outgoing) -> str:
+    held = "sent, but not confirmed by the broker, and it is not sent again" if message.sent else "never sent"
+    return f"the deadline of a message to exchange {message.exchange!r} has passed: it was {held}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kombu import Exchange, Queue
@@ -11,15 +11,22 @@ __all__ = [
     "Topology",
     "bind_queue",
     "create_queue",
+    "dead_letter_queue",
     "delete_queue",
     "direct_exchange",
     "durable_queue",
     "fanout_exchange",
+    "open_counter",
+    "queue_arguments",
+    "request_arguments",
 ]
 
 
 #: Queues that are declared in one round trip.
 _AT_A_TIME = 200
+
+#: The delivery limit of a quorum queue itself, as a multiple of the one that servers enforce.
+_BROKERS_LIMIT = 10
 
 
 def direct_exchange(name: str) -> Exchange:
@@ -33,7 +40,12 @@ def fanout_exchange(name: str) -> Exchange:
 
 
 def durable_queue(
-    name: str, exchange: Exchange, routing_key: str, *, x_expires: int | None = None, queue_type: str = "classic"
+    name: str,
+    exchange: Exchange,
+    routing_key: str,
+    *,
+    x_expires: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Queue:
     """Give a durable queue with one binding.
 
@@ -42,22 +54,68 @@ def durable_queue(
         exchange: Exchange that it is bound to.
         routing_key: Routing key of the binding.
         x_expires: Milliseconds without a consumer after which the broker deletes the queue.
-        queue_type: ``"quorum"`` for a queue that is replicated in the cluster; ``"classic"`` asks for nothing, as
-            0.1.3 did, for the broker takes the two declarations for different ones.
+        arguments: Further arguments of the queue, see `queue_arguments` and `request_arguments`.
     """
-    arguments: dict[str, Any] = {}
+    given = dict(arguments or {})
     if x_expires is not None:
-        arguments["x-expires"] = x_expires
-    if queue_type != "classic":
-        arguments["x-queue-type"] = queue_type
+        given["x-expires"] = x_expires
     return Queue(
         name,
         exchange,
         routing_key=routing_key,
         durable=True,
         auto_delete=False,
-        queue_arguments=arguments or None,
+        queue_arguments=given or None,
     )
+
+
+def queue_arguments(queue_type: str) -> dict[str, Any]:
+    """Give the arguments of a queue of that type.
+
+    Args:
+        queue_type: ``"quorum"`` for a queue that is replicated in the cluster; ``"classic"`` asks for nothing, as
+            0.1.3 did, for the broker takes the two declarations for different ones.
+    """
+    return {} if queue_type == "classic" else {"x-queue-type": queue_type}
+
+
+def request_arguments(queue_type: str, delivery_limit: int | None, dead_letters: str) -> dict[str, Any]:
+    """Give the arguments of request and label queues, equal for all who declare them.
+
+    Servers enforce the delivery limit themselves, with any queue. A quorum queue of RabbitMQ 4 has a limit
+    of its own, 20 unless told otherwise, and counts what merely was in a server's hands when it died. It
+    gets one that servers come before, and a dead-letter exchange for what may reach it all the same.
+    Source: https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling.
+
+    Args:
+        queue_type: ``classic`` or ``quorum``.
+        delivery_limit: How many tries a request has; None for any number.
+        dead_letters: Name of the dead-letter exchange, and routing key of its queue.
+    """
+    arguments = queue_arguments(queue_type)
+    if arguments and delivery_limit is not None:
+        arguments |= {
+            "x-delivery-limit": _BROKERS_LIMIT * delivery_limit,
+            "x-dead-letter-exchange": dead_letters,
+            "x-dead-letter-routing-key": dead_letters,
+        }
+    return arguments
+
+
+def dead_letter_queue(name: str, queue_type: str) -> Queue:
+    """Give the dead-letter queue, with its exchange; exchange, queue and routing key have one name."""
+    return durable_queue(name, direct_exchange(name), name, arguments=queue_arguments(queue_type))
+
+
+def open_counter(name: str, exchange: str, x_expires: int, channel: Any) -> int:
+    """Declare a queue whose messages are counted, bound with its own name; return how many there are.
+
+    Raises:
+        ChannelError: The exchange does not exist, or the user lacks a permission.
+    """
+    declared = channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-expires": x_expires})
+    channel.queue_bind(name, exchange, name)
+    return int(declared.message_count)
 
 
 def create_queue(queue: Queue, channel: Any) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from amphora.exceptions import AmqpRpcException, RemoteException, WrongRequest, WrongResult
+from amphora.exceptions import AmqpRpcException, DeadLettered, RemoteException, WrongRequest, WrongResult
+from amphora.protocol.deadlines import deadline_header
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
 
 __all__ = [
@@ -31,6 +32,9 @@ PERSISTENT = 2
 
 #: Encodes the exceptions that an endpoint's own serializer fails at.
 _LAST_RESORT = RpcJsonSerializer()
+
+#: Errors that are the server's and not a function's, by the names under which they travel.
+_OF_THE_SERVER: dict[str, type[AmqpRpcException]] = {each.__name__: each for each in (DeadLettered, WrongRequest)}
 
 #: Text of an unreadable body that an error quotes, at the most.
 _QUOTED = 200
@@ -51,14 +55,16 @@ class Result(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What a remote call failed with: a `RemoteException`, `WrongRequest` or `WrongResult`."""
+    """What a remote call failed with: a `RemoteException`, `WrongRequest`, `DeadLettered` or `WrongResult`."""
 
     error: AmqpRpcException
 
 
-def request_properties(message_id: str, *, reply_to: str, content_type: str, timestamp: int) -> dict[str, Any]:
-    """Give the properties of a request."""
-    return {
+def request_properties(
+    message_id: str, *, reply_to: str, content_type: str, timestamp: int, deadline: float | None = None
+) -> dict[str, Any]:
+    """Give the properties of a request; its ``expiration`` depends on when it is sent."""
+    properties: dict[str, Any] = {
         "content_type": content_type,
         "delivery_mode": PERSISTENT,
         "correlation_id": message_id,
@@ -66,6 +72,9 @@ def request_properties(message_id: str, *, reply_to: str, content_type: str, tim
         "message_id": message_id,
         "timestamp": timestamp,
     }
+    if deadline is not None:
+        properties["headers"] = deadline_header(deadline)
+    return properties
 
 
 def reply_properties(message_id: str | None, *, content_type: str) -> dict[str, Any]:
@@ -211,8 +220,9 @@ def _read_exception(value: Any, body: bytes) -> AmqpRpcException:
     if isinstance(value, dict):
         error_type, args = value.get("type"), value.get("args")
         if isinstance(error_type, str) and isinstance(args, (list, tuple)):
-            if error_type == WrongRequest.__name__:
-                return WrongRequest(*args)
+            own = _OF_THE_SERVER.get(error_type)
+            if own is not None:
+                return own(*args)
             traceback = value.get("traceback")
             return RemoteException(error_type, tuple(args), traceback if isinstance(traceback, str) else None)
     return WrongResult(f"An exception needs a type and a list of args; body: {_quoted(body)}")

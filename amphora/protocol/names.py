@@ -58,6 +58,15 @@ class Names:
         """Queue that all servers of the service share."""
         return f"rpc_{self.namespace}_request"
 
+    @property
+    def dead_letters(self) -> str:
+        """Exchange and queue, and routing key between them, of the requests that were given up."""
+        return f"rpc_{self.namespace}_dead"
+
+    def tries_queue(self, identity: str) -> str:
+        """Queue that counts the tries of one request."""
+        return _short(f"rpc_{self.namespace}_{identity}_tries", "service_name")
+
     def response_queue(self, uuid: str) -> str:
         """Queue with the replies to one client."""
         return _short(f"rpc_{self.namespace}_{uuid}_response", "client uuid")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import gevent
 import pytest
 
 from amphora import AmqpRpcClient, AmqpRpcServer
@@ -33,6 +34,12 @@ class StartServer(Protocol):
     """Start a server of the test's service in a process of its own; it is connected when this returns."""
 
     def __call__(self, broker_url: str, **options: Any) -> Program: ...
+
+
+class KeepServerRunning(Protocol):
+    """Start a server as `StartServer` does, and again whenever it ends, until the end of the test."""
+
+    def __call__(self, broker_url: str, **options: Any) -> None: ...
 
 
 @pytest.fixture
@@ -71,6 +78,22 @@ def new_server(service: str) -> Iterator[NewServer]:
 def runs(tmp_path: Path) -> Runs:
     """The notes of the servers that `start_server` starts."""
     return Runs(tmp_path / "runs")
+
+
+@pytest.fixture
+def keep_server_running(service: str, start_program: StartProgram, runs: Runs) -> Iterator[KeepServerRunning]:
+    keepers: list[gevent.Greenlet[..., Any]] = []
+
+    def keep(broker_url: str, **options: Any) -> None:
+        def start_again_and_again() -> None:
+            while True:
+                program = start_program(_NOTING_SERVER, broker_url, service, runs.path, json.dumps(options))
+                program.wait(timeout=120)
+
+        keepers.append(gevent.spawn(start_again_and_again))
+
+    yield keep
+    gevent.killall(keepers)
 
 
 @pytest.fixture

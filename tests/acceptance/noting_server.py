@@ -50,6 +50,16 @@ def main() -> None:
             pass
         return seconds
 
+    @server.add_function
+    def exit_at_once(number: int) -> None:
+        note("begin", number)
+        os._exit(1)
+
+    @server.add_function
+    def kill_itself(number: int) -> None:
+        note("begin", number)
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def stop() -> None:
         server.prepare_stop(20)
         server.stop()

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 import amphora
-from amphora import AmqpRpcClient, AmqpRpcServer, RemoteException, WrongRequest
+from amphora import AmqpRpcClient, AmqpRpcServer, DeadLettered, IgnoreRequest, RemoteException, WrongRequest
 from tests.conftest import StartProgram
 from tests.support.broker import Broker
+from tests.support.eventually import wait_until
 from tests.support.processes import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -106,8 +107,53 @@ def test_the_readme_s_programs_are_of_about_ten_lines() -> None:
 def test_the_readme_s_fragments_give_what_their_comments_say(names: dict[str, Any], broker_url: str) -> None:
     answers = [answer for source in fragments("README.md") for answer in run_fragment(at(broker_url, source), names)]
 
-    assert len(answers) == 9
+    assert len(answers) == 10
     assert [given for given, _ in answers] == [said for _, said in answers]
+
+
+def test_the_fragments_about_deadlines_give_what_their_comments_say(names: dict[str, Any]) -> None:
+    answers = [answer for source in fragments("docs/deadlines.md") for answer in run_fragment(source, names)]
+
+    assert len(answers) == 3
+    assert [given for given, _ in answers] == [said for _, said in answers]
+
+
+def test_the_program_about_dead_letters_shows_them_and_gives_back_the_wanted_ones(
+    start_program: StartProgram, broker_url: str, service: str
+) -> None:
+    source = programs("docs/dead-letters.md")["dead_letters.py"]
+    runs: list[int] = []
+
+    def ship(number: int) -> None:
+        runs.append(number)
+        raise IgnoreRequest
+
+    server = AmqpRpcServer(service, broker_url=broker_url, delivery_limit=2, ignore_delay=0)
+    server.add_function(ship)
+    with server, AmqpRpcClient(service, broker_url=broker_url, timeout=20) as client:
+        for number in (17, 18):
+            with pytest.raises(DeadLettered):
+                client.call.ship(number)
+        assert server.prepare_stop(20)
+
+        looking = start_program("-c", source, broker_url, service)
+        assert looking.wait() == 0
+        ids = [line.partition(" ")[0] for line in looking.lines]
+        giving_back = start_program("-c", source, broker_url, service, ids[1])
+        assert giving_back.wait() == 0
+        server.serve()
+        wait_until(lambda: server.stats()["dead_lettered"] == 3)
+        assert server.prepare_stop(20)
+        looking_again = start_program("-c", source, broker_url, service)
+        assert looking_again.wait() == 0
+
+    origin = f"rpc_{service}_request delivery_limit"
+    assert looking.lines == [
+        f'{ids[0]} {origin} b\'{{"func": "ship", "args": [17], "kwargs": {{}}}}\'',
+        f'{ids[1]} {origin} b\'{{"func": "ship", "args": [18], "kwargs": {{}}}}\'',
+    ]
+    assert runs == [17, 17, 18, 18, 18, 18]
+    assert [line.partition(" ")[0] for line in looking_again.lines] == ids
 
 
 def test_the_readme_s_tuning_function_chooses_the_queue_of_the_user(names: dict[str, Any], broker_url: str) -> None:

@@ -20,6 +20,7 @@ BROKER_ERRORS = {
 CALL_ERRORS = {
     "Backlogged",
     "BrokerError",
+    "DeadLettered",
     "IgnoreRequest",
     "NoResult",
     "RemoteException",

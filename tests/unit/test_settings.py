@@ -20,6 +20,7 @@ from amphora.settings import (
     at_least_one,
     queue_type_of,
     seconds,
+    tries_limit,
 )
 
 LOCAL = BrokerAddress("amqp", "127.0.0.1", 5672, "guest", "guest", "/")
@@ -290,3 +291,29 @@ def test_brokers_are_shuffled_on_request() -> None:
 def test_whether_to_shuffle_is_a_bool(value: Any) -> None:
     with pytest.raises(TypeError, match="shuffle_brokers must be a bool"):
         order(shuffle_brokers=value)
+
+
+# The limit of tries.
+
+
+@pytest.mark.parametrize(
+    ("value", "queue_type", "limit"),
+    [
+        (None, "classic", None),
+        (None, "quorum", 20),
+        (0, "classic", None),
+        (0, "quorum", None),
+        (2, "classic", 2),
+        (7, "quorum", 7),
+    ],
+)
+def test_tries_have_a_limit_by_default_with_quorum_queues_only(
+    value: int | None, queue_type: str, limit: int | None
+) -> None:
+    assert tries_limit(value, queue_type) == limit
+
+
+@pytest.mark.parametrize(("value", "error"), [(1, ValueError), (-1, ValueError), (True, TypeError), (2.5, TypeError)])
+def test_a_limit_of_tries_that_makes_no_sense_is_refused(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="delivery_limit must be"):
+        tries_limit(value, "classic")

@@ -16,11 +16,13 @@ from amphora import (
     AmqpRpcFanoutServer,
     AmqpRpcServer,
     BrokerError,
+    CurrentRequest,
     PrettyCaller,
     RemoteException,
     RpcJsonSerializer,
     RpcMsgpackSerializer,
     Unroutable,
+    current_request,
 )
 
 
@@ -101,6 +103,7 @@ total: int = client.call.add(1, y=2)
 total = client.call(timeout=5, routing_key="x").add(1, 2)
 result: AsyncResult[int] = client.defer(wait_publish=False).add(1, 2)
 AmqpRpcClient("math", broker_url="amqp://a;amqp://b", shuffle_brokers=True, queue_type="quorum")
+total = client.call(timeout=5, expires=True).add(1, 2)
 AmqpRpcClient("math", timeout="5")  # type: ignore[arg-type]
 AmqpRpcClient("math", serialiser=RpcJsonSerializer)  # type: ignore[call-arg]
 
@@ -123,6 +126,15 @@ client.remove_request_queue("Alice", nowait=True)
 
 with AmqpRpcFanoutClient("news", broker_url="memory://") as broadcaster:
     assert_type(broadcaster, AmqpRpcFanoutClient)
+
+# The request that a function runs for.
+
+request = current_request()
+assert_type(request, CurrentRequest | None)
+if request is not None:
+    assert_type(request.remaining, float | None)
+    assert_type(request.headers, Mapping[str, Any])
+    request.deadline = 5.0  # type: ignore[misc]
 
 # Exceptions.
 

@@ -76,6 +76,19 @@ FATAL: list[tuple[Exception, type[BrokerError], str]] = [
         TopologyConflict,
         "with other properties than Amphora declares; delete it, or choose another name .*rpc_Alice_request",
     ),
+    *(
+        (
+            refused(
+                amqp.PreconditionFailed,
+                f"PRECONDITION_FAILED - inequivalent arg '{name}' for queue 'rpc_math_request' in vhost 'orders'",
+                406,
+                "Queue.declare",
+            ),
+            TopologyConflict,
+            "with another delivery_limit; servers and clients .* need the same ones, .*rpc_math_request",
+        )
+        for name in ("x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key")
+    ),
     (certificate_error(), BrokerUnreachable, "its certificate is not valid here: self-signed certificate"),
 ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from amphora.exceptions import AccessRefused, AmqpRpcException, Backlogged, PublishNacked, Unroutable
+from amphora.exceptions import AccessRefused, AmqpRpcException, Backlogged, NoResult, PublishNacked, Unroutable
 from amphora.links.publisher import Outgoing, Publisher
 from amphora.links.topology import Topology
 from amphora.settings import BrokerAddress, LinkSettings, OutboxLimits
@@ -340,3 +340,75 @@ def test_what_is_refused_for_too_long_is_nacked(new_message: Callable[..., Outgo
     assert isinstance(outcomes[b"refused"], PublishNacked)
     assert "for 0.1 s: is a queue full, or are most nodes of a quorum queue down?" in str(outcomes[b"refused"])
     assert len(publisher) == 0
+
+
+# Messages with a deadline.
+
+
+class Clock:
+    """A time that a test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("amphora.links.publisher.monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_a_held_message_is_sent_with_the_time_that_it_has_left(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], clock: Clock
+) -> None:
+    message = new_message(b"1")
+    message.expires_at = clock.now + 5
+    publisher.publish_now(message)
+    clock.now += 3
+
+    first = connect(publisher)
+    at_first = message.properties["expiration"]
+    publisher.detach()
+    clock.now += 1.5
+    second = connect(publisher)
+
+    assert (first.published, at_first) == ([b"1"], "2000")
+    assert (second.published, message.properties["expiration"]) == ([b"1"], "500")
+
+
+@pytest.mark.parametrize("sent_before", [False, True])
+def test_a_message_that_is_held_past_its_deadline_is_not_sent_and_makes_room(
+    publisher: Publisher,
+    new_message: Callable[[bytes], Outgoing],
+    outcomes: Outcomes,
+    clock: Clock,
+    sent_before: bool,
+) -> None:
+    if sent_before:
+        connect(publisher)
+    message = new_message(b"1")
+    message.expires_at = clock.now + 5
+    publisher.publish_now(message)
+    publisher.publish_now(new_message(b"2"))
+    publisher.detach()
+    clock.now += 5
+
+    channel = connect(publisher)
+
+    assert channel.published == [b"2"]
+    assert isinstance(outcomes[b"1"], NoResult)
+    assert ("not sent again" in str(outcomes[b"1"])) == sent_before
+    channel.on_confirm(1, False, True)
+    assert outcomes[b"2"] is None
+    assert len(publisher) == 0
+
+
+def test_a_message_without_a_deadline_has_no_expiration(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing]
+) -> None:
+    message = new_message(b"1")
+    connect(publisher)
+
+    publisher.publish_now(message)
+
+    assert "expiration" not in message.properties

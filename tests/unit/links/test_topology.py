@@ -14,6 +14,7 @@ from amphora.links.topology import (
     direct_exchange,
     durable_queue,
     fanout_exchange,
+    queue_arguments,
 )
 
 Said = tuple[Any, ...]
@@ -160,10 +161,10 @@ def test_a_queue_that_is_not_there_is_not_bound(channel: FakeChannel) -> None:
     ("options", "arguments"),
     [
         ({}, None),
-        ({"queue_type": "classic"}, None),
-        ({"queue_type": "classic", "x_expires": 5}, {"x-expires": 5}),
-        ({"queue_type": "quorum"}, {"x-queue-type": "quorum"}),
-        ({"queue_type": "quorum", "x_expires": 5}, {"x-queue-type": "quorum", "x-expires": 5}),
+        ({"arguments": queue_arguments("classic")}, None),
+        ({"arguments": queue_arguments("classic"), "x_expires": 5}, {"x-expires": 5}),
+        ({"arguments": queue_arguments("quorum")}, {"x-queue-type": "quorum"}),
+        ({"arguments": queue_arguments("quorum"), "x_expires": 5}, {"x-queue-type": "quorum", "x-expires": 5}),
     ],
 )
 def test_a_queue_asks_for_no_more_than_it_needs(options: dict[str, Any], arguments: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from amphora import AmqpRpcClient, AmqpRpcServer
 from tests.acceptance.conftest import NewClient, NewServer, StartServer
 from tests.acceptance.connections import connections_of
 from tests.acceptance.fates import Fates
@@ -87,7 +88,8 @@ def test_ten_thousand_calls_outlive_the_node_that_holds_the_queue_and_connection
     connected = links_on(leader, service)
     leader.kill()
 
-    assert connected == ["client consumer", "client publisher", "server consumer", "server publisher"]
+    # A client's consumer may be elsewhere, see `declare_queues`.
+    assert {"client publisher", "server consumer", "server publisher"} <= set(connected)
     for client in clients:
         assert client.wait(timeout=200) == 0
     fates = Fates(notes)
@@ -110,9 +112,10 @@ def test_calls_fail_over_to_the_next_node_and_back_to_one_that_has_come_back(
     cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer
 ) -> None:
     first, second, _ = cluster.nodes
-    url = f"{first.url};{second.url}"
-    new_server(url, Work(), queue_type="quorum")
-    client = new_client(url, queue_type="quorum")
+    url, options = f"{first.url};{second.url}", {"queue_type": "quorum", "uuid": service}
+    declare_queues(new_server(url, **options), new_client(url, **options))
+    new_server(url, Work(), **options)
+    client = new_client(url, **options)
 
     with Load(client) as load:
         load.wait_for_progress()
@@ -127,6 +130,18 @@ def test_calls_fail_over_to_the_next_node_and_back_to_one_that_has_come_back(
 
     load.assert_all_answered()
     assert first.node in cluster.online_members(f"rpc_{service}_request")
+
+
+def declare_queues(server: AmqpRpcServer, client: AmqpRpcClient) -> None:
+    """Let a server and a client declare their quorum queues, and stop.
+
+    Who consumes from one in the moment in which another connection is creating it may get an INTERNAL_ERROR of
+    RabbitMQ 3.10, whose members do not run yet. The connection is made again at once, to the next address: fine for
+    everybody but who waits for it at the first.
+    """
+    for endpoint in (server, client):
+        assert endpoint.wait_connected(30)
+        endpoint.stop()
 
 
 def links_on(node: Broker, service: str) -> list[str]:

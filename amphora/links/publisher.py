@@ -231,7 +231,7 @@ class Publisher:
     def refuse_all(self, error: BrokerError) -> None:
         """End everything that waits with an error, as the broker will never take it."""
         self.turn_away(error)
-        items = [*self._unconfirmed.values(), *self._waiting]
+        items = [*self._unconfirmed.values(), *self._refusals.take_all(), *self._waiting]
         self._unconfirmed.clear()
         self._waiting.clear()
         for item in items:

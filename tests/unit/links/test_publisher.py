@@ -323,6 +323,21 @@ def test_a_lost_connection_brings_refused_messages_back_in_their_order(
     assert outcomes == {}
 
 
+def test_what_is_held_back_is_refused_with_everything_else(
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing], outcomes: Outcomes
+) -> None:
+    refusal = AccessRefused("no permission to read")
+    patient.publish_now(new_message(b"refused"))
+    connection.messages.on_confirm(1, False, False)
+
+    patient.refuse_all(refusal)
+    patient.detach()
+
+    assert outcomes == {b"refused": refusal}
+    assert connect(patient).published == []
+    assert len(patient) == 0
+
+
 def test_what_is_refused_for_too_long_is_nacked(new_message: Callable[..., Outgoing], outcomes: Outcomes) -> None:
     publisher, connection = _patient(0.1), NotingConnection()
     publisher.attach(connection)

@@ -22,12 +22,9 @@ from amphora.links.tls_session import TlsSession
 
 __all__ = ["BatchingSocket", "NoTls", "TlsPort"]
 
-#: Bytes that one `recv` takes, unless more are known to come. Beyond 128 KiB, the C library would ask the system
-#: for memory, and give it back, at each of them.
-_RECEIVE = 64 * 1024
-
-#: Bytes that one `recv` takes at the most.
-_RECEIVE_MOST = 1024 * 1024
+#: Bytes that one `recv` takes: at first, and after a small one; and at the most, while large ones come. Beyond 128 KiB,
+#: the C library asks the system for memory, and gives it back, at each of them.
+_RECEIVE, _RECEIVE_MOST = 64 * 1024, 1024 * 1024
 
 #: From this many bytes on, what is queued is handed over in pieces instead of being joined first.
 _TOO_LARGE_TO_JOIN = 32 * 1024
@@ -85,6 +82,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         # With TLS: what is encrypted already.
         self._encrypted: bytes | memoryview = b""
         self._anything_received = False
+        self._receive_size = _RECEIVE
         self._flush_scheduled = False
         self._error: OSError | None = None
         self._waiter: Any = None
@@ -236,11 +234,8 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             # The owner is busy elsewhere: it looks again when it waits the next time.
             self._readable.stop()
 
-    def receive(self, expected: int = 0) -> bytes:
+    def receive(self) -> bytes:
         """Return what has arrived, ``b""`` if nothing has.
-
-        Args:
-            expected: Bytes that are known to come.
 
         Raises:
             OSError: The peer has closed the connection, or it is broken.
@@ -250,9 +245,8 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             raise OSError(errno.ENOTCONN, "the connection is closed")
         if self._session is not None and self._session.failure is not None:
             raise self._session.failure
-        size = _RECEIVE if expected <= _RECEIVE else min(expected, _RECEIVE_MOST)
         try:
-            data: bytes = sock.recv(size)
+            data: bytes = sock.recv(self._receive_size)
         except BlockingIOError:
             return b""
         except ConnectionResetError as error:
@@ -260,6 +254,10 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         if not data:
             raise self._lost("the broker closed the connection")
         self.last_received = monotonic()
+        if len(data) == self._receive_size:
+            self._receive_size = min(4 * self._receive_size, _RECEIVE_MOST)
+        elif len(data) < _RECEIVE:
+            self._receive_size = _RECEIVE
         if self._session is not None:
             return self._decrypt(self._session, data)
         if not self._anything_received:

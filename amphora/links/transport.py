@@ -187,7 +187,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
     # -- frames -----------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        data = self.socket.receive(self._missing)
+        data = self.socket.receive()
         if not data:
             return
         if self._missing:

@@ -47,7 +47,7 @@ class FakeSocket:
         if not self.pieces:
             raise AllRead
 
-    def receive(self, expected: int = 0) -> bytes:
+    def receive(self) -> bytes:
         return self.pieces.popleft()
 
     def write_frames(self, *pieces: bytes, at_once: bool = False) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 import amphora
-from amphora import AmqpRpcClient, AmqpRpcServer, DeadLettered, IgnoreRequest, RemoteException, WrongRequest
+from amphora import (
+    AmqpRpcClient,
+    AmqpRpcServer,
+    DeadLettered,
+    IgnoreRequest,
+    RemoteException,
+    RpcJsonSerializer,
+    WrongRequest,
+)
 from tests.conftest import StartProgram
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
@@ -149,8 +157,8 @@ def test_the_program_about_dead_letters_shows_them_and_gives_back_the_wanted_one
 
     origin = f"rpc_{service}_request delivery_limit"
     assert looking.lines == [
-        f'{ids[0]} {origin} b\'{{"func": "ship", "args": [17], "kwargs": {{}}}}\'',
-        f'{ids[1]} {origin} b\'{{"func": "ship", "args": [18], "kwargs": {{}}}}\'',
+        f"{ids[0]} {origin} {_request_of('ship', 17)!r}",
+        f"{ids[1]} {origin} {_request_of('ship', 18)!r}",
     ]
     assert runs == [17, 17, 18, 18, 18, 18]
     assert [line.partition(" ")[0] for line in looking_again.lines] == ids
@@ -222,6 +230,10 @@ def test_a_page_s_links_lead_somewhere(page: Path) -> None:
 
     missing = [link for link in links if not _leads_somewhere(page, link)]
     assert missing == []
+
+
+def _request_of(function: str, *args: Any) -> bytes:
+    return RpcJsonSerializer().dumps({"func": function, "args": args, "kwargs": {}})
 
 
 def _show_message(username: str, message: str) -> str:

@@ -8,11 +8,12 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint format types bench clean
+.PHONY: help demo test test-stock lint format types bench clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
 	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
+	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
 	@echo "make lint    check style           make format   put the code in that style"
 	@echo "make types   check types           make bench    run the benchmarks"
 	@echo "make clean   remove what the above made"
@@ -25,6 +26,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
 	$(BIN)/python -m pytest $(ARGS)
+
+test-stock: export AMPHORA_STOCK_TRANSPORT = 1
+test-stock: test
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

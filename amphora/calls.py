@@ -15,7 +15,8 @@ from gevent.event import Event
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
 from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
-from amphora.links.publisher import Outgoing, Publisher
+from amphora.links.outgoing import Outgoing
+from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, bind_queue
 from amphora.pending import Call, PendingCalls
 from amphora.protocol.messages import Codec, Failure, message_id_of, request_properties

@@ -17,7 +17,8 @@ from amphora.exceptions import AmqpRpcException, MessageTooLarge, Unroutable, Wr
 from amphora.job import Job
 from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
-from amphora.links.publisher import Outgoing, Publisher
+from amphora.links.outgoing import Outgoing
+from amphora.links.publisher import Publisher
 from amphora.links.topology import bind_queue
 from amphora.poison import Attempt, PoisonGuard
 from amphora.protocol.deadlines import is_expired

@@ -11,7 +11,7 @@ from gevent import get_hub
 from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException
-from amphora.links.publisher import Outgoing
+from amphora.links.outgoing import Outgoing
 
 __all__ = ["Call", "PendingCalls"]
 

@@ -24,7 +24,8 @@ from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered
 from amphora.job import Job
-from amphora.links.publisher import Outgoing, Publisher
+from amphora.links.outgoing import Outgoing
+from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, delete_queue, open_counter
 from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, identity
 from amphora.protocol.messages import PERSISTENT

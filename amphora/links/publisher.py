@@ -18,11 +18,10 @@ from typing import Any
 import amqp
 import gevent
 from amqp.exceptions import ChannelError
-from gevent.event import AsyncResult, Event
+from gevent.event import AsyncResult
 
 from amphora.exceptions import (
     AmqpRpcException,
-    Backlogged,
     BrokerError,
     MessageTooLarge,
     NoResult,
@@ -32,72 +31,19 @@ from amphora.exceptions import (
 from amphora.links.connection import Link
 from amphora.links.control import ControlChannel
 from amphora.links.faults import explain
+from amphora.links.outgoing import Outgoing
 from amphora.links.refusals import Refusals
+from amphora.links.room import Room
 from amphora.links.topology import Topology, create_queue
 from amphora.protocol.deadlines import expiration
 from amphora.settings import LinkSettings, OutboxLimits
 
-__all__ = ["Outgoing", "Publisher"]
+__all__ = ["Publisher"]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that unconfirmed messages have to be confirmed before their channel is given up for another.
 _DRAIN = 1.0
-
-
-class Outgoing:
-    """A message on its way to the broker.
-
-    Args:
-        exchange: Name of the exchange.
-        routing_key: Routing key.
-        properties: Properties by their AMQP names.
-        body: The body.
-        done: Called once, in the owner's greenlet, with the message and None when the broker has
-            confirmed it, or the error when it never will.
-        expires_at: Time (`time.monotonic`) after which it is not sent any more; whenever it is sent, its
-            ``expiration`` says how long it has from then on.
-
-    Attributes:
-        sent: Whether it was written to a connection at least once.
-        arrived: Whether it is known to have arrived without the broker's confirm, so that it need not
-            be sent again.
-        number: Its place among the messages of its publisher.
-        refused_at: Time (`time.monotonic`) at which the broker refused it first; None if it did not.
-    """
-
-    __slots__ = (
-        "arrived",
-        "body",
-        "done",
-        "exchange",
-        "expires_at",
-        "number",
-        "properties",
-        "refused_at",
-        "routing_key",
-        "sent",
-    )
-
-    def __init__(
-        self,
-        exchange: str,
-        routing_key: str,
-        properties: dict[str, Any],
-        body: bytes,
-        done: Callable[[Outgoing, AmqpRpcException | None], None],
-        expires_at: float | None = None,
-    ) -> None:
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.properties = properties
-        self.body = body
-        self.done = done
-        self.expires_at = expires_at
-        self.sent = False
-        self.arrived = False
-        self.number = 0
-        self.refused_at: float | None = None
 
 
 class _Command:
@@ -108,15 +54,6 @@ class _Command:
     def __init__(self, action: Callable[[Any], Any]) -> None:
         self.action = action
         self.result: AsyncResult[Any] = AsyncResult()
-
-
-class _Turn(Event):
-    """Somebody's place in the queue for room in the outbox."""
-
-    def __init__(self, *, endless: bool) -> None:
-        super().__init__()
-        self.endless = endless
-        self.refusal: AmqpRpcException | None = None
 
 
 class Publisher:
@@ -144,7 +81,7 @@ class Publisher:
         self.link = Link(f"{name} publisher", settings, self, on_fatal=on_fatal)
         self._patience = patience
         self._refusals: Refusals[Outgoing] = Refusals(self.link.name, patience, self._send_again)
-        self._limits = limits
+        self._room = Room(limits, lambda: f"{self.link.name}: {self.link.state}")
         self._largest = limits.message_size
         self._topology = topology
         self._connection: Any = None
@@ -156,10 +93,6 @@ class Publisher:
         self._waiting: deque[Outgoing | _Command] = deque()
         self._returned: dict[tuple[str | None, str], str] = {}
         self._number = 0
-        self._count = 0
-        self._size = 0
-        self._queue_for_room: deque[_Turn] = deque()
-        self._empty = Event()
         self._reopen = False
         # Time until which another channel is waited for, while it is.
         self._renew_by = 0.0
@@ -167,7 +100,7 @@ class Publisher:
     # -- for anyone -------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return self._count
+        return self._room.count
 
     def check_size(self, body: bytes) -> None:
         """Refuse a body that is too large for the settings or for the broker.
@@ -189,16 +122,14 @@ class Publisher:
             Backlogged: No room came in time.
             AmqpRpcException: What `turn_away` or `refuse_all` was called with meanwhile.
         """
-        if self._queue_for_room or not self._has_room(message):
-            self._wait_for_room(message, deadline)
+        self._room.wait(len(message.body), deadline)
         self.publish_now(message)
 
     def publish_now(self, message: Outgoing) -> None:
         """Take a message whether or not there is room."""
         self._number += 1
         message.number = self._number
-        self._count += 1
-        self._size += len(message.body)
+        self._room.take(len(message.body))
         if self._channel is None or self._waiting or self.link.blocked:
             self._waiting.append(message)
         else:
@@ -221,12 +152,9 @@ class Publisher:
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything is confirmed while the connection is up; tell whether it is."""
-        if not self._count:
-            return True
-        if not self.link.connected or self.link.blocked:
+        if self._room.count and (not self.link.connected or self.link.blocked):
             return False
-        self._empty.clear()
-        return bool(self._empty.wait(timeout))
+        return self._room.wait_empty(timeout)
 
     def refuse_all(self, error: BrokerError) -> None:
         """End everything that waits with an error, as the broker will never take it."""
@@ -240,44 +168,9 @@ class Publisher:
             else:
                 self._settle(item, None if item.arrived else error)
 
-    # -- room -------------------------------------------------------------------------------
-
     def turn_away(self, error: AmqpRpcException, *, only_endless: bool = False) -> None:
         """Raise an error to those who wait for room, or to those of them who would wait for ever."""
-        for turn in self._queue_for_room:
-            if turn.endless or not only_endless:
-                turn.refusal = error
-                turn.set()
-
-    def _has_room(self, message: Outgoing) -> bool:
-        if self._count >= self._limits.count:
-            return False
-        # One message that is larger than the whole outbox may go when it is alone.
-        return not self._count or self._size + len(message.body) <= self._limits.size
-
-    def _wait_for_room(self, message: Outgoing, deadline: float | None) -> None:
-        turn = _Turn(endless=deadline is None)
-        self._queue_for_room.append(turn)
-        try:
-            while self._queue_for_room[0] is not turn or not self._has_room(message):
-                turn.clear()
-                remaining = None if deadline is None else deadline - monotonic()
-                if remaining is not None and (remaining <= 0 or not turn.wait(remaining)):
-                    raise Backlogged(
-                        f"{self._count} messages ({self._size} bytes) await the broker's "
-                        f"confirmation, no room for one more ({self.link.name}: {self.link.state})"
-                    )
-                if remaining is None:
-                    turn.wait()
-                if turn.refusal is not None:
-                    raise turn.refusal
-        finally:
-            self._queue_for_room.remove(turn)
-            self._call_next()
-
-    def _call_next(self) -> None:
-        if self._queue_for_room:
-            self._queue_for_room[0].set()
+        self._room.turn_away(error, only_endless=only_endless)
 
     # -- the owner's greenlet: Worker -------------------------------------------------------
 
@@ -484,13 +377,8 @@ class Publisher:
         return True
 
     def _settle(self, message: Outgoing, error: AmqpRpcException | None) -> None:
-        self._count -= 1
-        self._size -= len(message.body)
         message.done(message, error)
-        if self._queue_for_room:
-            self._call_next()
-        if not self._count:
-            self._empty.set()
+        self._room.give_back(len(message.body))
 
     def _on_return(self, text: str, routing_key: str, message_id: str | None) -> None:
         # Comes before the confirm of the same message, and carries no delivery tag.

@@ -13,7 +13,7 @@ from amphora import poison
 from amphora.exceptions import AccessRefused, AmqpRpcException, DeadLettered, PublishNacked
 from amphora.job import Job
 from amphora.links.delivery import Delivery
-from amphora.links.publisher import Outgoing
+from amphora.links.outgoing import Outgoing
 from amphora.links.topology import Topology
 from amphora.poison import Attempt, PoisonGuard
 from amphora.protocol.names import Names

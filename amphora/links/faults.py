@@ -30,8 +30,10 @@ _QUEUE_TYPE = re.compile(
     r"inequivalent arg 'x-queue-type' for queue '(?P<queue>.*?)' in vhost.*current is (the value )?'?(?P<current>\w+)"
 )
 
-#: Arguments of a request queue that follow from the settings of servers and clients alike.
-_SHARED_ARGUMENTS = ("x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key")
+#: Arguments of a request queue that follow from its type and limit. The broker names the first one that differs.
+_TYPE_OR_LIMIT = re.compile(
+    r"inequivalent arg 'x-(delivery-limit|dead-letter-exchange|dead-letter-routing-key)' for queue '(?P<queue>.*?)' in"
+)
 
 
 class Fault(NamedTuple):
@@ -121,12 +123,9 @@ def _conflict(text: str, address: BrokerAddress | str) -> str:
     types = _QUEUE_TYPE.search(text)
     if types:
         return _other_type(types["queue"], types["current"], address, text)
-    if any(f"inequivalent arg '{name}'" in text for name in _SHARED_ARGUMENTS):
-        return (
-            f"a queue exists on the broker at {address} that was declared with another delivery_limit; "
-            f"servers and clients of a service need the same ones, and to change them the queue has to be emptied "
-            f"and deleted first ({text})"
-        )
+    type_or_limit = _TYPE_OR_LIMIT.search(text)
+    if type_or_limit:
+        return _other_type_or_limit(type_or_limit["queue"], address, text)
     if "inequivalent arg" in text:
         return (
             f"it exists on the broker at {address} with other properties than Amphora declares; "
@@ -139,9 +138,23 @@ def _other_type(queue: str, current: str, address: BrokerAddress | str, text: st
     current = "classic" if current == "none" else current
     return (
         f"queue {queue!r} on the broker at {address} is a {current} queue, and the type of a queue cannot be changed. "
-        f"Either give queue_type={current!r} to every client and server of the service, or migrate: stop its clients, "
-        f"let its servers empty the queue, stop them, delete it (rabbitmqctl delete_queue {queue}), and start all of "
-        f"them with the new queue_type ({text})"
+        f"Either give queue_type={current!r} to every client and server of the service, or migrate: "
+        f"{_migration(queue)} with the new queue_type ({text})"
+    )
+
+
+def _other_type_or_limit(queue: str, address: BrokerAddress | str, text: str) -> str:
+    return (
+        f"queue {queue!r} on the broker at {address} was declared with another queue_type or delivery_limit, and a "
+        f"queue cannot be changed. Either give every client and server of the service the same ones, or migrate: "
+        f"{_migration(queue)} with the new ones ({text})"
+    )
+
+
+def _migration(queue: str) -> str:
+    return (
+        f"stop its clients, let its servers empty the queue, stop them, delete it (rabbitmqctl delete_queue {queue}), "
+        "and start all of them"
     )
 
 

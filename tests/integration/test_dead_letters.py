@@ -1,5 +1,6 @@
 """Requests that no server finishes: given up after `delivery_limit` tries, kept, and told to their callers."""
 
+import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
@@ -81,7 +82,7 @@ def test_a_dead_letter_is_the_request_and_says_where_it_comes_from(
 
     message = dead_letter(amqp_channel, service)
 
-    assert message.body == b'{"func": "work", "args": ["value"], "kwargs": {}}'
+    assert json.loads(message.body) == {"func": "work", "args": ["value"], "kwargs": {}}
     assert message.properties["reply_to"] == client.uuid
     assert message.properties["delivery_mode"] == 2
     # Without its deadline, so that it does not expire when it is given back.
@@ -370,7 +371,9 @@ def test_a_client_that_differs_from_its_server_is_told_what_has_to_be_equal(
 ) -> None:
     new_server(connected=True, queue_type="quorum")
 
-    with pytest.raises(TopologyConflict, match=r"another queue_type or delivery_limit; .* need the same"):
+    with pytest.raises(
+        TopologyConflict, match=r"another queue_type or delivery_limit, .* the same ones, or migrate: .*delete_queue"
+    ):
         new_client(**of_client).call.work()
 
 

@@ -173,9 +173,9 @@ def test_a_queue_of_the_other_type_ends_serve_with_the_way_to_migrate(
     present: str,
     wanted: str,
 ) -> None:
-    new_server(connected=True, queue_type=present).stop()
+    new_server(connected=True, queue_type=present, delivery_limit=0).stop()
     queue = f"rpc_{service}_request"
-    endpoint: Any = cls(service, broker_url=broker.url, queue_type=wanted)  # type: ignore[call-overload]
+    endpoint: Any = cls(service, broker_url=broker.url, queue_type=wanted, delivery_limit=0)  # type: ignore[call-overload]
 
     with pytest.raises(TopologyConflict) as caught:
         gevent.spawn(partial(endpoint.serve, nowait=False)).get(timeout=20)
@@ -195,7 +195,7 @@ def test_a_label_queue_of_the_other_type_is_a_conflict_and_the_client_goes_on(
     new_server(abs, connected=True, **QUORUM)
     client = new_client(**QUORUM)
 
-    with pytest.raises(TopologyConflict, match=rf"queue 'rpc_{label}_request' .* is a classic queue"):
+    with pytest.raises(TopologyConflict, match=rf"queue 'rpc_{label}_request' .* with another queue_type"):
         client.create_new_request_queue(label)
 
     assert client.call.abs(-1) == 1

@@ -85,7 +85,7 @@ FATAL: list[tuple[Exception, type[BrokerError], str]] = [
                 "Queue.declare",
             ),
             TopologyConflict,
-            "with another delivery_limit; servers and clients .* need the same ones, .*rpc_math_request",
+            "queue 'rpc_math_request' .* with another queue_type or delivery_limit, .*delete_queue rpc_math_request",
         )
         for name in ("x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key")
     ),

@@ -2,7 +2,8 @@
 
 Chosen with ``AMPHORA_STOCK_TRANSPORT=1`` in the environment: to find out whether trouble comes from the
 direct way of `amphora.links.frames`. Sockets, heartbeats and the owner's `pump` are the same, and so is the
-way of messages that py-amqp fails at: one with text that is not UTF-8 would break its connection for good.
+way of messages that py-amqp fails at: one with text that is not UTF-8 would break its connection for good,
+and of one that crosses the closing of its channel it warns, although the broker gives it to somebody else.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ class Connection(transport.Connection):
             return False
         if kind == HEADER and channel_id in self._methods:
             method = self._methods.pop(channel_id)
-            if _is_readable(payload):
+            channel = self.channels.get(channel_id)
+            if _is_readable(payload) and not (channel is not None and channel.is_closing):
                 self.on_inbound_frame((METHOD, channel_id, method))
             else:
                 self._contents[channel_id] = Content(method)

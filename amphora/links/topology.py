@@ -29,14 +29,14 @@ _AT_A_TIME = 200
 _BROKERS_LIMIT = 10
 
 
-def direct_exchange(name: str) -> Exchange:
-    """Give a durable direct exchange."""
-    return Exchange(name, type="direct", durable=True, auto_delete=False)
+def direct_exchange(name: str, *, declared: bool = True) -> Exchange:
+    """Give a durable direct exchange; ``declared`` says whether it is declared together with its queues."""
+    return Exchange(name, type="direct", durable=True, auto_delete=False, no_declare=not declared)
 
 
-def fanout_exchange(name: str) -> Exchange:
-    """Give a durable fan-out exchange."""
-    return Exchange(name, type="fanout", durable=True, auto_delete=False)
+def fanout_exchange(name: str, *, declared: bool = True) -> Exchange:
+    """Give a durable fan-out exchange; see `direct_exchange`."""
+    return Exchange(name, type="fanout", durable=True, auto_delete=False, no_declare=not declared)
 
 
 def durable_queue(

@@ -197,12 +197,13 @@ class AmqpRpcClient(Endpoint):
         request_exchange = kind(names.request_exchange, declared=declare)
         limit = tries_limit(delivery_limit, queue_type)
         arguments = request_arguments(queue_type, limit, names.dead_letters)
-        if self._fanout:
-            requests: Any = request_exchange
-        else:
-            requests = durable_queue(names.request_queue, request_exchange, "", arguments=arguments)
+        requests: list[Any] = [request_exchange]
+        if not self._fanout:
+            # Declared together with its exchange.
+            requests = [durable_queue(names.request_queue, request_exchange, "", arguments=arguments)]
+        declared, expected = (requests, []) if declare else ([], [request_exchange, *requests])
         # The publisher declares the response queue too: no request leaves before there is a way back.
-        topology = Topology([requests, response_queue] if declare else [response_queue])
+        topology = Topology([*declared, response_queue], expected=expected)
         name = f"{service_name} client"
         publisher = Publisher(
             name,

@@ -186,9 +186,10 @@ class AmqpRpcClient(Endpoint):
             connect_timeout=connect_timeout,
             reconnect_delay_max=reconnect_delay_max,
         )
+        response_exchange = direct_exchange(names.response_exchange, declared=declare)
         response_queue = durable_queue(
             names.response_queue(self._uuid),
-            direct_exchange(names.response_exchange, declared=declare),
+            response_exchange,
             self._uuid,
             x_expires=milliseconds("response_queue_expires", response_queue_expires),
             arguments=queue_arguments(queue_type),
@@ -201,9 +202,12 @@ class AmqpRpcClient(Endpoint):
         if not self._fanout:
             # Declared together with its exchange.
             requests = [durable_queue(names.request_queue, request_exchange, "", arguments=arguments)]
-        declared, expected = (requests, []) if declare else ([], [request_exchange, *requests])
+        expected = [] if declare else [response_exchange]
         # The publisher declares the response queue too: no request leaves before there is a way back.
-        topology = Topology([*declared, response_queue], expected=expected)
+        if declare:
+            topology = Topology([*requests, response_queue])
+        else:
+            topology = Topology([response_queue], expected=[*expected, request_exchange, *requests])
         name = f"{service_name} client"
         publisher = Publisher(
             name,
@@ -226,7 +230,7 @@ class AmqpRpcClient(Endpoint):
         consumer = Consumer(
             name,
             settings,
-            Topology([response_queue]),
+            Topology([response_queue], expected=expected),
             ack_on_delivery=True,
             insists=queue_type == "classic",
             on_fatal=self._on_fatal,

@@ -148,7 +148,7 @@ def look_for(entity: Exchange | Queue, channel: Any) -> None:
     if isinstance(entity, Queue):
         channel.queue_declare(entity.name, passive=True)
     else:
-        channel.exchange_declare(entity.name, entity.type, passive=True)
+        channel.exchange_declare(exchange=entity.name, type=entity.type, passive=True)
 
 
 class Topology:

@@ -151,6 +151,16 @@ def test_a_client_that_declares_nothing_waits_for_a_server(app: Any, worker: Any
     assert result.get() == "held"
 
 
+def test_a_client_that_declares_nothing_waits_for_a_server_over_memory_too(service: str, note: Noting) -> None:
+    with AmqpRpcClient(service, broker_url="memory://", timeout=20, declare=False) as client:
+        result = client.defer(wait_publish=False).note("held")
+        with AmqpRpcServer(service, broker_url="memory://") as server:
+            server.add_function(note)
+            server.serve()
+
+            assert result.get() == "held"
+
+
 @pytest.mark.parametrize(("suffix", "options"), [("", {}), (", template", TEMPLATE)])
 def test_labels_have_queues_of_their_own(
     app: Any, worker: Any, broker: Broker, label: str, note: Noting, suffix: str, options: dict[str, Any]

@@ -37,6 +37,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
@@ -70,4 +71,5 @@ __all__ = [
     "WrongResult",
     "__version__",
     "current_request",
+    "sign_request",
 ]

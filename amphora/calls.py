@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from gevent.event import Event
 
-from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
+from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable, WrongResult
 from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
@@ -20,6 +20,7 @@ from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, bind_queue
 from amphora.pending import Call, PendingCalls
 from amphora.protocol.messages import Codec, Failure, message_id_of, request_properties
+from amphora.protocol.signatures import Signatures
 
 __all__ = ["Calls"]
 
@@ -38,6 +39,7 @@ class Calls:
         topology: What the publisher declares.
         default_queue: Whether the service has a request queue of its own, which the topology
             declares again when somebody deletes it.
+        signatures: Signs requests and checks replies; None where nobody signs.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Calls:
         publisher: Publisher,
         topology: Topology,
         default_queue: bool,
+        signatures: Signatures | None,
     ) -> None:
         self._name = name
         self._exchange = exchange
@@ -58,12 +61,13 @@ class Calls:
         self._publisher = publisher
         self._topology = topology
         self._default_queue = default_queue
+        self._signatures = signatures
         self._pending = PendingCalls(self._on_expired)
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
         self._id_prefix = f"{uuid4().hex}-"
         self._ids = count(1)
         self._restores: set[str] = set()
-        self._counts = dict.fromkeys(("calls", "replies", "late_replies", "without_result", "refused"), 0)
+        self._counts = dict.fromkeys(("calls", "replies", "late_replies", "untrusted", "without_result", "refused"), 0)
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcClient.stats` documents."""
@@ -108,6 +112,8 @@ class Calls:
             timestamp=int(now),
             deadline=ends,
         )
+        if self._signatures is not None:
+            properties = self._signatures.sign_request(properties, body)
         done = partial(self._on_published, call)
         expires_at = None if ends is None else monotonic() + ends - now
         call.message = message = Outgoing(self._exchange, routing_key, properties, body, done, expires_at)
@@ -132,6 +138,12 @@ class Calls:
             self._counts["late_replies"] += 1
             logger.debug("%s: reply that nobody waits for", self._name)
             return
+        if self._signatures is not None:
+            try:
+                self._signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
+            except WrongResult as error:
+                self._distrust(call, error)
+                return
         self._counts["replies"] += 1
         if self._default_queue and call.message is not None:
             # Where the reply is here, the request need not be sent again. (A broadcast has gone to one
@@ -142,6 +154,14 @@ class Calls:
             call.result.set_exception(outcome.error)
         else:
             call.result.set(outcome.value)
+        if call.decided is not None:
+            call.decided.set()
+
+    def _distrust(self, call: Call, error: WrongResult) -> None:
+        """End a call whose reply may come from anybody."""
+        self._counts["untrusted"] += 1
+        logger.warning("%s: reply to request %s to %r: %s", self._name, call.id, call.function, error)
+        call.result.set_exception(error)
         if call.decided is not None:
             call.decided.set()
 

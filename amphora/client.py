@@ -32,6 +32,7 @@ from amphora.pending import Call
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
 from amphora.protocol.routing import Router, TuningFunction
+from amphora.protocol.signatures import signatures_of
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
 from amphora.settings import (
     AMQP_HOST,
@@ -116,6 +117,11 @@ class AmqpRpcClient(Endpoint):
         delivery_limit: See `AmqpRpcServer`; the same there and here. Only quorum queues are declared
             differently for it.
         accept: Further serializers whose replies are understood.
+        signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every request is
+            signed with the first one, and a reply that was signed with none of them is refused (HMAC-SHA256, see
+            docs/security.md). By default nothing is signed, and everything accepted.
+        declare: Whether to declare the service's exchanges and request queue. False for a user who may only use
+            what a server has declared: the client declares its own response queue, and waits for the rest.
         response_queue_expires: Seconds that the broker keeps the response queue of a client that is
             not connected.
         outbox_max_count: Requests that may await the broker's confirmation.
@@ -153,6 +159,8 @@ class AmqpRpcClient(Endpoint):
         queue_type: str = "classic",
         delivery_limit: int | None = None,
         accept: Sequence[Serializer] = (),
+        signing_keys: Sequence[bytes | str] = (),
+        declare: bool = True,
         response_queue_expires: float = 1800.0,
         outbox_max_count: int = 10_000,
         outbox_max_bytes: int = 64 * 1024 * 1024,
@@ -178,23 +186,28 @@ class AmqpRpcClient(Endpoint):
             connect_timeout=connect_timeout,
             reconnect_delay_max=reconnect_delay_max,
         )
+        response_exchange = direct_exchange(names.response_exchange, declared=declare)
         response_queue = durable_queue(
             names.response_queue(self._uuid),
-            direct_exchange(names.response_exchange),
+            response_exchange,
             self._uuid,
             x_expires=milliseconds("response_queue_expires", response_queue_expires),
             arguments=queue_arguments(queue_type),
         )
         kind = fanout_exchange if self._fanout else direct_exchange
-        request_exchange = kind(names.request_exchange)
+        request_exchange = kind(names.request_exchange, declared=declare)
         limit = tries_limit(delivery_limit, queue_type)
         arguments = request_arguments(queue_type, limit, names.dead_letters)
-        if self._fanout:
-            requests: Any = request_exchange
-        else:
-            requests = durable_queue(names.request_queue, request_exchange, "", arguments=arguments)
+        requests: list[Any] = [request_exchange]
+        if not self._fanout:
+            # Declared together with its exchange.
+            requests = [durable_queue(names.request_queue, request_exchange, "", arguments=arguments)]
+        expected = [] if declare else [response_exchange]
         # The publisher declares the response queue too: no request leaves before there is a way back.
-        topology = Topology([requests, response_queue])
+        if declare:
+            topology = Topology([*requests, response_queue])
+        else:
+            topology = Topology([response_queue], expected=[*expected, request_exchange, *requests])
         name = f"{service_name} client"
         publisher = Publisher(
             name,
@@ -212,11 +225,12 @@ class AmqpRpcClient(Endpoint):
             publisher=publisher,
             topology=topology,
             default_queue=not self._fanout,
+            signatures=signatures_of(signing_keys, service=names.namespace),
         )
         consumer = Consumer(
             name,
             settings,
-            Topology([response_queue]),
+            Topology([response_queue], expected=expected),
             ack_on_delivery=True,
             insists=queue_type == "classic",
             on_fatal=self._on_fatal,
@@ -241,6 +255,7 @@ class AmqpRpcClient(Endpoint):
 
         Returns:
             ``calls`` sent; ``replies`` received in time and ``late_replies`` that nobody waited for;
+            ``untrusted`` replies (not signed, or altered; their calls ended with `WrongResult`);
             calls that ended ``without_result`` and that the broker ``refused`` (unroutable, nacked);
             ``reconnects`` of both connections; calls ``pending`` and requests in the ``outbox`` now.
         """
@@ -270,8 +285,9 @@ class AmqpRpcClient(Endpoint):
 
         Raises:
             RemoteException: The remote function raised an exception.
-            WrongRequest: The server cannot read the request, or has no such function.
-            WrongResult: The reply cannot be read.
+            WrongRequest: The server cannot read the request, or has no such function, or does not accept its
+                signature or its age.
+            WrongResult: The reply cannot be read, or is not signed where ``signing_keys`` ask for it.
             DeadLettered: The servers have given the request up, see ``delivery_limit``.
             NoResult: No reply within the timeout; the text says how far the request had come. Or the
                 deadline passed before the request could be sent.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -26,6 +26,7 @@ from amphora.protocol.finished import FinishedRequests, Reply
 from amphora.protocol.messages import Codec, reply_properties
 from amphora.protocol.names import Names
 from amphora.protocol.registry import Ignored, Raised, Registry
+from amphora.protocol.signatures import Signatures
 from amphora.receiver import Receiver
 from amphora.request import enter_request
 from amphora.workers import WorkerPool
@@ -52,6 +53,7 @@ _COUNTED = (
     "dropped",
     "expired",
     "undeliverable",
+    "untrusted",
 )
 
 
@@ -72,6 +74,7 @@ class RequestHandler:
         drop_ignored: Acknowledge ignored requests instead of giving them back.
         send_tracebacks: Whether a remote exception carries its traceback.
         poison: Counts the tries of requests that come again; None where nobody does.
+        signatures: Checks requests and signs replies; None where nobody signs.
 
     Attributes:
         accepting: Whether new requests are taken; otherwise they are given back.
@@ -93,6 +96,7 @@ class RequestHandler:
         drop_ignored: bool,
         send_tracebacks: bool,
         poison: PoisonGuard | None,
+        signatures: Signatures | None,
     ) -> None:
         self.accepting = True
         self._name = name
@@ -107,6 +111,7 @@ class RequestHandler:
         self._drop_ignored = drop_ignored
         self._send_tracebacks = send_tracebacks
         self._poison = poison
+        self._signatures = signatures
         run = self._run if poison is None else partial(self._run_guarded, poison)
         self._pool: WorkerPool[Job] = WorkerPool(concurrency, run)
         self._running: dict[Hashable, Job] = {}
@@ -147,6 +152,10 @@ class RequestHandler:
     def deliver(self, delivery: Delivery, receiver: Receiver | None = None) -> None:
         """Take a delivery; runs in the greenlet that owns the connection, so it must not block."""
         job = Job(delivery, receiver)
+        signatures = self._signatures
+        # Before anything is done with its id: a forged request must not pass for another one.
+        if signatures is not None and not self._trusts(job, signatures.check_request, delivery.body):
+            return
         if job.message_id is not None:
             running = self._running.get(job.key)
             if running is not None:
@@ -159,6 +168,9 @@ class RequestHandler:
                 logger.debug("%s: request %s was finished before", self._name, job.message_id)
                 self._reply_again(job, reply)
                 return
+        # What comes again because its connection broke, and was begun in time, is not too old.
+        if signatures is not None and not self._trusts(job, signatures.check_age):
+            return
         if not self.accepting or (receiver is not None and not receiver.take()):
             self._consumer.reject(delivery, requeue=True)
             return
@@ -167,6 +179,28 @@ class RequestHandler:
         else:
             self._unnamed.add(job)
         self._pool.submit(job)
+
+    def _trusts(self, job: Job, check: Callable[..., None], *rest: bytes) -> bool:
+        """Tell whether a request stands a check of its signature; refuse it otherwise."""
+        delivery = job.deliveries[0]
+        try:
+            check(delivery.properties, *rest)
+        except WrongRequest as error:
+            if self.accepting:
+                self._distrust(job, error)
+            else:
+                self._consumer.reject(delivery, requeue=True)
+            return False
+        return True
+
+    def _distrust(self, job: Job, error: WrongRequest) -> None:
+        """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""
+        self._counts["untrusted"] += 1
+        logger.warning("%s: request %r: %s", self._name, job.message_id, error)
+        job.receiver = None
+        job.apart = True
+        self._unnamed.add(job)
+        self._reply_error(job, error)
 
     def _reply_again(self, job: Job, reply: Reply | None) -> None:
         job.receiver = None
@@ -293,13 +327,11 @@ class RequestHandler:
         if job.reply_to is None:
             self._finish(job)
             return
-        message = Outgoing(
-            self._names.response_exchange,
-            job.reply_to,
-            reply_properties(job.message_id, content_type=reply.content_type),
-            reply.body,
-            partial(self._on_replied, job),
-        )
+        properties = reply_properties(job.message_id, content_type=reply.content_type)
+        if self._signatures is not None:
+            properties = self._signatures.sign_reply(properties, reply.body, client=job.reply_to)
+        done = partial(self._on_replied, job)
+        message = Outgoing(self._names.response_exchange, job.reply_to, properties, reply.body, done)
         self._publisher.publish_now(message)
 
     def _on_replied(self, job: Job, message: Outgoing, error: AmqpRpcException | None) -> None:
@@ -350,8 +382,8 @@ class RequestHandler:
 
     def _finish(self, job: Job) -> None:
         """Acknowledge a request that is done with."""
-        # A dead letter that is given back shall run again.
-        if job.message_id is not None and not job.buried:
+        # A dead letter that is given back shall run again; what is not trusted is nobody's request.
+        if job.message_id is not None and not job.apart:
             self._finished.remember(job.key, job.reply)
         self._acknowledge(job)
         self._forget(job)
@@ -388,7 +420,7 @@ class RequestHandler:
 
     def _forget(self, job: Job, *, again: bool = False) -> None:
         """A request is not ours any more."""
-        if not job.buried:
+        if not job.apart:
             self._running.pop(job.key, None)
         self._unnamed.discard(job)
         self._one_less.set()

@@ -33,11 +33,11 @@ class Job:
         restored: Whether the route of its reply was restored already.
         shortened: Whether its reply was replaced, as it was too large.
         settled: Set when it was finished, ignored or given back; None where nobody counts its tries.
-        buried: Whether it was dead-lettered.
+        apart: Whether it is none of those that are told apart by their keys: it was dead-lettered, or is not trusted.
     """
 
     __slots__ = (
-        "buried",
+        "apart",
         "content_type",
         "deliveries",
         "greenlet",
@@ -65,7 +65,7 @@ class Job:
         self.restored = False
         self.shortened = False
         self.settled: Event | None = None
-        self.buried = False
+        self.apart = False
 
 
 def _fingerprint(body: bytes) -> int:

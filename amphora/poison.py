@@ -134,7 +134,7 @@ class PoisonGuard:
         self._bury(job, queue, UNREADABLE, 1, then)
 
     def _bury(self, job: Job, queue: str, reason: str, tries: int, then: Callable[[], None]) -> None:
-        job.buried = True
+        job.apart = True
         delivery, dead = job.deliveries[0], self._names.dead_letters
         properties = dead_letter_properties(delivery.properties, queue=queue, reason=reason, tries=tries)
 

@@ -29,6 +29,7 @@ from amphora.protocol.finished import FinishedRequests
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
 from amphora.protocol.registry import Registry
+from amphora.protocol.signatures import signatures_of
 from amphora.receiver import Receiver
 from amphora.receiving import Receiving
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
@@ -110,6 +111,11 @@ class AmqpRpcServer(Endpoint):
             dead-lettered to the queue ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`.
             0 for any number. By default 20 with quorum queues, and any number with classic ones.
         accept: Further serializers whose requests are understood, and answered in kind.
+        signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every reply is
+            signed with the first one, and a request that was signed with none of them is refused (HMAC-SHA256, see
+            docs/security.md). By default nothing is signed, and everything accepted.
+        signature_window: With ``signing_keys``, seconds for which a request is accepted after it was signed, by the
+            clocks of both machines: longer than requests may wait, in an outbox or in a queue. None for any time.
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
         ignore_delay: Seconds to wait before a request that a function ignores again and again is
             given back to the queue. While it waits it counts among the ``concurrency`` requests that
@@ -152,6 +158,8 @@ class AmqpRpcServer(Endpoint):
         queue_type: str = "classic",
         delivery_limit: int | None = None,
         accept: Sequence[Serializer] = (),
+        signing_keys: Sequence[bytes | str] = (),
+        signature_window: float | None = 300.0,
         uuid: str | None = None,
         ignore_delay: float = 1.0,
         remember_count: int = 10_000,
@@ -243,6 +251,7 @@ class AmqpRpcServer(Endpoint):
             drop_ignored=self._fanout,
             send_tracebacks=send_tracebacks,
             poison=poison,
+            signatures=signatures_of(signing_keys, service=names.namespace, window=signature_window),
         )
         self._subscription: Subscription | None = None
         self._receiving = Receiving(consumer, self._handler, self._concurrency, self._ended)
@@ -267,7 +276,8 @@ class AmqpRpcServer(Endpoint):
             ``requests`` run; of these ``errors`` (the function raised), ``wrong_requests`` (could not
             be read or named no function) and ``ignored``; ``duplicates`` (known already, not run
             again); ``dead_lettered`` (tried too often, see ``delivery_limit``); ``expired`` (nobody
-            waits any more, not run); ``dropped`` (unreadable, nobody to tell); ``undeliverable``
+            waits any more, not run); ``untrusted`` (not signed, altered or too old where ``signing_keys`` are
+            given; not run); ``dropped`` (unreadable, nobody to tell); ``undeliverable``
             replies (the client is gone); ``reconnects`` of both connections; ``running`` requests and
             replies in the ``outbox`` now.
         """

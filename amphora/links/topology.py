@@ -16,6 +16,7 @@ __all__ = [
     "direct_exchange",
     "durable_queue",
     "fanout_exchange",
+    "look_for",
     "open_counter",
     "queue_arguments",
     "request_arguments",
@@ -29,14 +30,14 @@ _AT_A_TIME = 200
 _BROKERS_LIMIT = 10
 
 
-def direct_exchange(name: str) -> Exchange:
-    """Give a durable direct exchange."""
-    return Exchange(name, type="direct", durable=True, auto_delete=False)
+def direct_exchange(name: str, *, declared: bool = True) -> Exchange:
+    """Give a durable direct exchange; ``declared`` says whether it is declared together with its queues."""
+    return Exchange(name, type="direct", durable=True, auto_delete=False, no_declare=not declared)
 
 
-def fanout_exchange(name: str) -> Exchange:
-    """Give a durable fan-out exchange."""
-    return Exchange(name, type="fanout", durable=True, auto_delete=False)
+def fanout_exchange(name: str, *, declared: bool = True) -> Exchange:
+    """Give a durable fan-out exchange; see `direct_exchange`."""
+    return Exchange(name, type="fanout", durable=True, auto_delete=False, no_declare=not declared)
 
 
 def durable_queue(
@@ -138,15 +139,30 @@ def bind_queue(name: str, exchange: str, routing_key: str, channel: Any) -> None
     channel.queue_bind(name, exchange, routing_key)
 
 
+def look_for(entity: Exchange | Queue, channel: Any) -> None:
+    """Find out whether an exchange or a queue exists.
+
+    Raises:
+        ChannelError: It does not.
+    """
+    if isinstance(entity, Queue):
+        channel.queue_declare(entity.name, passive=True)
+    else:
+        channel.exchange_declare(exchange=entity.name, type=entity.type, passive=True)
+
+
 class Topology:
     """What an endpoint needs on the broker; declared again on every new connection.
 
     Args:
         entities: Exchanges, and queues with their exchange and binding.
+        expected: Exchanges and queues that somebody else declares: they are only looked for, which asks for no
+            permission.
     """
 
-    def __init__(self, entities: Iterable[Exchange | Queue]) -> None:
+    def __init__(self, entities: Iterable[Exchange | Queue], *, expected: Iterable[Exchange | Queue] = ()) -> None:
         self._fixed = tuple(entities)
+        self._expected = tuple(expected)
         self._added: dict[str, Queue] = {}
 
     def add(self, queue: Queue) -> None:
@@ -167,8 +183,10 @@ class Topology:
 
         Raises:
             ChannelError: An entity of that name exists with other properties, or the user lacks a
-                permission.
+                permission, or there is none where one is expected.
         """
+        for expected in self._expected:
+            look_for(expected, channel)
         for entity in self._fixed:
             entity(channel).declare()
 

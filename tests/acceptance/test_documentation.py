@@ -164,6 +164,36 @@ def test_the_program_about_dead_letters_shows_them_and_gives_back_the_wanted_one
     assert [line.partition(" ")[0] for line in looking_again.lines] == ids
 
 
+def test_the_program_about_dead_letters_signs_what_it_gives_back(
+    start_program: StartProgram, broker_url: str, service: str
+) -> None:
+    source = programs("docs/dead-letters.md")["dead_letters.py"]
+    key = "the key that they share"
+    runs: list[int] = []
+
+    def ship(number: int) -> None:
+        runs.append(number)
+        if len(runs) < 3:
+            raise IgnoreRequest
+
+    options: dict[str, Any] = {"broker_url": broker_url, "signing_keys": [key]}
+    server = AmqpRpcServer(service, delivery_limit=2, ignore_delay=0, **options)
+    server.add_function(ship)
+    with server, AmqpRpcClient(service, timeout=20, **options) as client:
+        result = client.defer(expires=20).ship(17)
+        with pytest.raises(DeadLettered):
+            result.get()
+        looking = start_program("-c", source, broker_url, service)
+        assert looking.wait() == 0
+        wanted = looking.lines[0].partition(" ")[0]
+
+        giving_back = start_program("-c", source, broker_url, service, wanted, env={"SIGNING_KEY": key})
+
+        assert giving_back.wait() == 0
+        wait_until(lambda: runs == [17, 17, 17])
+        assert server.stats()["untrusted"] == 0
+
+
 def test_the_readme_s_tuning_function_chooses_the_queue_of_the_user(names: dict[str, Any], broker_url: str) -> None:
     client, server = names["client"], names["server"]
     (tuning,) = [source for source in fragments("README.md") if "tune_function" in source]

@@ -347,10 +347,24 @@ class Broker:
 
     # Changing it.
 
-    def add_user(self, name: str, password: str, *, vhost: str = "/", permissions: str = ".*") -> None:
-        """Add a user who may configure, write and read what `permissions` (a regular expression) matches."""
+    def add_user(
+        self,
+        name: str,
+        password: str,
+        *,
+        vhost: str = "/",
+        permissions: str = ".*",
+        configure: str | None = None,
+        write: str | None = None,
+        read: str | None = None,
+    ) -> None:
+        """Add a user who may configure, write and read what `permissions` (a regular expression) matches.
+
+        `configure`, `write` and `read` say otherwise for one of the three.
+        """
         self.eval(f"ok = rabbit_auth_backend_internal:add_user({_binary(name)}, {_binary(password)}, {_ACTOR})")
-        self._set_permissions(name, vhost, permissions)
+        given = [permissions if each is None else each for each in (configure, write, read)]
+        self._set_permissions(name, vhost, *given)
 
     def delete_user(self, name: str) -> None:
         """Delete a user; connections that it has stay."""
@@ -360,7 +374,7 @@ class Broker:
         """Add a virtual host that `user` may do everything in."""
         self.eval(f"ok = rabbit_vhost:add({_binary(name)}, {_ACTOR})")
         if user is not None:
-            self._set_permissions(user, name, ".*")
+            self._set_permissions(user, name, ".*", ".*", ".*")
 
     def set_policy(self, name: str, pattern: str, definition: Mapping[str, Any], apply_to: str = "queues") -> None:
         """Set a policy: `set_policy("full", "^rpc_x_", {"max-length": 1, "overflow": "reject-publish"})`."""
@@ -401,8 +415,8 @@ class Broker:
 
     # How it is done.
 
-    def _set_permissions(self, user: str, vhost: str, pattern: str) -> None:
-        what = ", ".join(map(_binary, (user, vhost, pattern, pattern, pattern)))
+    def _set_permissions(self, user: str, vhost: str, configure: str, write: str, read: str) -> None:
+        what = ", ".join(map(_binary, (user, vhost, configure, write, read)))
         self.eval(f"ok = rabbit_auth_backend_internal:set_permissions({what}, {_ACTOR})")
 
     def _set_memory_limit(self, fraction: str) -> None:

@@ -190,6 +190,6 @@ def test_a_condemned_request_is_told_when_the_dead_letter_is_confirmed(
     wait_until(lambda: told)
 
     assert [str(error)[:23] for error in told] == ["given up after 3 tries:"]
-    assert job.buried
+    assert job.apart
     assert {(each.exchange, each.routing_key) for each in publisher.published} == {("rpc_math_dead", "rpc_math_dead")}
     assert publisher.published[0].body == b"body"

@@ -37,11 +37,15 @@ class FakeChannel:
         *,
         exchange: str,
         type: str,  # noqa: A002
-        durable: bool,
-        auto_delete: bool,
+        durable: bool = False,
+        auto_delete: bool = True,
+        passive: bool = False,
         **_: Any,
     ) -> None:
-        self.said.append(("exchange", exchange, type, durable, auto_delete))
+        if passive:
+            self.said.append(("look for exchange", exchange))
+        else:
+            self.said.append(("exchange", exchange, type, durable, auto_delete))
 
     def queue_declare(
         self,
@@ -169,3 +173,36 @@ def test_a_queue_that_is_not_there_is_not_bound(channel: FakeChannel) -> None:
 )
 def test_a_queue_asks_for_no_more_than_it_needs(options: dict[str, Any], arguments: Any) -> None:
     assert durable_queue("q", direct_exchange("d"), "key", **options).queue_arguments == arguments
+
+
+def test_what_somebody_else_declares_is_looked_for_and_not_declared() -> None:
+    channel = FakeChannel()
+    channel.queues.add("requests")
+    exchange = direct_exchange("requests", declared=False)
+    topology = Topology(
+        [durable_queue("responses", direct_exchange("replies", declared=False), "c")],
+        expected=[exchange, durable_queue("requests", exchange, "")],
+    )
+
+    topology.declare(channel)
+
+    assert [each[:2] for each in channel.said] == [
+        ("look for exchange", "requests"),
+        ("look for", "requests"),
+        ("queue", "responses"),
+        ("bind", "responses"),
+    ]
+
+
+def test_what_is_expected_and_not_there_is_an_error_before_anything_is_declared() -> None:
+    channel = FakeChannel()
+    exchange = direct_exchange("requests", declared=False)
+    topology = Topology(
+        [durable_queue("responses", direct_exchange("replies"), "c")],
+        expected=[durable_queue("requests", exchange, "")],
+    )
+
+    with pytest.raises(NotFound):
+        topology.declare(channel)
+
+    assert channel.said == []

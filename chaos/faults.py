@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,7 +97,10 @@ class Harm:
 
     def _end(self, member: Member) -> None:
         try:
-            member.end()
+            code = member.end()
+            # One that had only just been started does not know the signal yet.
+            if code not in (0, -signal.SIGTERM):
+                self._stage.complaints.append(f"{member.present.name} ended with {code}:\n{member.program.output}")
         except AssertionError as error:
             self._stage.complaints.append(str(error))
             member.kill()
@@ -202,6 +206,12 @@ class Harm:
         """Delete a client's response queue, with all that is in it."""
         self._delete_queue(f"rpc_{SERVICE}_{chance.choice(self._stage.clients).name}_response")
 
+    def delete_exchange(self, chance: random.Random) -> None:
+        """Delete the exchange of the requests or the replies, with its bindings."""
+        exchange = f"rpc_{SERVICE}_{chance.choice(['request', 'response'])}"
+        with self._stage.broker_lock, self.noted("exchange deleted", exchange):
+            self._stage.broker.delete_exchange(exchange)
+
     def _delete_queue(self, queue: str) -> None:
         with self._stage.broker_lock, self.noted("queue deleted", queue):
             try:
@@ -235,4 +245,5 @@ FAULTS: dict[Callable[[Harm, random.Random], None], float] = {
     Harm.close_connection: 5,
     Harm.delete_request_queue: 1.5,
     Harm.delete_response_queue: 1.5,
+    Harm.delete_exchange: 1,
 }

@@ -103,18 +103,18 @@ class Judge:
         elif fate.outcome == "NoResult" and not fate.finished and self._was_deleted(_request_queue(fate), fate):
             # Counted with the runs, if it was confirmed.
             verdict.deleted["request"] += fate.confirmed is None
-        elif fate.outcome == "Unroutable" and fate.label and self._was_deleted(_request_queue(fate), fate):
+        elif fate.outcome == "Unroutable" and fate.label and self._was_deleted(_request_queue(fate), fate, AFTERMATH):
             # The caller knows at once, and nothing has run.
             return
         else:
             verdict.lost.append(fate)
 
-    def _was_deleted(self, queue: str, fate: Fate) -> bool:
-        """Tell whether a queue was deleted during a call."""
+    def _was_deleted(self, queue: str, fate: Fate, before: float = 0.0) -> bool:
+        """Tell whether a queue was deleted during a call, or up to so many seconds before it."""
         return any(
             event.what == "queue deleted"
             and event.target == queue
-            and event.ended >= fate.sent - AFTERMATH
+            and event.ended >= fate.sent - before
             and event.began <= fate.decided
             for event in self._events
         )

@@ -30,7 +30,7 @@ class Verdict:
         twice: Requests that were begun more than once, by reason.
         same_process: Those of them that one process began twice.
         longest_call: Seconds.
-        longest_stall: The most seconds without an outcome in any client.
+        longest_stall: The most seconds without an outcome in any client, while there was load.
     """
 
     calls: int = 0
@@ -65,6 +65,8 @@ class Judge:
 
     def judge(self, fates: Iterable[Fate]) -> Verdict:
         """Judge all fates."""
+        fates = list(fates)
+        load_ends = max((fate.sent for fate in fates), default=0.0)
         verdict = Verdict()
         moments = []
         for fate in fates:
@@ -77,7 +79,7 @@ class Judge:
             if len(fate.outcomes) != 1:
                 verdict.hung.append(fate)
                 continue
-            moments.append(fate.decided)
+            moments.append(min(fate.decided, load_ends))
             verdict.longest_call = max(verdict.longest_call, fate.decided - fate.sent)
             if not fate.answered:
                 self._judge_failure(fate, verdict)

@@ -13,6 +13,8 @@ from chaos.stage import SERVICE, Incarnation
 
 #: Seconds that the effect of a harm may outlast it: until it is noticed and everything is connected again.
 AFTERMATH = 20.0
+#: Harms that should not make anything run twice.
+GENTLE = ("memory alarm", "warm restart")
 
 
 @dataclass
@@ -139,14 +141,12 @@ class Judge:
 
     def _last_harm(self, member: str, since: float, until: float) -> str | None:
         harms = [
-            event
+            event.what
             for event in self._events
-            if event.target in (member, "broker")
-            and event.began <= until
-            and event.ended >= since - AFTERMATH
-            and event.what not in ("memory alarm",)
+            if event.target in (member, "broker") and event.began <= until and event.ended >= since - AFTERMATH
         ]
-        return harms[-1].what if harms else None
+        # What is gentle is the reason only where nothing else can be.
+        return next((what for what in reversed(harms) if what not in GENTLE), harms[-1] if harms else None)
 
 
 def _request_queue(fate: Fate) -> str:

@@ -105,9 +105,11 @@ def test_a_second_run_has_its_reason() -> None:
     again = run("server2.1", 13.0, redelivered=True)
     cut = Event("connection cut", "server1", 11.5, 11.6)
     of_client = Event("connection refused", "client1", 11.5, 11.6)
+    warm = Event("warm restart", "server1", 11.8, 11.9)
     dead = process("server1.1", killed=True, ended=12.0)
 
-    assert verdict_of(fate(run(), again), cut).twice == {"server: connection cut": 1}
+    assert verdict_of(fate(run(), again), cut, warm).twice == {"server: connection cut": 1}
+    assert verdict_of(fate(run(), again), warm).twice == {"server: warm restart": 1}
     assert verdict_of(fate(run(ended=None), again), processes=(dead,)).twice == {"server: killed while it ran": 1}
     assert verdict_of(fate(run(), run("server2.1", 13.0)), of_client).twice == {
         "client sent it again: connection refused": 1

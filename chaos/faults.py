@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,9 +96,7 @@ class Harm:
 
     def _end(self, member: Member) -> None:
         try:
-            code = member.end()
-            # One that had only just been started does not know the signal yet.
-            if code not in (0, -signal.SIGTERM):
+            if code := member.end():
                 self._stage.complaints.append(f"{member.present.name} ended with {code}:\n{member.program.output}")
         except AssertionError as error:
             self._stage.complaints.append(str(error))

@@ -48,7 +48,7 @@ def main() -> int:
     harm = Harm(stage, directory / "harms")
     with stage.running():
         wait_until(lambda: stage.counts()["outcomes"] > 100, 60, "calls go on")
-        gevent.sleep(WARM_UP)
+        gevent.sleep(min(WARM_UP, options.minutes * 60))
         memory_at_start = stage.memory()
         _harm(stage, harm, options.minutes, options.seed)
         stage.heal()

@@ -76,13 +76,19 @@ class Member:
         present.killed, present.ended = True, monotonic()
         present.program.kill()
 
+    def wait_ready(self) -> None:
+        """Wait until the process reports: signals would end it before in the system's own way."""
+        self.program.wait_for_line("^reconnects=", END)
+
     def finish(self, timeout: float) -> None:
         """Let a client make no more calls, and wait until each has its outcome."""
+        self.wait_ready()
         self.program.send_signal(signal.SIGTERM)
         self.program.wait_for_line("^finished$", timeout)
 
     def end(self, timeout: float = END) -> int:
         """Let the process end in good order (SIGTERM); return what it ended with."""
+        self.wait_ready()
         present = self.present
         # Before it has ended: nobody shall take it for a crash.
         present.ended = monotonic()

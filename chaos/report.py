@@ -13,12 +13,12 @@ from chaos.verdict import Verdict
 _SHOWN = 10
 
 
-def progress_line(elapsed: float, minutes: float, counts: Counter[str], events: list[Event]) -> str:
+def progress_line(elapsed: float, minutes: float, counts: Counter[str], under_way: int, events: list[Event]) -> str:
     """Write what goes on at the moment."""
     now = [f"{event.what} ({event.target})" for event in events if event.ended == float("inf")]
     return (
-        f"{elapsed:4.0f} s of {minutes * 60:.0f}: {counts['calls']} calls, {counts['calls'] - counts['outcomes']} "
-        f"without outcome, {counts['reconnects']} reconnects, {len(events)} harms; {', '.join(now) or 'at peace'}"
+        f"{elapsed:4.0f} s of {minutes * 60:.0f}: {counts['calls']} calls, {under_way} under way, "
+        f"{counts['reconnects']} reconnects, {len(events)} harms; {', '.join(now) or 'at peace'}"
     )
 
 

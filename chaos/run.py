@@ -48,7 +48,7 @@ def main() -> int:
     harm = Harm(stage, directory / "harms")
     with stage.running():
         wait_until(lambda: stage.counts()["outcomes"] > 100, 60, "calls go on")
-        gevent.sleep(min(WARM_UP, options.minutes * 60))
+        gevent.sleep(min(WARM_UP, options.minutes * 60 / 4))
         memory_at_start = stage.memory()
         _harm(stage, harm, options.minutes, options.seed)
         stage.heal()
@@ -104,7 +104,7 @@ def _harm(stage: Stage, harm: Harm, minutes: float, seed: int) -> None:
         stage.replace_crashed()
         if monotonic() - shown >= interval:
             shown = monotonic()
-            line = progress_line(shown - began, minutes, stage.counts(), harm.events)
+            line = progress_line(shown - began, minutes, stage.counts(), stage.under_way(), harm.events)
             end = "\r" if sys.stdout.isatty() else "\n"
             print(f"{line:<150}" if sys.stdout.isatty() else line, end=end, flush=True)
     harm.ending = True

@@ -37,6 +37,11 @@ class Incarnation:
     ended: float | None = None
     killed: bool = False
 
+    def counts(self) -> Counter[str]:
+        """Return what the process has printed last."""
+        line = next((line for line in reversed(self.program.lines) if line.startswith("reconnects=")), "")
+        return Counter({name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", line)})
+
 
 class Member:
     """A server or a client that is started again whenever it ended, behind a proxy that stays.
@@ -98,11 +103,7 @@ class Member:
 
     def counts(self) -> Counter[str]:
         """Add up what all its processes have printed last."""
-        total: Counter[str] = Counter()
-        for incarnation in self.incarnations:
-            line = next((line for line in reversed(incarnation.program.lines) if line.startswith("reconnects=")), "")
-            total.update({name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", line)})
-        return total
+        return sum((incarnation.counts() for incarnation in self.incarnations), Counter())
 
     def memory(self) -> int:
         """Bytes of memory that the process takes."""
@@ -183,6 +184,11 @@ class Stage:
     def counts(self) -> Counter[str]:
         """Add up what all processes have printed last: calls, outcomes, reconnects."""
         return sum((member.counts() for member in self.members), Counter())
+
+    def under_way(self) -> int:
+        """Return how many calls of the present clients had no outcome when they told last."""
+        counts = [client.present.counts() for client in self.clients]
+        return sum(each["calls"] - each["outcomes"] for each in counts)
 
     def memory(self) -> dict[str, float]:
         """Give the mebibytes of the broker, of a server and of a client (the largest of each)."""

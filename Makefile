@@ -4,11 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 # Extra arguments for pytest or the benchmarks: make test ARGS="-k reconnect -x"
 ARGS ?=
+# Of the chaos run: how long it does harm, and which.
+MINUTES ?= 10
+SEED ?= 1
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-stock lint format types bench clean
+.PHONY: help demo test test-stock lint format types bench chaos clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
@@ -16,6 +19,7 @@ help:
 	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
 	@echo "make lint    check style           make format   put the code in that style"
 	@echo "make types   check types           make bench    run the benchmarks"
+	@echo "make chaos   break everything for MINUTES=10, chosen by SEED=1, and account for every call"
 	@echo "make clean   remove what the above made"
 
 # The program finds BROKER_URL in its environment, where make puts variables of the command line too: not in the
@@ -44,6 +48,10 @@ types: $(VENV)/.installed-test $(VENV)/.installed-types
 bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 	sh scripts/install-rabbitmq
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+chaos: $(VENV)/.installed-test
+	sh scripts/install-rabbitmq
+	$(BIN)/python -m chaos.run --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

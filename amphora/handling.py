@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 #: Seconds until a reply that the broker refused is published again.
 _REPLY_AGAIN = 1.0
 
+#: How often the route of one reply is restored: whoever deletes faster than that has to stop first.
+_RESTORES = 10
+
 #: Ignored requests that are recognised when they come back, at the most.
 _IGNORED = 1000
 
@@ -352,13 +355,13 @@ class RequestHandler:
     def _restore_route(self, job: Job, message: Outgoing) -> None:
         """No queue took a reply: bind the client's queue again if it is still there.
 
-        Its binding goes away when somebody deletes the response exchange; its queue, when the client
-        has been gone for long.
+        Its binding goes away when somebody deletes the response exchange, perhaps several times; its
+        queue, when the client has been gone for long.
         """
-        if job.restored:
-            self._abandon_reply(job, f"client {job.reply_to} is gone")
+        if job.restores >= _RESTORES:
+            self._abandon_reply(job, f"the queue of client {job.reply_to} is deleted again and again")
             return
-        job.restored = True
+        job.restores += 1
         try:
             queue = self._names.response_queue(message.routing_key)
         except ValueError:
@@ -368,7 +371,10 @@ class RequestHandler:
         def then(result: AsyncResult[Any]) -> None:
             if result.successful():
                 self._publisher.publish_now(message)
+            elif job.missed:
+                self._abandon_reply(job, f"client {job.reply_to} is gone")
             else:
+                job.missed = True
                 # Its queue may have been deleted under a client that is about to declare it again.
                 gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
 

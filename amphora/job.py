@@ -30,7 +30,8 @@ class Job:
         key: What tells it from other requests.
         greenlet: Where its function runs.
         reply: The reply, once there is one.
-        restored: Whether the route of its reply was restored already.
+        restores: How often the route of its reply was to be restored.
+        missed: Whether the queue of its reply was not there one time.
         shortened: Whether its reply was replaced, as it was too large.
         settled: Set when it was finished, ignored or given back; None where nobody counts its tries.
         apart: Whether it is none of those that are told apart by their keys: it was dead-lettered, or is not trusted.
@@ -43,10 +44,11 @@ class Job:
         "greenlet",
         "key",
         "message_id",
+        "missed",
         "receiver",
         "reply",
         "reply_to",
-        "restored",
+        "restores",
         "settled",
         "shortened",
     )
@@ -62,7 +64,8 @@ class Job:
         self.key: Hashable = (self.reply_to, self.message_id, _fingerprint(delivery.body))
         self.greenlet: Any = None
         self.reply: Reply | None = None
-        self.restored = False
+        self.restores = 0
+        self.missed = False
         self.shortened = False
         self.settled: Event | None = None
         self.apart = False

@@ -32,6 +32,8 @@ def delete_response_exchange(broker: Broker, service: str, client: str) -> None:
     broker.delete_exchange(f"rpc_{service}_response")
 
 
+#: Of a response queue, as clients declare it.
+EXPIRES = {"x-expires": 1_800_000}
 DELETIONS = [delete_request_queue, delete_response_queue, delete_request_exchange, delete_response_exchange]
 
 
@@ -140,6 +142,38 @@ def test_a_reply_is_kept_for_a_client_that_declares_its_deleted_response_queue_a
 
     assert result.get(timeout=10) == "done"
     assert server.stats()["undeliverable"] == 0
+
+
+def test_a_reply_outlives_the_deletion_of_its_queue_and_then_of_the_exchange(
+    broker: Broker, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    begun, go_on = Event(), Event()
+
+    def work() -> str:
+        begun.set()
+        go_on.wait()
+        return "done"
+
+    server = new_server(broker.url, work)
+    client = new_client(broker.url)
+    result = client.defer.work()
+    assert begun.wait(10)
+    client.stop_consumer()
+    delete_response_queue(broker, service, client.uuid)
+    go_on.set()
+    # The server has found that no queue takes its reply, and waits for a second.
+    wait_until(lambda: server.stats()["running"] == 1 and server.stats()["outbox"] == 0)
+
+    with broker.channel() as channel:
+        channel.queue_declare(
+            f"rpc_{service}_{client.uuid}_response", durable=True, auto_delete=False, arguments=EXPIRES
+        )
+    delete_response_exchange(broker, service, client.uuid)
+
+    wait_until(lambda: server.stats()["running"] == 0, 10, "the reply is in the queue, or given up")
+    client.serve()
+    assert server.stats()["undeliverable"] == 0
+    assert result.get(timeout=10) == "done"
 
 
 def test_no_reply_is_lost_when_the_response_exchange_is_deleted(

@@ -1,0 +1,1 @@
+"""The chaos run: a service under load while everything around it is broken, and an account of every call."""

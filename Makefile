@@ -7,11 +7,13 @@ ARGS ?=
 # Of the chaos run: how long it does harm, and which.
 MINUTES ?= 10
 SEED ?= 1
+# Of the hostile flood.
+COUNT ?= 100000
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-stock lint format types bench chaos clean
+.PHONY: help demo test test-stock lint format types bench chaos hostile clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
@@ -20,6 +22,7 @@ help:
 	@echo "make lint    check style           make format   put the code in that style"
 	@echo "make types   check types           make bench    run the benchmarks"
 	@echo "make chaos   break everything for MINUTES=10, chosen by SEED=1, and account for every call"
+	@echo "make hostile   flood every queue with COUNT=100000 hostile messages, then ask whether all still answer"
 	@echo "make clean   remove what the above made"
 
 # The program finds BROKER_URL in its environment, where make puts variables of the command line too: not in the
@@ -52,6 +55,10 @@ bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 chaos: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
 	$(BIN)/python -m chaos.run --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+hostile: $(VENV)/.installed-test
+	sh scripts/install-rabbitmq
+	$(BIN)/python -m chaos.hostile --count $(COUNT) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

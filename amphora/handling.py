@@ -168,7 +168,7 @@ class RequestHandler:
             known, reply = self._finished.recall(job.key)
             if known:
                 self._counts["duplicates"] += 1
-                logger.debug("%s: request %s was finished before", self._name, job.message_id)
+                logger.debug("%s: request %r was finished before", self._name, job.message_id)
                 self._reply_again(job, reply)
                 return
         # What comes again because its connection broke, and was begun in time, is not too old.
@@ -283,7 +283,7 @@ class RequestHandler:
     def _expire(self, job: Job) -> None:
         """Drop a request that nobody waits for any more; a receiver may take another one instead."""
         self._counts["expired"] += 1
-        logger.debug("%s: request %s has expired", self._name, job.message_id)
+        logger.debug("%s: request %r has expired", self._name, job.message_id)
         self._acknowledge(job)
         self._forget(job, again=True)
 
@@ -307,7 +307,7 @@ class RequestHandler:
 
     def _reply_error(self, job: Job, error: BaseException) -> None:
         if not isinstance(error, WrongRequest):
-            logger.debug("%s: request %s raised", self._name, job.message_id, exc_info=error)
+            logger.debug("%s: request %r raised", self._name, job.message_id, exc_info=error)
         text = None
         if self._send_tracebacks and not isinstance(error, WrongRequest):
             text = "".join(traceback.format_exception(error))
@@ -322,7 +322,7 @@ class RequestHandler:
         self._send_reply(job, reply)
 
     def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
-        logger.warning("%s: reply to request %s: %s", self._name, job.message_id, error)
+        logger.warning("%s: reply to request %r: %s", self._name, job.message_id, error)
         return Reply(*self._codec.encode_error(error, content_type=job.content_type))
 
     def _send_reply(self, job: Job, reply: Reply) -> None:
@@ -349,7 +349,7 @@ class RequestHandler:
         elif isinstance(error, MessageTooLarge):
             self._abandon_reply(job, str(error))
         else:
-            logger.warning("%s: reply to request %s: %s; trying again", self._name, job.message_id, error)
+            logger.warning("%s: reply to request %r: %s; trying again", self._name, job.message_id, error)
             gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
 
     def _restore_route(self, job: Job, message: Outgoing) -> None:
@@ -359,20 +359,20 @@ class RequestHandler:
         queue, when the client has been gone for long.
         """
         if job.restores >= _RESTORES:
-            self._abandon_reply(job, f"the queue of client {job.reply_to} is deleted again and again")
+            self._abandon_reply(job, f"the queue of client {job.reply_to!r} is deleted again and again")
             return
         job.restores += 1
         try:
             queue = self._names.response_queue(message.routing_key)
         except ValueError:
-            self._abandon_reply(job, f"client {job.reply_to} is gone")
+            self._abandon_reply(job, f"client {job.reply_to!r} is gone")
             return
 
         def then(result: AsyncResult[Any]) -> None:
             if result.successful():
                 self._publisher.publish_now(message)
             elif job.missed:
-                self._abandon_reply(job, f"client {job.reply_to} is gone")
+                self._abandon_reply(job, f"client {job.reply_to!r} is gone")
             else:
                 job.missed = True
                 # Its queue may have been deleted under a client that is about to declare it again.
@@ -383,7 +383,7 @@ class RequestHandler:
 
     def _abandon_reply(self, job: Job, why: str) -> None:
         self._counts["undeliverable"] += 1
-        logger.warning("%s: dropped the reply to request %s: %s", self._name, job.message_id, why)
+        logger.warning("%s: dropped the reply to request %r: %s", self._name, job.message_id, why)
         self._finish(job)
 
     def _finish(self, job: Job) -> None:

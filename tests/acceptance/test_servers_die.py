@@ -80,18 +80,17 @@ def test_a_stopped_server_finishes_what_it_runs(
     assert runs.begins == {1: 1}
 
 
-def test_servers_that_are_stopped_under_load_run_no_request_twice(
+def test_a_rolling_restart_of_three_servers_under_load_loses_nothing_and_runs_nothing_twice(
     broker: Broker, new_client: NewClient, start_server: StartServer, runs: Runs
 ) -> None:
     client = new_client(broker.url)
-    start_server(broker.url)
-    server = start_server(broker.url)
+    servers = [start_server(broker.url) for _ in range(3)]
 
     with Load(client) as load:
-        for _ in range(2):
+        for index in range(3):
             load.wait_for_progress()
-            assert server.terminate() == 0
-            server = start_server(broker.url)
+            assert servers[index].terminate() == 0
+            servers[index] = start_server(broker.url)
         load.wait_for_progress()
 
     load.assert_all_answered()

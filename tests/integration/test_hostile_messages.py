@@ -270,6 +270,18 @@ def test_what_is_dropped_is_counted(server: AmqpRpcServer, peer: OriginalClient)
     wait_until(lambda: (server.stats()["dropped"], server.stats()["undeliverable"]) == (1, 1))
 
 
+def test_nobody_writes_lines_of_their_own_into_the_log(
+    server: AmqpRpcServer, peer: OriginalClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer.send(GOOD, reply_to="nobody\nCRITICAL forged", message_id="id\nCRITICAL forged")
+
+    wait_until(lambda: server.stats()["undeliverable"] == 1)
+
+    (dropped,) = [record.getMessage() for record in caplog.records if "dropped the reply" in record.getMessage()]
+    assert "forged" in dropped
+    assert "\n" not in dropped
+
+
 def test_what_is_dropped_goes_to_the_dead_letters_where_that_is_configured(
     server: AmqpRpcServer, peer: OriginalClient, broker: Broker, amqp_channel: amqp.Channel, service: str
 ) -> None:

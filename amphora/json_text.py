@@ -24,6 +24,10 @@ Default = Callable[[Any], Any]
 Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
 
+#: Smaller bodies are copied: orjson's bytes keep a buffer of 4 KiB, which a server that remembers ten thousand
+#: replies would feel.
+_COPIED = 64 * 1024
+
 _find_null = re.compile(b"null").search
 
 
@@ -49,7 +53,9 @@ def json_encoder(default: Default) -> Encode:
             body: bytes = dumps(value, default, options)
         except refused:
             return plain(value)
-        return plain(value) if _find_null(body) else body
+        if _find_null(body):
+            return plain(value)
+        return bytes(memoryview(body)) if len(body) < _COPIED else body
 
     return encode
 

@@ -6,6 +6,7 @@ import enum
 import json
 import math
 import sys
+import tracemalloc
 import uuid
 from collections import OrderedDict
 from decimal import Decimal
@@ -208,6 +209,18 @@ def test_a_fast_package_that_is_not_installed_is_done_without(monkeypatch: pytes
     body = serializer.dumps({"func": "add", "args": [1, 2.5, None, "é"], "kwargs": {}})
 
     assert serializer.loads(body) == {"func": "add", "args": [1, 2.5, None, "é"], "kwargs": {}}
+
+
+def test_a_small_body_keeps_no_more_memory_than_it_needs() -> None:
+    fast_encode(0)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+
+    bodies = [fast_encode({"result": number}) for number in range(1000)]
+
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / len(bodies) < 200
 
 
 def test_the_fast_packages_are_used_where_they_are_installed() -> None:

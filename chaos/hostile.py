@@ -48,8 +48,9 @@ def main() -> int:
 
 
 def _flood(broker: Broker, count: int, chance: random.Random) -> int:
-    server = AmqpRpcServer(SERVICE, broker_url=broker.url)
-    screen = AmqpRpcFanoutServer(SCREENS, broker_url=broker.url)
+    # They remember little, for what they remember would look like a leak until there is enough of it.
+    server = AmqpRpcServer(SERVICE, broker_url=broker.url, remember_count=500)
+    screen = AmqpRpcFanoutServer(SCREENS, broker_url=broker.url, remember_count=500)
     client = AmqpRpcClient(SERVICE, broker_url=broker.url, timeout=60)
     announcer = AmqpRpcFanoutClient(SCREENS, broker_url=broker.url, timeout=60)
     for each in (server, screen):

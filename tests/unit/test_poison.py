@@ -135,7 +135,7 @@ def test_where_the_broker_refuses_to_count_a_try_is_made_uncounted(
 
     assert publisher.published == []
     assert job.settled is None
-    assert "the tries of request m1 cannot be counted: no" in caplog.text
+    assert "the tries of request 'm1' cannot be counted: no" in caplog.text
 
 
 def test_a_last_try_is_counted_when_the_one_before_is_settled(guard: PoisonGuard, publisher: NotingPublisher) -> None:

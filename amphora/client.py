@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
@@ -51,8 +50,6 @@ from amphora.settings import (
 )
 
 __all__ = ["AmqpRpcClient", "AmqpRpcFanoutClient"]
-
-logger = logging.getLogger(__name__)
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]

@@ -117,7 +117,8 @@ def control_queue(name: str, exchange: Exchange, routing_key: str, x_expires: in
         routing_key=routing_key,
         durable=True,
         auto_delete=True,
-        queue_arguments={"x-expires": x_expires},
+        # Where the virtual host makes quorum queues of all others: those cannot go with their consumers.
+        queue_arguments={"x-expires": x_expires, "x-queue-type": "classic"},
     )
 
 

@@ -86,7 +86,7 @@ def test_a_server_that_tells_about_itself_has_a_queue_for_that_too(
     server = new_server(connected=True)
 
     control = f"rpc_{service}_{server.uuid}_control"
-    assert seen.queues == {f"rpc_{service}_request": {}, control: {"x-expires": 60_000}}
+    assert seen.queues == {f"rpc_{service}_request": {}, control: {"x-expires": 60_000, "x-queue-type": "classic"}}
     assert seen.bindings == {
         (f"rpc_{service}_request", f"rpc_{service}_request", ""),
         (f"rpc_{service}_request", control, "amphora.control"),

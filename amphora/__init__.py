@@ -44,6 +44,7 @@ from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.stubs import stub_of
 from amphora.version import __version__
 
 __all__ = [
@@ -80,4 +81,5 @@ __all__ = [
     "__version__",
     "current_request",
     "sign_request",
+    "stub_of",
 ]

@@ -18,6 +18,7 @@ LAYERS = (
     ("amphora.cli", "amphora.contrib", "amphora.contrib.django.*", "amphora.contrib.celery.*"),
     ("amphora",),
     ("amphora.server", "amphora.client"),
+    ("amphora.bound", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
     ("amphora.poison",),

@@ -37,6 +37,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.health import Health
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
@@ -60,6 +61,7 @@ __all__ = [
     "BrokerUnreachable",
     "CurrentRequest",
     "DeadLettered",
+    "Health",
     "IgnoreRequest",
     "Inspector",
     "MessageTooLarge",

@@ -19,6 +19,7 @@ from amphora import AmqpRpcServer, BrokerError, __version__
 from amphora.contrib.django.conf import server_arguments, service, services
 from amphora.contrib.django.console_log import log_to_console
 from amphora.contrib.django.discovery import discover
+from amphora.contrib.django.drivers import make_cooperative
 from amphora.contrib.django.endpoints import clients, servers
 from amphora.contrib.django.functions import describe
 from amphora.contrib.django.patching import is_patched, not_patched, patched_command, run_again_patched
@@ -85,6 +86,7 @@ class Command(BaseCommand):
         """Say that the checks are made, as ``runserver`` does, and make them."""
         if not is_patched():
             raise not_patched("call it as a command, not with call_command, or patch")
+        make_cooperative()
         if not options["skip_checks"] and options["verbosity"] > 0:
             self.stdout.write("Performing system checks...\n")
         return super().execute(*args, **options)

@@ -71,7 +71,7 @@ class _Lazy(Generic[Real]):
                 if real is None:
                     real = self._make()
                     for middleware in self._middleware:
-                        real.add_middleware(middleware)  # type: ignore[attr-defined]
+                        real.add_middleware(middleware)
                     self._real, self._pid = real, os.getpid()
         return real
 
@@ -92,7 +92,7 @@ class _Lazy(Generic[Real]):
         """Add a middleware, to the endpoint that there is and to those made later; a call or a decorator."""
         self._middleware.append(middleware)
         if (real := self._made()) is not None:
-            real.add_middleware(middleware)  # type: ignore[attr-defined]
+            real.add_middleware(middleware)
         return middleware
 
     def reset(self) -> None:

@@ -202,7 +202,7 @@ class FailedCallAdmin(admin.ModelAdmin):
     readonly_fields = ("shown_message", "shown_traceback")
 
     class Media:
-        css = {"all": ("amphora/admin.css",)}  # noqa: RUF012  (as Django wants it)
+        css = {"all": ("amphora/admin.css",)}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """No: the servers add them."""

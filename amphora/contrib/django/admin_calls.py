@@ -133,10 +133,12 @@ class Outcome:
         """What came of it, in a line for the log: without the values, which may be nobody else's business."""
         values = {"function": self.function, "type": self.error_type, "ms": self.milliseconds}
         if self.error_type is None:
-            return _("Called %(function)s: returned after %(ms)s ms.") % values
-        if self.remote:
-            return _("Called %(function)s: it raised %(type)s after %(ms)s ms.") % values
-        return _("Called %(function)s: %(type)s after %(ms)s ms.") % values
+            text = _("Called %(function)s: returned after %(ms)s ms.")
+        elif self.remote:
+            text = _("Called %(function)s: it raised %(type)s after %(ms)s ms.")
+        else:
+            text = _("Called %(function)s: %(type)s after %(ms)s ms.")
+        return str(text % values)
 
 
 def make_call(alias: str, wanted: dict[str, Any]) -> Outcome:

@@ -102,7 +102,7 @@ def cannot_call() -> str | None:
     """Say why this process can make no calls; None if it can."""
     if monkey.is_module_patched("socket"):
         return None
-    return _("This process is not monkey-patched by gevent, so it cannot talk to the broker.")
+    return str(_("This process is not monkey-patched by gevent, so it cannot talk to the broker."))
 
 
 def gunicorn_command() -> str:

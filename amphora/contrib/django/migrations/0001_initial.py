@@ -8,8 +8,6 @@ class Migration(migrations.Migration):
 
     initial = True
 
-    dependencies = []
-
     operations = [
         migrations.CreateModel(
             name="Service",

@@ -125,15 +125,16 @@ class ServiceAdmin(admin.ModelAdmin):
             raise PermissionDenied
         service = _service_or_404(object_id)
         functions = functions_of(service.alias)
+        names = [function.name for function in functions.known]
         outcome = None
         if request.method == "POST":
-            form = CallForm(request.POST, names=functions.known)
+            form = CallForm(request.POST, names=names)
             if form.is_valid() and cannot_call() is None:
                 outcome = make_call(service.alias, form.cleaned_data)
                 self._log(request, service, outcome.function, outcome.summary)
         else:
             given = {"function": request.GET.get("function", ""), "args": "[]", "kwargs": "{}"}
-            form = CallForm(initial={**given, "timeout": _usual_timeout(service)}, names=functions.known)
+            form = CallForm(initial={**given, "timeout": _usual_timeout(service)}, names=names)
         context = {
             "title": _("Call a function"),
             "subtitle": service.service_name,

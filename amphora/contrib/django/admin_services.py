@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import gevent
 from django.conf import settings
@@ -15,10 +13,10 @@ from gevent import monkey
 
 from amphora import AmqpRpcException, BrokerUnreachable, QueueStatus
 from amphora.contrib.django.conf import ServiceSettings
-from amphora.contrib.django.endpoints import clients, servers
+from amphora.contrib.django.endpoints import clients
+from amphora.contrib.django.functions import RemoteFunction, remote_functions
 
 __all__ = [
-    "Function",
     "Functions",
     "Queue",
     "Queues",
@@ -31,42 +29,17 @@ __all__ = [
 #: Seconds that the broker has to answer; the page is shown without its answer after that.
 STATUS_TIMEOUT = 2.0
 
-#: Longest signature that is shown, in characters: a default value may be anything.
-_SIGNATURE_LENGTH = 500
-
-
-@dataclass(frozen=True)
-class Function:
-    """A remote function.
-
-    Args:
-        name: Its remote name.
-        signature: What it takes, as Python writes it.
-        docstring: Its documentation; empty if it has none.
-        module: Where it is defined.
-    """
-
-    name: str
-    signature: str
-    docstring: str
-    module: str
-
-    @property
-    def summary(self) -> str:
-        """The first line of its documentation."""
-        return self.docstring.partition("\n")[0]
-
 
 @dataclass(frozen=True)
 class Functions:
     """The functions of a service that this project defines.
 
     Args:
-        known: The functions by name, in the order of their names.
+        known: The functions, in the order of their names.
         problem: Why they are not known; None if they are.
     """
 
-    known: Mapping[str, Function]
+    known: Sequence[RemoteFunction]
     problem: str | None = None
 
 
@@ -119,23 +92,11 @@ def functions_of(alias: str) -> Functions:
         alias: Alias of the service.
     """
     try:
-        functions = servers[alias].functions
+        found = remote_functions(alias)
     except Exception as error:  # noqa: BLE001  (the project's modules are imported, and may raise anything)
         problem = _("The handlers could not be imported: %(type)s: %(error)s")
-        return Functions({}, problem % {"type": type(error).__name__, "error": error})
-    return Functions({name: _function(name, functions[name]) for name in sorted(functions)})
-
-
-def _function(name: str, function: Callable[..., Any]) -> Function:
-    try:
-        signature = str(inspect.signature(function))
-    except (TypeError, ValueError):
-        # Some of those written in C do not tell.
-        signature = "(...)"
-    if len(signature) > _SIGNATURE_LENGTH:
-        signature = f"{signature[:_SIGNATURE_LENGTH]}…"
-    module = getattr(function, "__module__", None) or ""
-    return Function(name, signature, inspect.getdoc(function) or "", module)
+        return Functions([], problem % {"type": type(error).__name__, "error": error})
+    return Functions(found)
 
 
 def queues_of(services: Iterable[ServiceSettings]) -> dict[str, Queues]:

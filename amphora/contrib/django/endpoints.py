@@ -7,18 +7,25 @@ import os
 from collections.abc import Callable, Iterator
 from threading import RLock
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller
 from amphora.contrib.django.conf import DEFAULT_ALIAS, ServiceSettings, service, services
 from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.on_commit import caller_on_commit
 
+if TYPE_CHECKING:
+    from amphora.contrib.django.recording import ErrorRecorder
+
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 StandIn = TypeVar("StandIn", bound="_Lazy[Any]")
 Real = TypeVar("Real", AmqpRpcServer, AmqpRpcClient)
+
+
+#: Seconds that the last errors of functions have to reach the database when a server stops.
+_FAREWELL = 5.0
 
 
 class _Lazy(Generic[Real]):
@@ -54,7 +61,7 @@ class _Lazy(Generic[Real]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.real.stop()
+        self.stop()
 
     @property
     def settings(self) -> ServiceSettings:
@@ -71,7 +78,7 @@ class _Lazy(Generic[Real]):
                 if real is None:
                     real = self._make()
                     for middleware in self._middleware:
-                        real.add_middleware(middleware)  # type: ignore[attr-defined]
+                        real.add_middleware(middleware)
                     self._real, self._pid = real, os.getpid()
         return real
 
@@ -92,14 +99,14 @@ class _Lazy(Generic[Real]):
         """Add a middleware, to the endpoint that there is and to those made later; a call or a decorator."""
         self._middleware.append(middleware)
         if (real := self._made()) is not None:
-            real.add_middleware(middleware)  # type: ignore[attr-defined]
+            real.add_middleware(middleware)
         return middleware
 
     def reset(self) -> None:
         """Stop the endpoint of this process, if there is one; the next use makes another."""
-        real, self._real = self._made(), None
-        if real is not None:
-            real.stop()
+        if self.made:
+            self.stop()
+        self._real = None
 
     def _made(self) -> Real | None:
         return self._real if self._pid == os.getpid() else None
@@ -117,6 +124,7 @@ class LazyServer(_Lazy[AmqpRpcServer]):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._recorder: ErrorRecorder | None = None
 
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
@@ -131,6 +139,12 @@ class LazyServer(_Lazy[AmqpRpcServer]):
             return lambda function: self._add(function, wanted)
         return self._add(func, name)
 
+    def stop(self) -> None:
+        """Disconnect from the broker; see `amphora.AmqpRpcServer.stop`. Errors of functions are written to the end."""
+        self.real.stop()
+        if self._recorder is not None:
+            self._recorder.flush(_FAREWELL)
+
     def _add(self, function: Function, name: str | None) -> Function:
         wanted = function.__name__ if name is None else name
         self._functions[wanted] = function
@@ -143,9 +157,19 @@ class LazyServer(_Lazy[AmqpRpcServer]):
         settings = self.settings
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
         server = kind(settings.service_name, **{**settings.server_options, **self._overrides})
+        self._recorder = self._record_errors(server)
         for name, function in self._functions.items():
             server.add_function(function, name)
         return server
+
+    def _record_errors(self, server: AmqpRpcServer) -> ErrorRecorder | None:
+        """Let errors be kept for the admin (``RECORD_ERRORS``), but not those of tests and demonstrations."""
+        keep = self.settings.record_errors
+        if not keep or server.broker.startswith("memory:"):
+            return None
+        from amphora.contrib.django.recording import ErrorRecorder  # noqa: PLC0415  (models want loaded apps)
+
+        return server.add_middleware(ErrorRecorder(self.alias, server.service_name, server.uuid, keep))
 
 
 class LazyClient(_Lazy[AmqpRpcClient]):

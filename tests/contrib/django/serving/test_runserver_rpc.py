@@ -52,7 +52,7 @@ def new_client(broker, service):
 
 
 def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
-    start_program, broker, depot, new_client, unique_name, tmp_path
+    start_program, broker, depot, service, new_client, unique_name, tmp_path
 ):
     label = unique_name("vip")
     address = broker.url_for(user="guest", password="guest")
@@ -68,6 +68,7 @@ def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
 
     assert client.call.value() == 1
     assert client.call(routing_key=label).value() == 1
+    program.wait_for_line(f"taking requests from rpc_{service}_request", PATIENCE)
     printed = program.output
     assert "default (service" in printed
     assert "other" not in printed
@@ -76,7 +77,6 @@ def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
     assert re.search(rf"queues +its own, and of label '{label}'", printed)
     assert re.search(r"concurrency +7", printed)
     assert re.search(r"functions +hold\.until\(path: str\) -> str", printed)
-    assert f"rpc_{depot['SERVICE_NAME']}_request" in printed
 
     go_on = tmp_path / "go on"
     result = client.defer.hold.until(str(go_on))

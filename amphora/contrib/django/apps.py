@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from amphora.contrib.django.checks import TAG, check_deployment, check_handlers, check_patching, check_settings
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
+from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
 
@@ -52,5 +53,6 @@ class AmphoraConfig(AppConfig):
 def _settings_changed(*, setting: str, **_: Any) -> None:
     if setting == "AMPHORA":
         forget()
+        forget_failures()
         servers.reset()
         clients.reset()

@@ -118,6 +118,8 @@ class LazyServer(_Lazy[AmqpRpcServer]):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._outermost: list[Any] = []
+        self._stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
 
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
@@ -132,22 +134,39 @@ class LazyServer(_Lazy[AmqpRpcServer]):
             return lambda function: self._add(function, wanted)
         return self._add(func, name)
 
+    def surround(
+        self, middleware: Any = None, stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
+    ) -> None:
+        """Let a test stand around all that the server made next does, or, without arguments, no longer.
+
+        Args:
+            middleware: A middleware that comes before all others, those of this integration included.
+            stand_in: Takes the name of a function and the function, and returns what runs in its stead.
+        """
+        self._outermost = [] if middleware is None else [middleware]
+        self._stand_in = stand_in
+
     def _add(self, function: Function, name: str | None) -> Function:
         wanted = function.__name__ if name is None else name
         self._functions[wanted] = function
         if (real := self._made()) is not None:
-            real.add_function(function, wanted)
+            self._add_to(real, wanted, function)
         return function
+
+    def _add_to(self, real: AmqpRpcServer, name: str, function: Callable[..., Any]) -> None:
+        real.add_function(function if self._stand_in is None else self._stand_in(name, function), name)
 
     def _make(self) -> AmqpRpcServer:
         discover()
         settings = self.settings
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
         server = kind(settings.service_name, **{**settings.server_options, **self._overrides})
+        for middleware in self._outermost:
+            server.add_middleware(middleware)
         # The first is the outermost: what other middleware does with the database is looked after too.
         server.add_middleware(new_middleware(self, settings, self._functions.get))
         for name, function in self._functions.items():
-            server.add_function(function, name)
+            self._add_to(server, name, function)
         return server
 
 

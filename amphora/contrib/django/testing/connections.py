@@ -75,7 +75,7 @@ class LentConnections:
 
 
 def _is_in_memory(connection: Any) -> bool:
-    return connection.vendor == "sqlite" and connection.is_in_memory_db()
+    return bool(connection.vendor == "sqlite" and connection.is_in_memory_db())
 
 
 def _do_nothing(*_: Any) -> None:

@@ -2,9 +2,9 @@
 
 import gevent
 from django.db import close_old_connections, connection, transaction
-from probes.models import Note
 
 from amphora.contrib.django import client, server, servers
+from probes.models import Note
 
 
 @server.add_function("notes.list")

@@ -6,11 +6,11 @@ import gevent
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from gevent.event import Event
-from probes.models import Note
 
 from amphora import RemoteException, Unroutable
 from amphora.contrib.django import client, clients, server
 from amphora.contrib.django.testing import LocalServices, RpcTestMixin
+from probes.models import Note
 
 
 class SharedDataTests(RpcTestMixin, TestCase):

@@ -14,6 +14,7 @@ from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
+from amphora.contrib.django.tasks import connect_worker
 
 __all__ = ["AmphoraConfig"]
 
@@ -31,6 +32,7 @@ class AmphoraConfig(AppConfig):
         register(check_settings)
         register(check_drivers)
         connect_receivers()
+        connect_worker()
         setting_changed.connect(_settings_changed, dispatch_uid="amphora")
 
     def endpoints(self, service_name: str) -> tuple[LazyServer, LazyClient] | None:

@@ -9,9 +9,10 @@ from django.core.checks import register
 from django.core.signals import setting_changed
 from django.utils.translation import gettext_lazy as _
 
-from amphora.contrib.django.checks import check_settings
+from amphora.contrib.django.checks import TAG, check_deployment, check_handlers, check_patching, check_settings
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
+from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
 from amphora.contrib.django.tasks import connect_worker
@@ -29,8 +30,9 @@ class AmphoraConfig(AppConfig):
 
     def ready(self) -> None:
         """Register checks and receivers; connects nothing."""
-        register(check_settings)
-        register(check_drivers)
+        for check in (check_settings, check_handlers, check_patching, check_drivers):
+            register(check, TAG)
+        register(check_deployment, TAG, deploy=True)
         connect_receivers()
         connect_worker()
         setting_changed.connect(_settings_changed, dispatch_uid="amphora")
@@ -53,5 +55,6 @@ class AmphoraConfig(AppConfig):
 def _settings_changed(*, setting: str, **_: Any) -> None:
     if setting == "AMPHORA":
         forget()
+        forget_failures()
         servers.reset()
         clients.reset()

@@ -240,7 +240,8 @@ def _service_or_404(object_id: str) -> ServiceSettings:
 def _usual_timeout(service: ServiceSettings) -> float:
     """Return the service's own timeout, where that is not too long for a page."""
     timeout = service.client_options.get("timeout")
-    return DEFAULT_TIMEOUT if timeout is None else min(float(timeout), LONGEST_TIMEOUT)
+    seconds = DEFAULT_TIMEOUT if timeout is None else min(float(timeout), LONGEST_TIMEOUT)
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def _count_by_service(failed: Any) -> Any:

@@ -33,6 +33,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
+	sh scripts/install-postgresql
 	$(BIN)/python -m pytest $(ARGS)
 
 test-stock: export AMPHORA_STOCK_TRANSPORT = 1

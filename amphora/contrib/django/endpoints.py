@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller
 from amphora.contrib.django.conf import DEFAULT_ALIAS, ServiceSettings, service, services
+from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.on_commit import caller_on_commit
+from amphora.contrib.django.request_log import log_request
 
 if TYPE_CHECKING:
     from amphora.contrib.django.recording import ErrorRecorder
@@ -157,6 +159,9 @@ class LazyServer(_Lazy[AmqpRpcServer]):
         settings = self.settings
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
         server = kind(settings.service_name, **{**settings.server_options, **self._overrides})
+        # The first is the outermost: what other middleware does with the database is looked after too.
+        server.add_middleware(new_middleware(self, settings, self._functions.get))
+        server.add_middleware(log_request)
         self._recorder = self._record_errors(server)
         for name, function in self._functions.items():
             server.add_function(function, name)

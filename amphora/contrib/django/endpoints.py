@@ -159,10 +159,11 @@ class LazyServer(_Lazy[AmqpRpcServer]):
         settings = self.settings
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
         server = kind(settings.service_name, **{**settings.server_options, **self._overrides})
-        # The first is the outermost: what other middleware does with the database is looked after too.
+        # The first is the outermost. Errors of a commit are errors too; and what other middleware does with the
+        # database is looked after as well.
+        self._recorder = self._record_errors(server)
         server.add_middleware(new_middleware(self, settings, self._functions.get))
         server.add_middleware(log_request)
-        self._recorder = self._record_errors(server)
         for name, function in self._functions.items():
             server.add_function(function, name)
         return server

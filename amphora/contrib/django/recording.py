@@ -7,10 +7,11 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import gevent
-from django.db import DatabaseError, connections, router
+from django.db import ProgrammingError, connections, router
 from django.utils import timezone
 from gevent import GreenletExit
 from gevent.event import Event
@@ -100,8 +101,7 @@ class ErrorRecorder:
             self._writer = gevent.spawn(self._write_until_empty)
 
     def _failed_call(self, request: CurrentRequest, error: BaseException) -> FailedCall:
-        # Without the frames of this file and of Amphora: the function's own are what one looks for.
-        frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
+        frames = _frames_of_function(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, frames))
         return FailedCall(
             time=timezone.now(),
@@ -122,13 +122,11 @@ class ErrorRecorder:
         threads = gevent.get_hub().threadpool
         try:
             while batch := self._next_batch():
-                try:
-                    threads.apply(self._write, (batch,))
-                except Exception as problem:  # noqa: BLE001  (drivers have errors of their own; the server goes on)
-                    hint = "; has `manage.py migrate` been run?" if isinstance(problem, DatabaseError) else ""
-                    self._drop(len(batch), f"{type(problem).__name__}: {problem}".strip() + hint)
-                else:
+                problem = threads.apply(self._write, (batch,))
+                if problem is None:
                     self.recorded += len(batch)
+                else:
+                    self._drop(len(batch), _explain(problem))
         finally:
             # At once after the queue was found empty: what is noted from now on starts a writer of its own.
             self._writer = None
@@ -143,9 +141,20 @@ class ErrorRecorder:
                 break
         return batch
 
-    def _write(self, batch: list[FailedCall]) -> None:
-        """Write errors, and delete those that are too many; in the thread, whose connection is closed after it."""
-        database = router.db_for_write(FailedCall)
+    def _write(self, batch: list[FailedCall]) -> Exception | None:
+        """Write errors, and delete those that are too many; in the thread, whose connection is closed after it.
+
+        Returns:
+            What went wrong: gevent prints what a function raises in a thread.
+        """
+        try:
+            database = router.db_for_write(FailedCall)
+            self._write_to(database, batch)
+        except Exception as problem:  # noqa: BLE001  (drivers have errors of their own; the server goes on)
+            return problem
+        return None
+
+    def _write_to(self, database: str, batch: list[FailedCall]) -> None:
         try:
             calls = FailedCall._default_manager.using(database)
             calls.bulk_create(batch)
@@ -165,6 +174,22 @@ class ErrorRecorder:
                 reason,
             )
         self.dropped += count
+
+
+def _explain(problem: Exception) -> str:
+    """Say in one line why the database did not take the errors."""
+    text = " ".join(f"{type(problem).__name__}: {problem}".split())
+    # The first is PostgreSQL's and MySQL's, the second SQLite's.
+    if isinstance(problem, ProgrammingError) or "no such table" in text:
+        return f"{text}; run `manage.py migrate`"
+    return text
+
+
+def _frames_of_function(frames: TracebackType | None) -> TracebackType | None:
+    """Leave out how Amphora came to call the function: the first frames, of its own modules."""
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("amphora."):
+        frames = frames.tb_next
+    return frames
 
 
 def _storable(text: str) -> str:

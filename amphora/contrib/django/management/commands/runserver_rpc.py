@@ -15,12 +15,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 
-from amphora import AmqpRpcServer, BrokerError, __version__
+from amphora import BrokerError, __version__
 from amphora.contrib.django.conf import server_arguments, service, services
 from amphora.contrib.django.console_log import log_to_console
 from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.drivers import make_cooperative
-from amphora.contrib.django.endpoints import clients, servers
+from amphora.contrib.django.endpoints import LazyServer, clients, servers
 from amphora.contrib.django.functions import describe
 from amphora.contrib.django.patching import is_patched, not_patched, patched_command, run_again_patched
 from amphora.contrib.django.reloading import RELOAD, is_reloaded, supervise, watch
@@ -143,7 +143,8 @@ class Command(BaseCommand):
                 # The functions' own calls to the service go the same way.
                 for each in (stand_in, clients[alias]):
                     each.override(**address, broker_url=options["broker"])
-            server = stand_in.real
+            # Made now, to learn what is wrong with its arguments.
+            _ = stand_in.real
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
         except (TypeError, ValueError) as error:
@@ -151,7 +152,7 @@ class Command(BaseCommand):
         grace = chosen.grace if options["grace"] is None else options["grace"]
         if is_reloaded():
             grace = min(grace, _RELOAD_GRACE)
-        return ServedService(alias, server, [*dict.fromkeys([*chosen.queues, *options["queues"]])], grace)
+        return ServedService(alias, stand_in, [*dict.fromkeys([*chosen.queues, *options["queues"]])], grace)
 
     def _look_for_migrations(self) -> None:
         try:
@@ -171,7 +172,7 @@ class Command(BaseCommand):
             self._introduce_service(each.alias, each.server, each.queues)
         self._say("Quit the server with CONTROL-C.\n")
 
-    def _introduce_service(self, alias: str, server: AmqpRpcServer, queues: Sequence[str]) -> None:
+    def _introduce_service(self, alias: str, server: LazyServer, queues: Sequence[str]) -> None:
         labels = "".join(f", and of label {label!r}" for label in queues)
         self.stdout.write(self.style.MIGRATE_HEADING(f"{alias} (service {server.service_name!r})"))
         self.stdout.write(f"  broker       {server.broker}")

@@ -93,9 +93,9 @@ def functions_of(alias: str) -> Functions:
     """
     try:
         found = remote_functions(alias)
-    except Exception as error:  # noqa: BLE001  (the project's modules are imported, and may raise anything)
-        problem = _("The handlers could not be imported: %(type)s: %(error)s")
-        return Functions([], problem % {"type": type(error).__name__, "error": error})
+    except ImproperlyConfigured as error:
+        # Of modules that cannot be imported too.
+        return Functions([], str(error))
     return Functions(found)
 
 

@@ -16,6 +16,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from amphora.contrib.django import admin_calls, admin_services, client, server
+from amphora.contrib.django.discovery import HandlersNotImported, discover
 from amphora.contrib.django.models import FailedCall
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -55,6 +56,12 @@ def failed_call(**values):
     call = FailedCall.objects.create(time=timezone.now(), **{**known, **where, **error, **values})
     yield call
     call.delete()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _handlers():
+    """Import the handlers while all aliases that they are for are there."""
+    discover()
 
 
 @pytest.fixture
@@ -244,11 +251,13 @@ def test_an_alias_may_be_any_text(settings_of_amphora):
 
 def test_handlers_that_cannot_be_imported_are_named(monkeypatch):
     def discover():
-        raise SyntaxError("a colon is missing")
+        raise HandlersNotImported("orders.rpc cannot be imported: SyntaxError: <a colon> is missing")
 
     monkeypatch.setattr("amphora.contrib.django.endpoints.discover", discover)
+    browser = browser_of("view_service")
 
-    assert "SyntaxError: a colon is missing" in content(browser_of("view_service").get(SERVICE))
+    assert "SyntaxError: &lt;a colon&gt; is missing" in content(browser.get(SERVICE))
+    assert "not importable" in content(browser.get(SERVICES))
 
 
 def test_a_process_that_is_not_patched_says_what_to_do(start_program, tmp_path):

@@ -13,11 +13,18 @@ from gevent import monkey
 
 from amphora import CurrentRequest, IgnoreRequest, RemoteException
 from amphora.contrib.django import client, server
+from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.models import FailedCall
 from amphora.contrib.django.recording import ErrorRecorder
 from tests.support.eventually import wait_until
 
 pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _handlers():
+    """Import the handlers while all aliases that they are for are there."""
+    discover()
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ def site(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     }
     gunicorn = ("-m", "gunicorn", "--worker-class", "gevent", "--bind", f"127.0.0.1:{port}", "depot_wsgi")
     with Program(PROJECTS / "depot" / "serve_depot.py", env=env) as handlers, Program(*gunicorn, env=env) as web:
-        handlers.wait_for_line("^serving$", 60)
+        handlers.wait_for_line("^default: taking requests", 60)
         web.wait_for_line("Booting worker", 60)
         yield f"http://127.0.0.1:{port}/admin/"
 
@@ -63,11 +63,11 @@ def _usual_window(browser: Chrome) -> None:
 def test_the_index_leads_to_a_service_with_its_queue_and_functions(browser, site):
     browser.get(site)
 
-    click(browser, "RPC services")
-    row = browser.find_element(By.CSS_SELECTOR, "#amphora-services tbody tr")
-    assert " 5 0 1 " in row.text
+    browser.find_element(By.LINK_TEXT, "RPC services").click()
+    # Five functions, no request that waits, one consumer.
+    wait_until(lambda: " default 5 0 1 " in reloaded(browser, "#amphora-services tbody tr"), 30)
 
-    row.find_element(By.TAG_NAME, "a").click()
+    browser.find_element(By.CSS_SELECTOR, "#amphora-services tbody tr a").click()
     assert "rpc_django_shop_" in text(browser, "#amphora-queues tbody th")
     functions = text(browser, ".amphora-functions")
     assert "stock.label(article, size='<b>large</b>')" in functions
@@ -160,9 +160,10 @@ def submit(browser: Chrome, form: str) -> None:
     WebDriverWait(browser, 60).until(lambda driver: driver.find_element(By.TAG_NAME, "html") != before)
 
 
-def click(browser: Chrome, link: str) -> None:
-    """Follow the first link of that text."""
-    browser.find_element(By.LINK_TEXT, link).click()
+def reloaded(browser: Chrome, selector: str) -> str:
+    """Load the page again, and return the text that an element shows."""
+    browser.refresh()
+    return text(browser, selector)
 
 
 def text(browser: Chrome, selector: str) -> str:

@@ -1,4 +1,4 @@
-"""Makes the sample project's database and a user for the admin, and serves its handlers until it is ended."""
+"""Makes the sample project's database and a user for the admin, and serves its handlers with `runserver_rpc`."""
 
 from gevent import monkey
 
@@ -7,20 +7,13 @@ monkey.patch_all()
 import os
 
 import django
-from gevent.event import Event
+from django.core.management import call_command
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "depot_settings")
 django.setup()
 
 from django.contrib.auth.models import User
-from django.core.management import call_command
-
-from amphora.contrib.django import servers
 
 call_command("migrate", verbosity=0)
 User.objects.create_superuser("keeper", "keeper@example.org", "well kept")
-for server in servers.all():
-    server.serve()
-    server.wait_connected(60)
-print("serving", flush=True)
-Event().wait()
+call_command("runserver_rpc", "--noreload")

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 #: Debian keeps the program that any user may run here; that in /usr/sbin is for the system's own broker.
@@ -15,6 +16,15 @@ HOST = "127.0.0.1"
 def program():
     """Return the path of rabbitmq-server, or None where it is not installed."""
     return str(DEBIAN) if DEBIAN.exists() else shutil.which("rabbitmq-server")
+
+
+def listens(port):
+    """Tell whether something takes connections at a port of this machine."""
+    try:
+        socket.create_connection((HOST, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 class OwnRabbitMQ:
@@ -46,11 +56,12 @@ class OwnRabbitMQ:
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput +B i",
         }
-        self.output = self._folder / "output"
-        with self.output.open("wb") as output:
+        self._port = port
+        self._output = self._folder / "output"
+        with self._output.open("wb") as output:
             # Erlang's name service would outlive the node that starts it.
             self._mapper = subprocess.Popen(
-                [_mapper_program(), "-port", str(mapper), "-address", HOST],
+                [shutil.which("epmd") or "epmd", "-port", str(mapper), "-address", HOST],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -64,10 +75,22 @@ class OwnRabbitMQ:
                 stderr=output,
             )
 
-    @property
-    def running(self):
-        """Whether it has not ended."""
-        return self._node.poll() is None
+    def wait_started(self, timeout=60):
+        """Wait until it takes connections.
+
+        Returns:
+            Whether it does; it has ended if not, or takes longer than so many seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while not listens(self._port):
+            if self._node.poll() is not None or time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
+    def output(self):
+        """Return what it wrote."""
+        return self._output.read_text(errors="replace")
 
     def close(self):
         """End the node, and remove all that it kept."""
@@ -79,10 +102,6 @@ class OwnRabbitMQ:
         self._mapper.kill()
         self._mapper.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _mapper_program():
-    return shutil.which("epmd") or "epmd"
 
 
 def _free_ports(count):

@@ -18,21 +18,21 @@ from pathlib import Path
 
 import gevent
 from gevent.event import Event
-from own_rabbitmq import OwnRabbitMQ, program
+from own_rabbitmq import OwnRabbitMQ, listens, program
 
 from amphora import AmqpRpcClient, BrokerError
 
 HERE = Path(__file__).parent
 USUAL_BROKER = "amqp://guest:guest@127.0.0.1:5672//"
 PORTS = sys.argv[1:] or ["8001", "8002"]
-#: Seconds for a broker to answer; one that is started here takes longer.
-PATIENCE, START_PATIENCE = 5, 60
+#: Seconds for the broker to answer.
+PATIENCE = 10
 #: Two host names of this machine: a browser keeps a session for each, so that one person can be two users.
 HOSTS = ["localhost", "127.0.0.1"]
 
 
 class Process:
-    """One of the chat's processes: prints its lines with its name before them, and starts it again when it is killed."""
+    """One process of the chat: its lines are printed with its name, and when it is killed it is started again."""
 
     def __init__(self, name, command, environment, ended):
         self._name = name
@@ -89,16 +89,16 @@ def main():
         gevent.signal_handler(number, stopped.set)
     broker_url, own = os.environ.get("BROKER_URL") or USUAL_BROKER, None
     try:
-        if not os.environ.get("BROKER_URL") and not answers(USUAL_BROKER, say_why=False):
+        if not os.environ.get("BROKER_URL") and not listens(5672):
             if program() is None:
                 return explain("no broker answered at 127.0.0.1:5672, and RabbitMQ is not installed here")
             say("No broker answered at 127.0.0.1:5672, and BROKER_URL names none: starting a RabbitMQ for the chat")
             own = OwnRabbitMQ()
             broker_url = own.url
-        if not answers(broker_url, patience=PATIENCE if own is None else START_PATIENCE):
-            if own is not None:
-                say(own.output.read_text(errors="replace"))
-            return explain("the broker does not answer")
+            if not own.wait_started():
+                return explain(f"RabbitMQ did not start; it wrote:\n{own.output()}")
+        if not answers(broker_url):
+            return explain("the broker did not let the chat in")
         return run(broker_url, ended, stopped)
     finally:
         if own is not None:
@@ -125,14 +125,13 @@ def run(broker_url, ended, stopped):
     return 0 if stopped.is_set() else 1
 
 
-def answers(broker_url, patience=PATIENCE, say_why=True):
-    """Tell whether a broker lets us in, in time."""
+def answers(broker_url):
+    """Tell whether a broker lets us in, in time; Amphora's log says why not."""
     try:
         with AmqpRpcClient("chat", broker_url=broker_url) as client:
-            return client.wait_connected(timeout=patience)
+            return client.wait_connected(timeout=PATIENCE)
     except (BrokerError, ValueError) as error:
-        if say_why:
-            say(f"{type(error).__name__}: {error}")
+        say(f"{type(error).__name__}: {error}")
         return False
 
 

@@ -54,6 +54,7 @@ DEBUG = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 SECRET_KEY = os.environ.get("CHAT_SECRET_KEY", "not a secret: give CHAT_SECRET_KEY wherever others can reach the chat")
 USE_TZ = True
+TIME_ZONE = "UTC"
 
 LOGGING = {
     "version": 1,

@@ -76,5 +76,5 @@ def _show(screen, message):
 
 
 def _forget(screen):
-    screen.delete()
     screens.remove_request_queue(screen.label, nowait=True)
+    screen.delete()

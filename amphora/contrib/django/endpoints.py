@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller
 from amphora.contrib.django.conf import DEFAULT_ALIAS, ServiceSettings, service, services
+from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.on_commit import caller_on_commit
 
@@ -71,7 +72,7 @@ class _Lazy(Generic[Real]):
                 if real is None:
                     real = self._make()
                     for middleware in self._middleware:
-                        real.add_middleware(middleware)  # type: ignore[attr-defined]
+                        real.add_middleware(middleware)
                     self._real, self._pid = real, os.getpid()
         return real
 
@@ -92,7 +93,7 @@ class _Lazy(Generic[Real]):
         """Add a middleware, to the endpoint that there is and to those made later; a call or a decorator."""
         self._middleware.append(middleware)
         if (real := self._made()) is not None:
-            real.add_middleware(middleware)  # type: ignore[attr-defined]
+            real.add_middleware(middleware)
         return middleware
 
     def reset(self) -> None:
@@ -143,6 +144,8 @@ class LazyServer(_Lazy[AmqpRpcServer]):
         settings = self.settings
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
         server = kind(settings.service_name, **{**settings.server_options, **self._overrides})
+        # The first is the outermost: what other middleware does with the database is looked after too.
+        server.add_middleware(new_middleware(self, settings, self._functions.get))
         for name, function in self._functions.items():
             server.add_function(function, name)
         return server

@@ -417,7 +417,9 @@ class AmqpRpcServer(Endpoint):
             BrokerError: Only with ``nowait=False``: the first connection was refused for a reason
                 that trying again cannot mend (credentials, virtual host, a conflicting exchange or
                 queue). A broker that is merely not there yet is waited for.
+            RuntimeError: It was made before this process was forked.
         """
+        self._insist_on_own_process()
         self._handler.accepting = True
         if self._subscription is None:
             self._subscription = self._consumer.subscribe(

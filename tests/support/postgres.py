@@ -37,7 +37,7 @@ CONFIG = {
 
 
 class Postgres:
-    """One PostgreSQL server with its own data and a Unix socket, in a directory of its own; nothing runs before `start`.
+    """One PostgreSQL server with data and a Unix socket in a directory of its own; nothing runs before `start`.
 
     It keeps its address over restarts. One that is still running when the test process ends, ends with it.
     """
@@ -116,7 +116,7 @@ class Postgres:
 
     def query(self, sql: str, *parameters: object, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run a statement of SQL on a connection of its own, and return its rows."""
-        options = {"host": self.host, "user": USER, "dbname": database, "application_name": "tests"}
+        options: dict[str, Any] = {"host": self.host, "user": USER, "dbname": database, "application_name": "tests"}
         with psycopg.connect(**options, autocommit=True, connect_timeout=10) as connection:
             cursor = connection.execute(sql.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
@@ -132,10 +132,10 @@ class Postgres:
         return log.read_text(errors="replace")[-5000:] if log.exists() else ""
 
     def _make_data(self) -> None:
-        command = [_program("initdb"), "-D", self._data, "-U", USER, "--auth=trust", "--no-sync", "--no-instructions"]
+        options = ["-U", USER, "--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
         with (self.directory / "log").open("ab") as log:
             done = run(
-                [*command, "--encoding=UTF8", "--locale=C"],
+                [_program("initdb"), "-D", str(self._data), *options],
                 cwd=self.directory,
                 stdin=DEVNULL,
                 stdout=log,

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from amphora.contrib.django.checks import check_settings
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
+from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
 
 __all__ = ["AmphoraConfig"]
@@ -28,6 +29,7 @@ class AmphoraConfig(AppConfig):
     def ready(self) -> None:
         """Register checks and receivers; connects nothing."""
         register(check_settings)
+        register(check_drivers)
         connect_receivers()
         setting_changed.connect(_settings_changed, dispatch_uid="amphora")
 

@@ -14,6 +14,7 @@ from amphora.contrib.django.conf import DEFAULT_ALIAS, ServiceSettings, service,
 from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.on_commit import caller_on_commit
+from amphora.contrib.django.request_log import log_request
 
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
 
@@ -146,6 +147,7 @@ class LazyServer(_Lazy[AmqpRpcServer]):
         server = kind(settings.service_name, **{**settings.server_options, **self._overrides})
         # The first is the outermost: what other middleware does with the database is looked after too.
         server.add_middleware(new_middleware(self, settings, self._functions.get))
+        server.add_middleware(log_request)
         for name, function in self._functions.items():
             server.add_function(function, name)
         return server

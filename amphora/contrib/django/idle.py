@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import select
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -66,9 +67,9 @@ class IdleConnections:
             if isinstance(greenlet, gevent.Greenlet):
                 greenlet.rawlink(self._on_end)
         parked.wrappers = wrappers
-        ends = [each.close_at for each in wrappers if each.close_at is not None]
-        if ends:
-            self._wake(min(ends))
+        end = min(map(_end_of, wrappers))
+        if end < inf:
+            self._wake(end)
 
     def resume(self) -> None:
         """The calling greenlet begins a request: its connections are its own again, without those that have died."""
@@ -85,13 +86,13 @@ class IdleConnections:
     def close_all(self) -> None:
         """Close all that wait for a request."""
         for parked in list(self._parked.values()):
-            _close(parked, lambda _: True)
+            _close(parked, inf)
 
     def _on_end(self, greenlet: Any) -> None:
         """A greenlet has ended; runs in the event loop, so it must not block."""
         parked = self._parked.pop(greenlet)
         if parked.wrappers:
-            gevent.spawn(_close, parked, lambda _: True)
+            gevent.spawn(_close, parked, inf)
 
     def _wake(self, at: float) -> None:
         """Have the connections looked at then."""
@@ -107,19 +108,13 @@ class IdleConnections:
         while True:
             self._sooner.clear()
             self._sooner.wait(max(0.0, self._wake_at - monotonic()))
-            now = monotonic()
             for parked in list(self._parked.values()):
-                _close(parked, lambda each: each.close_at is not None and each.close_at <= now)
-            ends = [
-                each.close_at
-                for parked in self._parked.values()
-                for each in parked.wrappers
-                if each.close_at is not None
-            ]
-            if not ends:
+                _close(parked, monotonic())
+            end = min((_end_of(each) for parked in self._parked.values() for each in parked.wrappers), default=inf)
+            if end == inf:
                 self._reaper = None
                 return
-            self._wake_at = min(ends)
+            self._wake_at = end
 
 
 def _is_idle(wrapper: Any) -> bool:
@@ -141,10 +136,18 @@ def _has_news(wrapper: Any) -> bool:
     return bool(poll.poll(0))
 
 
-def _close(parked: _Parked, due: Callable[[Any], bool]) -> None:
-    """Close connections that belong to another greenlet, which waits in `IdleConnections.resume` if it needs them."""
+def _end_of(wrapper: Any) -> float:
+    """Return when a connection is too old (`time.monotonic`, as Django notes it)."""
+    return inf if wrapper.close_at is None else float(wrapper.close_at)
+
+
+def _close(parked: _Parked, until: float) -> None:
+    """Close the connections that are too old at that time, or all of them at infinity.
+
+    They belong to another greenlet, which waits in `IdleConnections.resume` if it needs them meanwhile.
+    """
     with parked.lock:
-        for each in [wrapper for wrapper in parked.wrappers if due(wrapper)]:
+        for each in [wrapper for wrapper in parked.wrappers if _end_of(wrapper) <= until]:
             parked.wrappers.remove(each)
             each.inc_thread_sharing()
             try:

@@ -14,7 +14,7 @@ from gevent import monkey
 
 from amphora.contrib.django import patched
 
-__all__ = ["is_patched", "patched_command", "run_again_patched"]
+__all__ = ["is_patched", "not_patched", "patched_command", "run_again_patched"]
 
 #: Holds the id of the process that has run itself again: one that still is not patched must not do so for ever.
 _GUARD = "AMPHORA_PATCHED_PID"
@@ -45,7 +45,7 @@ def run_again_patched() -> None:
     if is_patched():
         return
     if os.environ.get(_GUARD) == str(os.getpid()):
-        raise _refusal("although it was run again under gevent's monkey-patching, that has no effect")
+        raise not_patched("although it was run again under gevent's monkey-patching, that has no effect")
     os.environ[_GUARD] = str(os.getpid())
     command = patched_command()
     sys.stdout.flush()
@@ -65,7 +65,7 @@ def patched_command() -> list[str]:
         # Absolute: the program may have changed its directory.
         target = getattr(sys.modules["__main__"], "__file__", None) or str(Path(target).absolute())
     if not sys.executable:
-        raise _refusal("Python does not know its own executable")
+        raise not_patched("Python does not know its own executable")
     return [sys.executable, *program.options, patched.__file__, program.kind, target, *program.arguments]
 
 
@@ -119,11 +119,16 @@ def _program(command: Sequence[str]) -> _Program:
 
 def _script(command: Sequence[str], options_end: int, position: int) -> _Program:
     if position >= len(command) or command[position] == "-":
-        raise _refusal("Python reads it from a terminal or a pipe, so that it cannot be run again")
+        raise not_patched("Python reads it from a terminal or a pipe, so that it cannot be run again")
     return _Program(tuple(command[1:options_end]), "script", command[position], tuple(command[position + 1 :]))
 
 
-def _refusal(why: str) -> CommandError:
+def not_patched(why: str) -> CommandError:
+    """Make the error for a program that cannot be patched.
+
+    Args:
+        why: The second half of a sentence.
+    """
     return CommandError(
         f"runserver_rpc needs gevent's monkey-patching, and this program is not patched: {why}. Add\n\n"
         "    from gevent import monkey; monkey.patch_all()\n\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import gevent
 from gevent import monkey
@@ -65,6 +65,24 @@ class Endpoint:
         self._ended = Event()
         self._forked = False
         let_go_after_fork(self)
+
+    @classmethod
+    def check_arguments(cls, *args: Any, **kwargs: Any) -> None:
+        """Check arguments for the constructor without making anything that lasts; nothing connects.
+
+        For whoever looks at a configuration only: the program need not be monkey-patched.
+
+        Args:
+            *args: As for the constructor.
+            **kwargs: As for the constructor.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong.
+        """
+        type(cls.__name__, (_Trial, cls), {})(*args, **kwargs)
+
+    def _check_patched(self) -> None:
+        check_patched(type(self).__name__)
 
     @property
     def service_name(self) -> str:
@@ -217,6 +235,16 @@ class Endpoint:
         self._insist_on_own_process()
         if self._failure is not None:
             raise type(self._failure)(*self._failure.args) from self._failure
+
+
+class _Trial(Endpoint):
+    """An endpoint whose arguments are tried out: it serves nothing, and so needs no patched program."""
+
+    def _check_patched(self) -> None:
+        pass
+
+    def serve(self, nowait: bool = True) -> None:
+        pass
 
 
 def _until(deadline: float) -> float:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import gevent
 
-from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
 from amphora.links.consumer import Consumer, Subscription
@@ -173,7 +173,7 @@ class AmqpRpcServer(Endpoint):
         fanout_queue_expires: float = 60.0,
         max_message_size: int = 128 * 1024 * 1024,
     ) -> None:
-        check_patched(type(self).__name__)
+        self._check_patched()
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._concurrency = at_least_one("concurrency", concurrency)

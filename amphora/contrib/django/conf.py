@@ -60,7 +60,7 @@ OWN_SETTINGS: Mapping[str, OwnSetting] = MappingProxyType(
         "FANOUT": OwnSetting(bool, False, "True or False"),
         "ATOMIC_REQUESTS": OwnSetting(bool, False, "True or False"),
         "USING": OwnSetting(str, "default", "an alias of DATABASES"),
-        "RECORD_ERRORS": OwnSetting(int, 0, "a count of errors to keep, 0 for none"),
+        "RECORD_ERRORS": OwnSetting(int, 100, "a count of errors to keep, 0 for none"),
         "HANDLERS_MODULE": OwnSetting(str, "rpc", "a module's name inside an app, such as 'rpc'"),
         "QUEUES": OwnSetting((list, tuple), (), "a list of labels"),
         "GRACE": OwnSetting((int, float), 30.0, "a number of seconds"),
@@ -91,7 +91,7 @@ class ServiceSettings:
     fanout: bool = False
     atomic_requests: bool = False
     using: str = "default"
-    record_errors: int = 0
+    record_errors: int = 100
     handlers_module: str = "rpc"
     queues: tuple[str, ...] = ()
     grace: float = 30.0

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from threading import RLock
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller
 from amphora.contrib.django.conf import DEFAULT_ALIAS, ServiceSettings, service, services
@@ -16,11 +16,18 @@ from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.on_commit import caller_on_commit
 from amphora.contrib.django.request_log import log_request
 
+if TYPE_CHECKING:
+    from amphora.contrib.django.recording import ErrorRecorder
+
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 StandIn = TypeVar("StandIn", bound="_Lazy[Any]")
 Real = TypeVar("Real", AmqpRpcServer, AmqpRpcClient)
+
+
+#: Seconds that the last errors of functions have to reach the database when a server stops.
+_FAREWELL = 5.0
 
 
 class _Lazy(Generic[Real]):
@@ -56,7 +63,7 @@ class _Lazy(Generic[Real]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.real.stop()
+        self.stop()
 
     @property
     def settings(self) -> ServiceSettings:
@@ -99,9 +106,9 @@ class _Lazy(Generic[Real]):
 
     def reset(self) -> None:
         """Stop the endpoint of this process, if there is one; the next use makes another."""
-        real, self._real = self._made(), None
-        if real is not None:
-            real.stop()
+        if self.made:
+            self.stop()
+        self._real = None
 
     def _made(self) -> Real | None:
         return self._real if self._pid == os.getpid() else None
@@ -119,6 +126,7 @@ class LazyServer(_Lazy[AmqpRpcServer]):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._recorder: ErrorRecorder | None = None
 
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
@@ -132,6 +140,12 @@ class LazyServer(_Lazy[AmqpRpcServer]):
             wanted = name if func is None else func
             return lambda function: self._add(function, wanted)
         return self._add(func, name)
+
+    def stop(self) -> None:
+        """Disconnect from the broker; see `amphora.AmqpRpcServer.stop`. Errors of functions are written to the end."""
+        self.real.stop()
+        if self._recorder is not None:
+            self._recorder.flush(_FAREWELL)
 
     def _add(self, function: Function, name: str | None) -> Function:
         wanted = function.__name__ if name is None else name
@@ -148,9 +162,19 @@ class LazyServer(_Lazy[AmqpRpcServer]):
         # The first is the outermost: what other middleware does with the database is looked after too.
         server.add_middleware(new_middleware(self, settings, self._functions.get))
         server.add_middleware(log_request)
+        self._recorder = self._record_errors(server)
         for name, function in self._functions.items():
             server.add_function(function, name)
         return server
+
+    def _record_errors(self, server: AmqpRpcServer) -> ErrorRecorder | None:
+        """Let errors be kept for the admin (``RECORD_ERRORS``), but not those of tests and demonstrations."""
+        keep = self.settings.record_errors
+        if not keep or server.broker.startswith("memory:"):
+            return None
+        from amphora.contrib.django.recording import ErrorRecorder  # noqa: PLC0415  (models want loaded apps)
+
+        return server.add_middleware(ErrorRecorder(self.alias, server.service_name, server.uuid, keep))
 
 
 class LazyClient(_Lazy[AmqpRpcClient]):

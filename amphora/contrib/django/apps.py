@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from amphora.contrib.django.checks import check_settings
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
+from amphora.contrib.django.development import patch_runserver
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
 
@@ -27,7 +28,8 @@ class AmphoraConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register checks and receivers; connects nothing."""
+        """Register checks and receivers; connects nothing. ``manage.py runserver`` begins anew here, patched."""
+        patch_runserver()
         register(check_settings)
         register(check_drivers)
         connect_receivers()

@@ -14,6 +14,7 @@ from amphora.contrib.django.conf import DEFAULT_ALIAS, ServiceSettings, service,
 from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.on_commit import caller_on_commit
+from amphora.contrib.django.process import check_process
 from amphora.contrib.django.request_log import log_request
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class _Lazy(Generic[Real]):
             with self._lock:
                 real = self._made()
                 if real is None:
+                    check_process()
                     real = self._make()
                     for middleware in self._middleware:
                         real.add_middleware(middleware)

@@ -1,0 +1,71 @@
+"""Says of a process in which servers and clients cannot work why that is, and what to do there."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from gevent import monkey
+
+__all__ = ["check_process"]
+
+_WSGI = "gunicorn -k gevent PROJECT.wsgi"
+_ASGI = (
+    "To keep this server, start it from a program that is patched first of all, with asyncio's own loop:\n\n"
+    "    from gevent import monkey; monkey.patch_all()\n"
+    "    import uvicorn; uvicorn.run('PROJECT.asgi:application', loop='asyncio')\n"
+)
+_SEE = "docs/django.md, 'Web servers', tells more."
+
+#: Modules that give an ASGI server away.
+_ASGI_SERVERS = ("uvicorn", "hypercorn", "daphne.server", "granian")
+
+
+def check_process() -> None:
+    """Insist on a process in which gevent can wait.
+
+    Raises:
+        RuntimeError: It is not monkey-patched, or its threads belong to an event loop that never lets gevent run; the
+            text says so, and what to do.
+    """
+    loop = _running_loop()
+    if loop is not None and type(loop).__module__.partition(".")[0] == "uvloop":
+        raise RuntimeError(
+            "Amphora cannot work beside uvloop: that event loop waits in C, where no greenlet runs, so that a call "
+            f"would wait for ever. Start the ASGI server with asyncio's own loop (uvicorn --loop asyncio), or use "
+            f"a WSGI server ({_WSGI}). {_SEE}"
+        )
+    if not monkey.is_module_patched("socket"):
+        raise RuntimeError(_unpatched(loop))
+
+
+def _unpatched(loop: Any) -> str:
+    """Say why nothing is patched here, by what the process has been started with."""
+    why = "Amphora needs gevent's monkey-patching, and this process is not patched: "
+    if loop is not None or any(name in sys.modules for name in _ASGI_SERVERS):
+        return (
+            f"{why}it is an ASGI server, on an asyncio event loop. Serve the pages that make calls with a WSGI server, "
+            f"which patches for itself: {_WSGI}. {_ASGI}{_SEE}"
+        )
+    if "uwsgi" in sys.modules:
+        return f"{why}start uWSGI with the options --gevent 1000 --gevent-early-monkey-patch. {_SEE}"
+    if "gunicorn.arbiter" in sys.modules:
+        return f"{why}start gunicorn with its gevent worker: {_WSGI}. {_SEE}"
+    if "mod_wsgi" in sys.modules:
+        return f"{why}mod_wsgi serves with threads that cannot be. Use another WSGI server: {_WSGI}. {_SEE}"
+    return (
+        f"{why}put\n\n"
+        "    from gevent import monkey; monkey.patch_all()\n\n"
+        "before everything else in the program that is started (manage.py, for a command of yours), or start it with "
+        f"python -m gevent.monkey manage.py COMMAND. (manage.py runserver and runserver_rpc patch for themselves.) "
+        f"{_SEE}"
+    )
+
+
+def _running_loop() -> Any:
+    """Return the event loop of this thread, greenlets of which are the threads of a patched program."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -15,6 +15,7 @@ from amphora.contrib.django.connections import connect_receivers
 from amphora.contrib.django.development import patch_runserver
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
+from amphora.contrib.django.process import check_event_loop
 
 __all__ = ["AmphoraConfig"]
 
@@ -30,6 +31,7 @@ class AmphoraConfig(AppConfig):
     def ready(self) -> None:
         """Register checks and receivers; connects nothing. ``manage.py runserver`` begins anew here, patched."""
         patch_runserver()
+        check_event_loop()
         register(check_settings)
         register(check_drivers)
         connect_receivers()

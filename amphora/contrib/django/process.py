@@ -8,13 +8,13 @@ from typing import Any
 
 from gevent import monkey
 
-__all__ = ["check_process"]
+__all__ = ["check_event_loop", "check_process"]
 
 _WSGI = "gunicorn -k gevent PROJECT.wsgi"
 _ASGI = (
     "To keep this server, start it from a program that is patched first of all, with asyncio's own loop:\n\n"
     "    from gevent import monkey; monkey.patch_all()\n"
-    "    import uvicorn; uvicorn.run('PROJECT.asgi:application', loop='asyncio')\n"
+    "    import uvicorn; uvicorn.run('PROJECT.asgi:application', loop='asyncio')\n\n"
 )
 _SEE = "docs/django.md, 'Web servers', tells more."
 
@@ -26,18 +26,27 @@ def check_process() -> None:
     """Insist on a process in which gevent can wait.
 
     Raises:
-        RuntimeError: It is not monkey-patched, or its threads belong to an event loop that never lets gevent run; the
-            text says so, and what to do.
+        RuntimeError: It is not monkey-patched; the text says what to do. Or see `check_event_loop`.
+    """
+    check_event_loop()
+    if not monkey.is_module_patched("socket"):
+        raise RuntimeError(_unpatched(_running_loop()))
+
+
+def check_event_loop() -> None:
+    """Refuse to begin under an event loop that never lets greenlets run, which threads of a patched program are.
+
+    Raises:
+        RuntimeError: The program is patched, and its event loop is uvloop; the text says what to do.
     """
     loop = _running_loop()
-    if loop is not None and type(loop).__module__.partition(".")[0] == "uvloop":
+    if loop is None or not monkey.is_module_patched("socket"):
+        return
+    if type(loop).__module__.partition(".")[0] == "uvloop":
         raise RuntimeError(
-            "Amphora cannot work beside uvloop: that event loop waits in C, where no greenlet runs, so that a call "
-            f"would wait for ever. Start the ASGI server with asyncio's own loop (uvicorn --loop asyncio), or use "
-            f"a WSGI server ({_WSGI}). {_SEE}"
+            "uvloop cannot be used in a program that gevent has patched: it waits in C, where no greenlet runs, so "
+            f"that every view and call would wait for ever. Take asyncio's own loop: uvicorn --loop asyncio. {_SEE}"
         )
-    if not monkey.is_module_patched("socket"):
-        raise RuntimeError(_unpatched(loop))
 
 
 def _unpatched(loop: Any) -> str:
@@ -46,7 +55,7 @@ def _unpatched(loop: Any) -> str:
     if loop is not None or any(name in sys.modules for name in _ASGI_SERVERS):
         return (
             f"{why}it is an ASGI server, on an asyncio event loop. Serve the pages that make calls with a WSGI server, "
-            f"which patches for itself: {_WSGI}. {_ASGI}{_SEE}"
+            f"which patches for itself: {_WSGI}\n{_ASGI}{_SEE}"
         )
     if "uwsgi" in sys.modules:
         return f"{why}start uWSGI with the options --gevent 1000 --gevent-early-monkey-patch. {_SEE}"
@@ -58,7 +67,7 @@ def _unpatched(loop: Any) -> str:
         f"{why}put\n\n"
         "    from gevent import monkey; monkey.patch_all()\n\n"
         "before everything else in the program that is started (manage.py, for a command of yours), or start it with "
-        f"python -m gevent.monkey manage.py COMMAND. (manage.py runserver and runserver_rpc patch for themselves.) "
+        f"python -m gevent.monkey manage.py COMMAND. (manage.py runserver, unless AMPHORA_PATCH_RUNSERVER is False, and runserver_rpc do it for themselves.) "
         f"{_SEE}"
     )
 

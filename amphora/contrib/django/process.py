@@ -67,8 +67,8 @@ def _unpatched(loop: Any) -> str:
         f"{why}put\n\n"
         "    from gevent import monkey; monkey.patch_all()\n\n"
         "before everything else in the program that is started (manage.py, for a command of yours), or start it with "
-        f"python -m gevent.monkey manage.py COMMAND. (manage.py runserver, unless AMPHORA_PATCH_RUNSERVER is False, and runserver_rpc do it for themselves.) "
-        f"{_SEE}"
+        "python -m gevent.monkey manage.py COMMAND. manage.py runserver, unless AMPHORA_PATCH_RUNSERVER is False, and "
+        f"runserver_rpc do so for themselves. {_SEE}"
     )
 
 

@@ -9,7 +9,7 @@ from django.core.checks import register
 from django.core.signals import setting_changed
 from django.utils.translation import gettext_lazy as _
 
-from amphora.contrib.django.checks import check_settings
+from amphora.contrib.django.checks import TAG, check_deployment, check_handlers, check_patching, check_settings
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
 from amphora.contrib.django.development import patch_runserver
@@ -32,8 +32,9 @@ class AmphoraConfig(AppConfig):
         """Register checks and receivers; connects nothing. ``manage.py runserver`` begins anew here, patched."""
         patch_runserver()
         check_event_loop()
-        register(check_settings)
-        register(check_drivers)
+        for check in (check_settings, check_handlers, check_patching, check_drivers):
+            register(check, TAG)
+        register(check_deployment, TAG, deploy=True)
         connect_receivers()
         setting_changed.connect(_settings_changed, dispatch_uid="amphora")
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Callable, Iterator
-from threading import RLock
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from django.apps import apps
 
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller
-from amphora.contrib.django.conf import DEFAULT_ALIAS, ServiceSettings, service, services
+from amphora.contrib.django.conf import DEFAULT_ALIAS, insist_on_alias, services
 from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
+from amphora.contrib.django.lazy import LazyEndpoint
 from amphora.contrib.django.on_commit import caller_on_commit
-from amphora.contrib.django.process import check_process
 from amphora.contrib.django.request_log import log_request
+from amphora.contrib.django.results import fetch_result
 
 if TYPE_CHECKING:
     from amphora.contrib.django.recording import ErrorRecorder
@@ -23,107 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-StandIn = TypeVar("StandIn", bound="_Lazy[Any]")
-Real = TypeVar("Real", AmqpRpcServer, AmqpRpcClient)
-
+StandIn = TypeVar("StandIn", bound=LazyEndpoint[Any])
 
 #: Seconds that the last errors of functions have to reach the database when a server stops.
 _FAREWELL = 5.0
 
 
-class _Lazy(Generic[Real]):
-    """Makes an endpoint on first use, one for each process.
-
-    Args:
-        alias: Key of its settings in ``AMPHORA``.
-    """
-
-    def __init__(self, alias: str) -> None:
-        self.alias = alias
-        self._real: Real | None = None
-        self._pid = 0
-        self._overrides: dict[str, Any] = {}
-        self._middleware: list[Any] = []
-        self._lock = RLock()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.alias!r}{'' if self._made() is None else f' {self._real!r}'}>"
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.real, name)
-
-    def __enter__(self) -> Self:
-        self.real.serve()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    @property
-    def settings(self) -> ServiceSettings:
-        """Its settings."""
-        return service(self.alias)
-
-    @property
-    def real(self) -> Real:
-        """The endpoint of this process, made now if there is none yet."""
-        real = self._made()
-        if real is None:
-            with self._lock:
-                real = self._made()
-                if real is None:
-                    check_process()
-                    real = self._make()
-                    for middleware in self._middleware:
-                        real.add_middleware(middleware)
-                    self._real, self._pid = real, os.getpid()
-        return real
-
-    @property
-    def made(self) -> bool:
-        """Whether this process has the endpoint already."""
-        return self._made() is not None
-
-    def override(self, **options: Any) -> None:
-        """Take other arguments than the settings' for the endpoint that is made next.
-
-        Args:
-            options: Arguments of its constructor.
-        """
-        self._overrides.update(options)
-
-    def add_middleware(self, middleware: Function) -> Function:
-        """Add a middleware, to the endpoint that there is and to those made later; a call or a decorator."""
-        self._middleware.append(middleware)
-        if (real := self._made()) is not None:
-            real.add_middleware(middleware)
-        return middleware
-
-    def reset(self) -> None:
-        """Stop the endpoint of this process, if there is one; the next use makes another."""
-        if self.made:
-            self.stop()
-        self._real = None
-
-    def _made(self) -> Real | None:
-        return self._real if self._pid == os.getpid() else None
-
-    def _make(self) -> Real:
-        raise NotImplementedError
-
-
-class LazyServer(_Lazy[AmqpRpcServer]):
+class LazyServer(LazyEndpoint[AmqpRpcServer]):
     """Stands for the server of an alias: takes its functions, and makes it when it serves.
 
     All that `amphora.AmqpRpcServer` has is here too.
     """
+
+    _like = AmqpRpcServer
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
@@ -132,38 +45,65 @@ class LazyServer(_Lazy[AmqpRpcServer]):
 
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """The functions by their remote names (a copy)."""
-        discover()
+        """The functions of all installed apps by their remote names (a copy).
+
+        Raises:
+            ImproperlyConfigured: A module of handlers cannot be imported.
+        """
+        if apps.ready:
+            discover()
         return dict(self._functions)
 
     def add_function(self, func: Any = None, name: str | None = None) -> Any:
-        """Add a remote function; see `amphora.AmqpRpcServer.add_function`."""
-        if func is None or isinstance(func, str):
-            wanted = name if func is None else func
-            return lambda function: self._add(function, wanted)
-        return self._add(func, name)
+        """Add a remote function; a call or a decorator, as `amphora.AmqpRpcServer.add_function`.
+
+        Args:
+            func: The function, or its remote name when used as a decorator with a name.
+            name: Its remote name; by default its own name. Dots are allowed.
+
+        Returns:
+            The function itself, or a decorator.
+
+        Raises:
+            TypeError: Not a callable, a name that is not text, or the two in the wrong order.
+            ValueError: Another function has that name.
+            ImproperlyConfigured: ``AMPHORA`` has no such alias.
+        """
+        if func is not None and not isinstance(func, str):
+            return self._add(func, name)
+        if func is not None and name is not None:
+            raise TypeError(f"add_function takes the function first: add_function(func, name={func!r})")
+        wanted = name if func is None else func
+        if wanted is None:
+            raise TypeError("add_function needs a function or a name")
+        return lambda function: self._add(function, wanted)
 
     def stop(self) -> None:
         """Disconnect from the broker; see `amphora.AmqpRpcServer.stop`. Errors of functions are written to the end."""
-        self.real.stop()
+        super().stop()
         if self._recorder is not None:
             self._recorder.flush(_FAREWELL)
 
     def _add(self, function: Function, name: str | None) -> Function:
-        wanted = function.__name__ if name is None else name
-        self._functions[wanted] = function
+        insist_on_alias(self.alias)
+        wanted = _name_of(function, name)
+        taken = self._functions.get(wanted)
+        if taken is not None and taken is not function and not _is_loaded_again(taken, function):
+            raise ValueError(f"there is already a remote function {wanted!r} of {self!r}: {taken!r}")
         if (real := self._made()) is not None:
             real.add_function(function, wanted)
+        self._functions[wanted] = function
         return function
 
     def _make(self) -> AmqpRpcServer:
-        discover()
         settings = self.settings
+        discover()
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
-        server = kind(settings.service_name, **{**settings.server_options, **self._overrides})
+        server = self._build(kind, settings, settings.server_options)
         # The first is the outermost: what other middleware does with the database is looked after too.
         server.add_middleware(new_middleware(self, settings, self._functions.get))
         server.add_middleware(log_request)
+        server.add_middleware(fetch_result)
         self._recorder = self._record_errors(server)
         for name, function in self._functions.items():
             server.add_function(function, name)
@@ -179,11 +119,13 @@ class LazyServer(_Lazy[AmqpRpcServer]):
         return server.add_middleware(ErrorRecorder(self.alias, server.service_name, server.uuid, keep))
 
 
-class LazyClient(_Lazy[AmqpRpcClient]):
+class LazyClient(LazyEndpoint[AmqpRpcClient]):
     """Stands for the client of an alias, and makes it on first use, one for each process.
 
     All that `amphora.AmqpRpcClient` has is here too.
     """
+
+    _like = AmqpRpcClient
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
@@ -201,7 +143,24 @@ class LazyClient(_Lazy[AmqpRpcClient]):
 
     @property
     def defer_on_commit(self) -> PrettyCaller:
-        """Like `defer`, but sent when the transaction commits, and not if it is rolled back."""
+        """Call a remote function when the transaction commits, and not if it is rolled back.
+
+        ``client.defer_on_commit.name(...)``, or with options ``client.defer_on_commit(using="other").name(...)``.
+        Outside of a transaction the call is sent at once. It is sent by `django.db.transaction.on_commit`: in a
+        `django.test.TestCase`, see ``captureOnCommitCallbacks``.
+
+        Options:
+            using (str): Alias of the database whose transaction is meant; by default the setting ``USING``.
+            robust (bool): Whether an error of sending is logged, instead of raised when the transaction has
+                committed, where it would keep other callbacks from running. Off by default.
+            All options of `defer`: with ``wait_publish=False`` no view waits for the broker.
+
+        Returns:
+            A `PrettyCaller`; calling it returns None, as there is no result before the commit.
+
+        Raises:
+            TypeError: An argument cannot be encoded; raised at once, so that the transaction is rolled back.
+        """
         return caller_on_commit(self)
 
     def tune_function(self, func_name: str) -> Callable[[Function], Function]:
@@ -218,7 +177,7 @@ class LazyClient(_Lazy[AmqpRpcClient]):
     def _make(self) -> AmqpRpcClient:
         settings = self.settings
         kind = AmqpRpcFanoutClient if settings.fanout else AmqpRpcClient
-        client = kind(settings.service_name, **{**settings.client_options, **self._overrides})
+        client = self._build(kind, settings, settings.client_options)
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
         return client
@@ -229,13 +188,14 @@ class Endpoints(Generic[StandIn]):
 
     def __init__(self, kind: Callable[[str], StandIn]) -> None:
         self._kind = kind
-        self._made: dict[str, StandIn] = {DEFAULT_ALIAS: kind(DEFAULT_ALIAS)}
+        self._made: dict[str, StandIn] = {}
 
     def __getitem__(self, alias: str) -> StandIn:
-        if alias not in self._made:
-            service(alias)
-            self._made.setdefault(alias, self._kind(alias))
-        return self._made[alias]
+        insist_on_alias(alias)
+        return self._stand_in(alias)
+
+    def __repr__(self) -> str:
+        return f"<stand-ins {', '.join(map(repr, self._made.values()))}>"
 
     def __iter__(self) -> Iterator[str]:
         return iter(services())
@@ -243,19 +203,59 @@ class Endpoints(Generic[StandIn]):
     def __len__(self) -> int:
         return len(services())
 
+    @property
+    def default(self) -> StandIn:
+        """The stand-in of the default alias, whether or not the settings have it (they may not be read yet)."""
+        return self._stand_in(DEFAULT_ALIAS)
+
     def all(self) -> list[StandIn]:
         """Return the stand-ins of all aliases of the settings."""
         return [self[alias] for alias in self]
 
     def reset(self) -> None:
         """Stop all endpoints of this process; the next use makes others."""
-        for stand_in in self._made.values():
+        for stand_in in list(self._made.values()):
             stand_in.reset()
+
+    def _stand_in(self, alias: str) -> StandIn:
+        if alias not in self._made:
+            self._made.setdefault(alias, self._kind(alias))
+        return self._made[alias]
+
+
+def _name_of(function: Any, name: Any) -> str:
+    if not callable(function):
+        raise TypeError(f"only a callable can be a remote function, not {function!r}")
+    wanted = getattr(function, "__name__", None) if name is None else name
+    if wanted is None:
+        raise TypeError(f"{function!r} has no __name__: give it a name")
+    if not isinstance(wanted, str):
+        raise TypeError(f"the name of a remote function must be a str, not {wanted!r}")
+    if not wanted:
+        raise ValueError("the name of a remote function must not be empty")
+    return wanted
+
+
+def _is_loaded_again(taken: Any, function: Any) -> bool:
+    """Tell whether a function is the other one from a module that was loaded once more."""
+    if not (isinstance(taken, FunctionType) and isinstance(function, FunctionType)):
+        return False
+    same = (taken.__module__, taken.__qualname__) == (function.__module__, function.__qualname__)
+    # Two functions with one name in one module are a mistake.
+    anew = taken.__globals__ is not function.__globals__
+    return same and (anew or taken.__code__.co_firstlineno == function.__code__.co_firstlineno)
 
 
 servers: Endpoints[LazyServer] = Endpoints(LazyServer)
 clients: Endpoints[LazyClient] = Endpoints(LazyClient)
-server = servers[DEFAULT_ALIAS]
-client = clients[DEFAULT_ALIAS]
+server = servers.default
+client = clients.default
 
-atexit.register(clients.reset)
+
+def _stop_at_exit() -> None:
+    """Send what waits, and give requests back, before the process ends; a forked child has none of its parent's."""
+    clients.reset()
+    servers.reset()
+
+
+atexit.register(_stop_at_exit)

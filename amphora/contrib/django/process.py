@@ -22,15 +22,18 @@ _SEE = "docs/django.md, 'Web servers', tells more."
 _ASGI_SERVERS = ("uvicorn", "hypercorn", "daphne.server", "granian")
 
 
-def check_process() -> None:
+def check_process(alias: str) -> None:
     """Insist on a process in which gevent can wait.
+
+    Args:
+        alias: Key in ``AMPHORA`` of the server or client that is wanted here, for the text.
 
     Raises:
         RuntimeError: It is not monkey-patched; the text says what to do. Or see `check_event_loop`.
     """
     check_event_loop()
     if not monkey.is_module_patched("socket"):
-        raise RuntimeError(_unpatched(_running_loop()))
+        raise RuntimeError(f"AMPHORA[{alias!r}]: {_unpatched(_running_loop())}")
 
 
 def check_event_loop() -> None:
@@ -51,7 +54,7 @@ def check_event_loop() -> None:
 
 def _unpatched(loop: Any) -> str:
     """Say why nothing is patched here, by what the process has been started with."""
-    why = "Amphora needs gevent's monkey-patching, and this process is not patched: "
+    why = "servers and clients need gevent's monkey-patching, and this process has none: "
     if loop is not None or any(name in sys.modules for name in _ASGI_SERVERS):
         return (
             f"{why}it is an ASGI server, on an asyncio event loop. Serve the pages that make calls with a WSGI server, "

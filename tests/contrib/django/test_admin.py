@@ -284,8 +284,8 @@ def test_a_process_that_is_not_patched_says_what_to_do(start_program, tmp_path):
     pages = program.output.split("=====")[:3]
     for page in pages:
         assert page.lstrip().startswith("200")
-        assert "not monkey-patched by gevent" in page
-        assert "gunicorn --worker-class gevent shop.wsgi" in page
+        assert "functions cannot be called in this process" in page
+        assert "from gevent import monkey; monkey.patch_all()" in page
     assert "Return the total of an order." in pages[1]
     assert re.search(r'value="Call" disabled', pages[2])
 

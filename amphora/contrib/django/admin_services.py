@@ -112,7 +112,7 @@ def _queues_of(service: ServiceSettings) -> Queues:
             found.update(client.queue_status(*service.queues, timeout=STATUS_TIMEOUT))
     except BrokerUnreachable:
         return Queues(broker, problem=_("Broker not reachable."))
-    except (AmqpRpcException, ImproperlyConfigured, TypeError, ValueError) as error:
-        # The last three are about the settings.
+    except (AmqpRpcException, ImproperlyConfigured, RuntimeError, TypeError, ValueError) as error:
+        # All but the first are about the settings, or the process.
         return Queues(broker, problem=f"{type(error).__name__}: {error}")
     return Queues(broker, tuple(Queue(name, status) for name, status in found.items()))

@@ -18,6 +18,7 @@ from gevent.event import Event
 from gevent.queue import Empty, Full, Queue
 
 from amphora import CurrentRequest, IgnoreRequest
+from amphora.contrib.django.drivers import waits_with_gevent
 from amphora.contrib.django.models import NAME_LENGTH, FailedCall
 
 __all__ = ["ErrorRecorder"]
@@ -38,9 +39,9 @@ _TRACEBACK_LENGTH = 100_000
 class ErrorRecorder:
     """A middleware of a server: notes what its functions raise, and writes it in the background.
 
-    A function waits for nothing: errors are put in a bounded queue, which a thread of its own empties into the
-    database (a thread, as the drivers of some databases would stop all greenlets while they wait). What does not fit
-    into the queue, or cannot be written, is dropped: counted, and logged for the first time.
+    A function waits for nothing: errors are put in a bounded queue, which a greenlet empties into the database; in a
+    thread where the driver of the database would stop all greenlets while it waits. What does not fit into the queue,
+    or cannot be written, is dropped: counted, and logged for the first time.
 
     Args:
         alias: Alias of the service in ``AMPHORA``.
@@ -118,11 +119,10 @@ class ErrorRecorder:
         )
 
     def _write_until_empty(self) -> None:
-        """Write batch after batch, in one of the hub's threads."""
-        threads = gevent.get_hub().threadpool
+        """Write batch after batch."""
         try:
             while batch := self._next_batch():
-                problem = threads.apply(self._write, (batch,))
+                problem = self._write(batch)
                 if problem is None:
                     self.recorded += len(batch)
                 else:
@@ -142,19 +142,22 @@ class ErrorRecorder:
         return batch
 
     def _write(self, batch: list[FailedCall]) -> Exception | None:
-        """Write errors, and delete those that are too many; in the thread, whose connection is closed after it.
-
-        Returns:
-            What went wrong: gevent prints what a function raises in a thread.
-        """
+        """Write errors where other greenlets can run meanwhile, and return what went wrong."""
         try:
             database = router.db_for_write(FailedCall)
-            self._write_to(database, batch)
-        except Exception as problem:  # noqa: BLE001  (drivers have errors of their own; the server goes on)
+            if waits_with_gevent(database):
+                return self._write_to(database, batch)
+        except Exception as problem:  # noqa: BLE001  (whatever is wrong with the settings; the server goes on)
             return problem
-        return None
+        written: Exception | None = gevent.get_hub().threadpool.apply(self._write_to, (database, batch))
+        return written
 
-    def _write_to(self, database: str, batch: list[FailedCall]) -> None:
+    def _write_to(self, database: str, batch: list[FailedCall]) -> Exception | None:
+        """Write errors, delete those that are too many, and close the connection.
+
+        Returns:
+            What went wrong; in a thread it is not raised, as gevent would print it.
+        """
         try:
             calls = FailedCall._default_manager.using(database)
             calls.bulk_create(batch)
@@ -162,8 +165,11 @@ class ErrorRecorder:
             surplus = of_service.order_by("-id").values_list("id", flat=True)[self._keep : self._keep + 1].first()
             if surplus is not None:
                 of_service.filter(id__lte=surplus).delete()
+        except Exception as problem:  # noqa: BLE001  (drivers have errors of their own)
+            return problem
         finally:
             connections[database].close()
+        return None
 
     def _drop(self, count: int, reason: str) -> None:
         if not self.dropped:

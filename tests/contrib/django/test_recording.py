@@ -131,13 +131,13 @@ def test_an_error_that_cannot_even_be_described_reaches_its_caller(caplog):
 def test_functions_do_not_wait_for_a_slow_database_and_what_is_too_much_is_counted(caplog, monkeypatch):
     # A lock of the operating system's threads: the writing is in one.
     gate = monkey.get_original("_thread", "allocate_lock")()
-    write = ErrorRecorder._write
+    write = ErrorRecorder._write_to
 
-    def write_behind_the_gate(recorder, batch):
+    def write_behind_the_gate(*args):
         with gate:
-            return write(recorder, batch)
+            return write(*args)
 
-    monkeypatch.setattr(ErrorRecorder, "_write", write_behind_the_gate)
+    monkeypatch.setattr(ErrorRecorder, "_write_to", write_behind_the_gate)
     recorder = new_recorder(waiting=5)
 
     with gate:

@@ -25,17 +25,17 @@ WIDE = (1280, 1000)
 
 @pytest.fixture(scope="module")
 def site(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the depot's admin, its handlers served by another process."""
+    """The address of the workshop's admin, its handlers served by another process."""
     port = port_for.select_random()
     env = {
-        "DJANGO_SETTINGS_MODULE": "depot_settings",
-        "PYTHONPATH": os.pathsep.join(map(str, (Path.cwd(), PROJECTS / "depot", PROJECTS / "shop"))),
+        "DJANGO_SETTINGS_MODULE": "workshop_settings",
+        "PYTHONPATH": os.pathsep.join(map(str, (Path.cwd(), PROJECTS / "workshop", PROJECTS / "shop"))),
         "SHOP_BROKER_URL": broker.url,
-        "SHOP_DATABASE": str(tmp_path_factory.mktemp("depot") / "db.sqlite3"),
+        "SHOP_DATABASE": str(tmp_path_factory.mktemp("workshop") / "db.sqlite3"),
         "SHOP_SUFFIX": f"_{uuid4().hex[:8]}",
     }
-    gunicorn = ("-m", "gunicorn", "--worker-class", "gevent", "--bind", f"127.0.0.1:{port}", "depot_wsgi")
-    with Program(PROJECTS / "depot" / "serve_depot.py", env=env) as handlers, Program(*gunicorn, env=env) as web:
+    gunicorn = ("-m", "gunicorn", "--worker-class", "gevent", "--bind", f"127.0.0.1:{port}", "workshop_wsgi")
+    with Program(PROJECTS / "workshop" / "serve_workshop.py", env=env) as handlers, Program(*gunicorn, env=env) as web:
         handlers.wait_for_line("^default: taking requests", 60)
         web.wait_for_line("Booting worker", 60)
         yield f"http://127.0.0.1:{port}/admin/"
@@ -70,13 +70,13 @@ def test_the_index_leads_to_a_service_with_its_queue_and_functions(browser, site
     browser.find_element(By.CSS_SELECTOR, "#amphora-services tbody tr a").click()
     assert "rpc_django_shop_" in text(browser, "#amphora-queues tbody th")
     functions = text(browser, ".amphora-functions")
-    assert "stock.label(article, size='<b>large</b>')" in functions
+    assert "tools.label(article, size='<b>large</b>')" in functions
     assert "Return the label of an article." in functions
     assert_nothing_was_injected(browser)
 
 
 def test_a_call_shows_its_result(browser, site):
-    open_function(browser, site, "stock.label")
+    open_function(browser, site, "tools.label")
     assert "Return the label of an article." in text(browser, "#amphora-call")
 
     fill_in(browser, args='["nut"]', kwargs='{"size": 3}')
@@ -89,7 +89,7 @@ def test_a_call_shows_its_result(browser, site):
 
 
 def test_a_remote_error_is_shown_and_kept(browser, site):
-    open_function(browser, site, "stock.take")
+    open_function(browser, site, "tools.take")
 
     fill_in(browser, args='["bolt", 12]')
     submit(browser, "#amphora-call")
@@ -103,7 +103,7 @@ def test_a_remote_error_is_shown_and_kept(browser, site):
         return "no bolt <img" in text(browser, "#amphora-failed")
 
     wait_until(kept, timeout=30)
-    assert "Called stock.take: it raised LookupError" in text(browser, "#amphora-calls")
+    assert "Called tools.take: it raised LookupError" in text(browser, "#amphora-calls")
     browser.find_element(By.CSS_SELECTOR, "#amphora-failed tbody a").click()
     page = text(browser, "#content")
     assert "raise LookupError" in page
@@ -112,9 +112,9 @@ def test_a_remote_error_is_shown_and_kept(browser, site):
 
 
 def test_the_form_shows_the_documentation_of_the_function_that_is_typed_in(browser, site):
-    open_function(browser, site, "stock.take")
+    open_function(browser, site, "tools.take")
     shown = ".amphora-about:not([hidden])"
-    assert text(browser, shown).startswith("stock.take(article, count=1)")
+    assert text(browser, shown).startswith("tools.take(article, count=1)")
 
     field = browser.find_element(By.NAME, "function")
     field.clear()
@@ -124,7 +124,7 @@ def test_the_form_shows_the_documentation_of_the_function_that_is_typed_in(brows
 
 
 def test_the_pages_fit_a_narrow_window_and_a_dark_theme(browser, site):
-    pages = ("service/", "service/default/change/", "service/default/call/?function=stock.label", "failedcall/")
+    pages = ("service/", "service/default/change/", "service/default/call/?function=tools.label", "failedcall/")
     for page in pages:
         show(browser, NARROW)
         browser.get(f"{site}amphora/{page}")

@@ -9,7 +9,7 @@ import os
 import django
 from django.core.management import call_command
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "depot_settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workshop_settings")
 django.setup()
 
 from django.contrib.auth.models import User

@@ -3,5 +3,5 @@
 from shop.settings import *  # noqa: F403
 from shop.settings import AMPHORA, INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "stock"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tools"]
 AMPHORA["default"].update(RECORD_ERRORS=3, SEND_TRACEBACKS=True)

@@ -3,7 +3,7 @@
 from amphora.contrib.django import server
 
 
-@server.add_function("stock.label")
+@server.add_function("tools.label")
 def label(article, size="<b>large</b>"):
     """Return the label of an article.
 
@@ -16,7 +16,7 @@ def label(article, size="<b>large</b>"):
     }
 
 
-@server.add_function("stock.take")
+@server.add_function("tools.take")
 def take(article, count=1):
-    """Take articles out of the stock."""
+    """Take articles out of the tools."""
     raise LookupError(f"no {article} <img src=x onerror=\"window.injected = 'by the error'\">, {count} wanted")

@@ -13,6 +13,7 @@ from amphora.contrib.django.checks import TAG, check_deployment, check_handlers,
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
 from amphora.contrib.django.development import patch_runserver
+from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
 from amphora.contrib.django.process import check_event_loop
@@ -56,5 +57,6 @@ class AmphoraConfig(AppConfig):
 def _settings_changed(*, setting: str, **_: Any) -> None:
     if setting == "AMPHORA":
         forget()
+        forget_failures()
         servers.reset()
         clients.reset()

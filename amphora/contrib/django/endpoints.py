@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.apps import apps
 
-from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller
+from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, BrokerError, PrettyCaller
 from amphora.contrib.django.conf import DEFAULT_ALIAS, insist_on_alias, services
 from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
 
+logger = logging.getLogger(__name__)
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 StandIn = TypeVar("StandIn", bound=LazyEndpoint[Any])
 
-#: Seconds that the last errors of functions have to reach the database when a server stops.
+#: Seconds that the last errors of functions have to reach the database when a server stops, and the last requests the
+#: broker when the process ends.
 _FAREWELL = 5.0
 
 
@@ -189,14 +194,14 @@ class Endpoints(Generic[StandIn]):
 
     def __init__(self, kind: Callable[[str], StandIn]) -> None:
         self._kind = kind
-        self._made: dict[str, StandIn] = {}
+        self._stand_ins: dict[str, StandIn] = {}
 
     def __getitem__(self, alias: str) -> StandIn:
         insist_on_alias(alias)
         return self._stand_in(alias)
 
     def __repr__(self) -> str:
-        return f"<stand-ins {', '.join(map(repr, self._made.values()))}>"
+        return f"<stand-ins {', '.join(map(repr, self._stand_ins.values()))}>"
 
     def __iter__(self) -> Iterator[str]:
         return iter(services())
@@ -213,15 +218,19 @@ class Endpoints(Generic[StandIn]):
         """Return the stand-ins of all aliases of the settings."""
         return [self[alias] for alias in self]
 
+    def made(self) -> list[StandIn]:
+        """Return the stand-ins that have an endpoint in this process."""
+        return [stand_in for stand_in in self._stand_ins.values() if stand_in.made]
+
     def reset(self) -> None:
         """Stop all endpoints of this process; the next use makes others."""
-        for stand_in in list(self._made.values()):
+        for stand_in in self.made():
             stand_in.reset()
 
     def _stand_in(self, alias: str) -> StandIn:
-        if alias not in self._made:
-            self._made.setdefault(alias, self._kind(alias))
-        return self._made[alias]
+        if alias not in self._stand_ins:
+            self._stand_ins.setdefault(alias, self._kind(alias))
+        return self._stand_ins[alias]
 
 
 def _name_of(function: Any, name: Any) -> str:
@@ -255,7 +264,16 @@ client = clients.default
 
 def _stop_at_exit() -> None:
     """Send what waits, and give requests back, before the process ends; a forked child has none of its parent's."""
-    clients.reset()
+    for each in clients.made():
+        if each.stats()["outbox"]:
+            # A short program may end before it is connected.
+            with suppress(BrokerError):
+                each.wait_connected(_FAREWELL)
+        each.stop()
+        if unsent := each.stats()["outbox"]:
+            logger.error(
+                "AMPHORA[%r]: the process ends with %d requests that the broker has not got", each.alias, unsent
+            )
     servers.reset()
 
 

@@ -34,6 +34,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
 	sh scripts/install-postgresql
+	sh scripts/install-chromium
 	$(BIN)/python -m pytest $(ARGS)
 
 test-stock: export AMPHORA_STOCK_TRANSPORT = 1

@@ -157,7 +157,7 @@ def test_a_wrong_configuration_is_told_and_ends_it_with_a_status_that_is_not_zer
         "did you mean 'TIMEOUT'": start_program(MANAGE, "runserver_rpc", env=amphora(default={**depot, "TIMOUT": 1})),
         "broken on purpose": start_program(MANAGE, "runserver_rpc", env={"DEPOT_BROKEN": "yes"}),
         "ACCESS_REFUSED": start_program(MANAGE, "runserver_rpc", env=amphora(default=refused)),
-        "the service's own": start_program(
+        "the request queue of the service itself": start_program(
             MANAGE, "runserver_rpc", "--queue", depot["SERVICE_NAME"], env=amphora(default=depot)
         ),
         "AMPHORA['default']": start_program(MANAGE, "runserver_rpc", env={**amphora(default=refused), **developing}),

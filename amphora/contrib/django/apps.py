@@ -12,9 +12,11 @@ from django.utils.translation import gettext_lazy as _
 from amphora.contrib.django.checks import TAG, check_deployment, check_handlers, check_patching, check_settings
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
+from amphora.contrib.django.development import patch_runserver
 from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
+from amphora.contrib.django.process import check_event_loop
 from amphora.contrib.django.tasks import connect_worker
 
 __all__ = ["AmphoraConfig"]
@@ -29,7 +31,9 @@ class AmphoraConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register checks and receivers; connects nothing."""
+        """Register checks and receivers; connects nothing. ``manage.py runserver`` begins anew here, patched."""
+        patch_runserver()
+        check_event_loop()
         for check in (check_settings, check_handlers, check_patching, check_drivers):
             register(check, TAG)
         register(check_deployment, TAG, deploy=True)

@@ -53,7 +53,7 @@ def check_patching(**_: Any) -> list[CheckMessage]:
     if sys.argv[1:2] != ["runserver"] or not sound_services():
         return []
     text = "This process is not monkey-patched by gevent: views that call RPC will raise a RuntimeError."
-    hint = f"Make {_PATCH} the first line of manage.py, before all other imports."
+    hint = f"Leave AMPHORA_PATCH_RUNSERVER at True, or make {_PATCH} the first line of manage.py."
     return [checks.Warning(text, hint=hint, id="amphora.W012")]
 
 

@@ -10,23 +10,15 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
-from gevent import monkey
 
 from amphora import AmqpRpcClient, AmqpRpcServer
 from amphora.contrib.django.conf import ServiceSettings, imported, service
+from amphora.contrib.django.process import check_process
 
 __all__ = ["LazyEndpoint"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Real = TypeVar("Real", AmqpRpcServer, AmqpRpcClient)
-
-_NOT_PATCHED = """\
-AMPHORA[{alias!r}]: {kind} needs gevent's monkey-patching, and this process has none.
-- gunicorn: run it with `-k gevent`. uWSGI: with `--gevent 100 --gevent-early-monkey-patch`.
-- manage.py runserver and other commands: make `from gevent import monkey; monkey.patch_all()` the first line of
-  manage.py, before all other imports. (manage.py runserver_rpc does it by itself.)
-- Another program, an ASGI server among them: the same line first in the module that is started.
-See docs/django.md."""
 
 
 class LazyEndpoint(Generic[Real]):
@@ -157,8 +149,7 @@ class LazyEndpoint(Generic[Real]):
 
     def _build(self, kind: type[Real], settings: ServiceSettings, options: Any) -> Real:
         """Make the real endpoint from its options."""
-        if not monkey.is_module_patched("socket"):
-            raise RuntimeError(_NOT_PATCHED.format(alias=self.alias, kind=f"the {self._like.__name__}"))
+        check_process(self.alias)
         try:
             return kind(settings.service_name, **{**imported(options), **self._overrides})
         except (ImportError, TypeError, ValueError) as error:

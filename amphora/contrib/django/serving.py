@@ -12,8 +12,9 @@ from types import FrameType
 import gevent
 from gevent.event import Event
 
-from amphora import AmqpRpcServer, BrokerError
+from amphora import BrokerError
 from amphora.contrib.django.connections import idle_connections
+from amphora.contrib.django.endpoints import LazyServer
 
 __all__ = ["Serving", "Stopped"]
 
@@ -33,7 +34,7 @@ class ServedService:
     """
 
     alias: str
-    server: AmqpRpcServer
+    server: LazyServer
     queues: Sequence[str]
     grace: float
 

@@ -43,6 +43,7 @@ test-stock: test
 # Where that Python is missing, find-python says so, and nothing has failed.
 test-django6: $(VENV)/.installed-tox
 	sh scripts/install-rabbitmq
+	sh scripts/install-postgresql
 	python=$$(sh scripts/find-python 3.12) || exit 0; $(BIN)/tox run -e django6 --discover "$$python" -- $(ARGS)
 
 lint: $(VENV)/.installed-lint

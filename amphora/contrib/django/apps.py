@@ -17,6 +17,7 @@ from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
 from amphora.contrib.django.process import check_event_loop
+from amphora.contrib.django.tasks import connect_worker
 
 __all__ = ["AmphoraConfig"]
 
@@ -37,6 +38,7 @@ class AmphoraConfig(AppConfig):
             register(check, TAG)
         register(check_deployment, TAG, deploy=True)
         connect_receivers()
+        connect_worker()
         setting_changed.connect(_settings_changed, dispatch_uid="amphora")
 
     def endpoints(self, service_name: str) -> tuple[LazyServer, LazyClient] | None:

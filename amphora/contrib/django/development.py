@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 
 from django.conf import settings
 from django.core.management import get_commands
 from django.core.management.base import CommandError
 from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
+from gevent import get_hub, getcurrent
 from gevent.hub import Hub
 
 from amphora.contrib.django.patching import is_patched, run_again_patched
@@ -32,8 +35,7 @@ def patch_runserver() -> None:
     if get_commands()["runserver"] not in _WSGI_RUNSERVERS:
         return
     if is_patched():
-        # CONTROL-C, which runserver catches, is nothing to print a report of.
-        Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
+        _end_by_control_c()
         return
     reloaded = os.environ.get(DJANGO_AUTORELOAD_ENV) == "true"
     if not reloaded:
@@ -44,3 +46,22 @@ def patch_runserver() -> None:
             run_again_patched()
         except CommandError as error:
             print(f"Amphora: {error}", file=sys.stderr, flush=True)  # noqa: T201  (the server works, only calls do not)
+
+
+def _end_by_control_c() -> None:
+    """Let CONTROL-C end the main greenlet, as it ends the main thread of a program that is not patched."""
+    # Which catches it: it is nothing to print a report of.
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
+    pressed = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (as `signal` calls it)
+        nonlocal pressed
+        hub = get_hub()
+        # A request that keeps the processor busy would hold a second one up too.
+        if pressed or getcurrent() in (hub, hub.parent):
+            raise KeyboardInterrupt
+        pressed = True
+        hub.loop.run_callback(hub.handle_system_error, KeyboardInterrupt, KeyboardInterrupt())
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)

@@ -46,6 +46,8 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._outermost: list[Any] = []
+        self._stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
         self._recorder: ErrorRecorder | None = None
 
     @property
@@ -83,6 +85,18 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
             raise TypeError("add_function needs a function or a name")
         return lambda function: self._add(function, wanted)
 
+    def surround(
+        self, middleware: Any = None, stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
+    ) -> None:
+        """Let a test stand around all that the server made next does, or, without arguments, no longer.
+
+        Args:
+            middleware: A middleware that comes before all others, those of this integration included.
+            stand_in: Takes the name of a function and the function, and returns what runs in its stead.
+        """
+        self._outermost = [] if middleware is None else [middleware]
+        self._stand_in = stand_in
+
     def stop(self) -> None:
         """Disconnect from the broker; see `amphora.AmqpRpcServer.stop`. Errors of functions are written to the end."""
         super().stop()
@@ -96,15 +110,20 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         if taken is not None and taken is not function and not _is_loaded_again(taken, function):
             raise ValueError(f"there is already a remote function {wanted!r} of {self!r}: {taken!r}")
         if (real := self._made()) is not None:
-            real.add_function(function, wanted)
+            self._add_to(real, wanted, function)
         self._functions[wanted] = function
         return function
+
+    def _add_to(self, real: AmqpRpcServer, name: str, function: Callable[..., Any]) -> None:
+        real.add_function(function if self._stand_in is None else self._stand_in(name, function), name)
 
     def _make(self) -> AmqpRpcServer:
         settings = self.settings
         discover()
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
         server = self._build(kind, settings, settings.server_options)
+        for middleware in self._outermost:
+            server.add_middleware(middleware)
         # The first is the outermost. Errors of a commit are errors too; and what other middleware does with the
         # database is looked after as well.
         self._recorder = self._record_errors(server)
@@ -112,7 +131,7 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         server.add_middleware(log_request)
         server.add_middleware(fetch_result)
         for name, function in self._functions.items():
-            server.add_function(function, name)
+            self._add_to(server, name, function)
         return server
 
     def _record_errors(self, server: AmqpRpcServer) -> ErrorRecorder | None:

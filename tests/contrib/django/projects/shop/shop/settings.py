@@ -5,7 +5,8 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).parents[1]
 SECRET_KEY = "not a secret: the sample project of the tests"
-DEBUG = False
+DEBUG = os.environ.get("SHOP_DEBUG") == "1"
+AMPHORA_PATCH_RUNSERVER = os.environ.get("SHOP_PATCH_RUNSERVER", "1") == "1"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "shop.urls"
 USE_TZ = True

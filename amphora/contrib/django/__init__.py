@@ -17,6 +17,26 @@
 Importing this connects nothing, and needs neither loaded apps nor a monkey-patched program.
 """
 
-from amphora.contrib.django.endpoints import LazyClient, LazyServer, client, clients, server, servers
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amphora.contrib.django.endpoints import LazyClient, LazyServer, client, clients, server, servers
 
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the endpoints, and with them Django's database layer, when they are asked for.
+
+    `amphora.contrib.django.pytest_plugin` is below this package, and patches before Django is imported.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module("amphora.contrib.django.endpoints"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,9 +13,11 @@ from amphora.contrib.django.checks import TAG, check_deployment, check_handlers,
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
 from amphora.contrib.django.development import patch_runserver
+from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
 from amphora.contrib.django.process import check_event_loop
+from amphora.contrib.django.tasks import connect_worker
 
 __all__ = ["AmphoraConfig"]
 
@@ -36,6 +38,7 @@ class AmphoraConfig(AppConfig):
             register(check, TAG)
         register(check_deployment, TAG, deploy=True)
         connect_receivers()
+        connect_worker()
         setting_changed.connect(_settings_changed, dispatch_uid="amphora")
 
     def endpoints(self, service_name: str) -> tuple[LazyServer, LazyClient] | None:
@@ -56,5 +59,6 @@ class AmphoraConfig(AppConfig):
 def _settings_changed(*, setting: str, **_: Any) -> None:
     if setting == "AMPHORA":
         forget()
+        forget_failures()
         servers.reset()
         clients.reset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -12,8 +12,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error
 from gevent import monkey
 
-from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer
-from amphora.contrib.django.conf import ServiceSettings, imported, problems, sound_services
+from amphora.contrib.django.conf import ServiceSettings, problems, sound_services
+from amphora.contrib.django.constructors import wrong_arguments
 from amphora.contrib.django.discovery import failures
 
 __all__ = ["TAG", "check_deployment", "check_handlers", "check_patching", "check_settings"]
@@ -26,9 +26,12 @@ _PATCH = "`from gevent import monkey; monkey.patch_all()`"
 
 def check_settings(**_: Any) -> list[CheckMessage]:
     """Check what the settings say, by what the constructors of servers and clients say to it."""
-    found: list[CheckMessage] = [Error(each.text, hint=each.hint, id=f"amphora.{each.kind}") for each in problems()]
+    wrong = list(problems())
+    given = getattr(settings, "AMPHORA", None)
+    if isinstance(given, Mapping):
+        wrong += [problem for alias, options in given.items() for problem in wrong_arguments(alias, options)]
+    found: list[CheckMessage] = [Error(each.text, hint=each.hint, id=f"amphora.{each.kind}") for each in wrong]
     for service in sound_services().values():
-        found += _wrong_arguments(service)
         found += _more_about(service)
     found += _duplicates()
     return found
@@ -69,25 +72,6 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
         )
         found.append(checks.Warning(text, hint=hint, id="amphora.W022"))
     return found
-
-
-def _wrong_arguments(service: ServiceSettings) -> Iterator[CheckMessage]:
-    """Ask the constructors."""
-    server = AmqpRpcFanoutServer if service.fanout else AmqpRpcServer
-    client = AmqpRpcFanoutClient if service.fanout else AmqpRpcClient
-    texts: dict[str, None] = {}
-    for kind, options in ((server, service.server_options), (client, service.client_options)):
-        try:
-            kind.check_arguments(service.service_name, **imported(options))
-        except (ImportError, TypeError, ValueError) as error:
-            texts[str(error)] = None
-    for text in texts:
-        # The constructors' messages begin with the argument's name, where it is one alone.
-        named = re.match(r"\w+", text)
-        setting = named.group().upper() if named else ""
-        given = setting.lower() in {*service.server_options, *service.client_options}
-        where = f"AMPHORA[{service.alias!r}]" + (f"[{setting!r}]" if given else "")
-        yield Error(f"{where}: {text}", hint=f"Correct {where} in the settings.", id="amphora.E003")
 
 
 def _more_about(service: ServiceSettings) -> Iterator[CheckMessage]:

@@ -13,7 +13,7 @@ from django.utils.module_loading import module_has_submodule
 
 from amphora.contrib.django.conf import sound_services
 
-__all__ = ["HandlersNotImported", "discover", "failures"]
+__all__ = ["HandlersNotImported", "discover", "failures", "forget_failures"]
 
 
 class HandlersNotImported(ImproperlyConfigured):
@@ -52,8 +52,8 @@ class Failure:
 
 _HERE = str(Path(__file__).parent)
 
-# By module; None for those that were imported. A module whose import has failed is not tried again: the functions
-# that it had added before would be in its way.
+# By module; None for those that were imported. A module whose import has failed is tried again only when the settings
+# have changed.
 _tried: dict[str, Failure | None] = {}
 
 
@@ -83,6 +83,12 @@ def failures() -> list[Failure]:
         if (failure := _tried[module]) is not None:
             found.append(failure)
     return found
+
+
+def forget_failures() -> None:
+    """Try again to import what could not be imported."""
+    for module in [module for module, failure in _tried.items() if failure is not None]:
+        del _tried[module]
 
 
 def _modules() -> list[str]:

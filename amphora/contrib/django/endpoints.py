@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.apps import apps
 
-from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller
+from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, BrokerError, PrettyCaller
 from amphora.contrib.django.conf import DEFAULT_ALIAS, insist_on_alias, services
 from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
 
+logger = logging.getLogger(__name__)
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 StandIn = TypeVar("StandIn", bound=LazyEndpoint[Any])
 
-#: Seconds that the last errors of functions have to reach the database when a server stops.
+#: Seconds that the last errors of functions have to reach the database when a server stops, and the last requests the
+#: broker when the process ends.
 _FAREWELL = 5.0
 
 
@@ -41,6 +46,8 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._outermost: list[Any] = []
+        self._stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
         self._recorder: ErrorRecorder | None = None
 
     @property
@@ -78,6 +85,18 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
             raise TypeError("add_function needs a function or a name")
         return lambda function: self._add(function, wanted)
 
+    def surround(
+        self, middleware: Any = None, stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
+    ) -> None:
+        """Let a test stand around all that the server made next does, or, without arguments, no longer.
+
+        Args:
+            middleware: A middleware that comes before all others, those of this integration included.
+            stand_in: Takes the name of a function and the function, and returns what runs in its stead.
+        """
+        self._outermost = [] if middleware is None else [middleware]
+        self._stand_in = stand_in
+
     def stop(self) -> None:
         """Disconnect from the broker; see `amphora.AmqpRpcServer.stop`. Errors of functions are written to the end."""
         super().stop()
@@ -91,22 +110,27 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         if taken is not None and taken is not function and not _is_loaded_again(taken, function):
             raise ValueError(f"there is already a remote function {wanted!r} of {self!r}: {taken!r}")
         if (real := self._made()) is not None:
-            real.add_function(function, wanted)
+            self._add_to(real, wanted, function)
         self._functions[wanted] = function
         return function
+
+    def _add_to(self, real: AmqpRpcServer, name: str, function: Callable[..., Any]) -> None:
+        real.add_function(function if self._stand_in is None else self._stand_in(name, function), name)
 
     def _make(self) -> AmqpRpcServer:
         settings = self.settings
         discover()
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
         server = self._build(kind, settings, settings.server_options)
+        for middleware in self._outermost:
+            server.add_middleware(middleware)
         # The first is the outermost: what other middleware does with the database is looked after too.
         server.add_middleware(new_middleware(self, settings, self._functions.get))
         server.add_middleware(log_request)
         server.add_middleware(fetch_result)
         self._recorder = self._record_errors(server)
         for name, function in self._functions.items():
-            server.add_function(function, name)
+            self._add_to(server, name, function)
         return server
 
     def _record_errors(self, server: AmqpRpcServer) -> ErrorRecorder | None:
@@ -188,14 +212,14 @@ class Endpoints(Generic[StandIn]):
 
     def __init__(self, kind: Callable[[str], StandIn]) -> None:
         self._kind = kind
-        self._made: dict[str, StandIn] = {}
+        self._stand_ins: dict[str, StandIn] = {}
 
     def __getitem__(self, alias: str) -> StandIn:
         insist_on_alias(alias)
         return self._stand_in(alias)
 
     def __repr__(self) -> str:
-        return f"<stand-ins {', '.join(map(repr, self._made.values()))}>"
+        return f"<stand-ins {', '.join(map(repr, self._stand_ins.values()))}>"
 
     def __iter__(self) -> Iterator[str]:
         return iter(services())
@@ -212,15 +236,19 @@ class Endpoints(Generic[StandIn]):
         """Return the stand-ins of all aliases of the settings."""
         return [self[alias] for alias in self]
 
+    def made(self) -> list[StandIn]:
+        """Return the stand-ins that have an endpoint in this process."""
+        return [stand_in for stand_in in self._stand_ins.values() if stand_in.made]
+
     def reset(self) -> None:
         """Stop all endpoints of this process; the next use makes others."""
-        for stand_in in list(self._made.values()):
+        for stand_in in self.made():
             stand_in.reset()
 
     def _stand_in(self, alias: str) -> StandIn:
-        if alias not in self._made:
-            self._made.setdefault(alias, self._kind(alias))
-        return self._made[alias]
+        if alias not in self._stand_ins:
+            self._stand_ins.setdefault(alias, self._kind(alias))
+        return self._stand_ins[alias]
 
 
 def _name_of(function: Any, name: Any) -> str:
@@ -254,7 +282,16 @@ client = clients.default
 
 def _stop_at_exit() -> None:
     """Send what waits, and give requests back, before the process ends; a forked child has none of its parent's."""
-    clients.reset()
+    for each in clients.made():
+        if each.stats()["outbox"]:
+            # A short program may end before it is connected.
+            with suppress(BrokerError):
+                each.wait_connected(_FAREWELL)
+        each.stop()
+        if unsent := each.stats()["outbox"]:
+            logger.error(
+                "AMPHORA[%r]: the process ends with %d requests that the broker has not got", each.alias, unsent
+            )
     servers.reset()
 
 

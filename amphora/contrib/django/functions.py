@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from amphora.contrib.django.endpoints import servers
@@ -44,12 +45,13 @@ def describe(alias: str, name: str, function: Callable[..., Any]) -> RemoteFunct
         name: Its remote name.
         function: The function, or anything else that can be called.
     """
+    written = function.func if isinstance(function, partial) else function
     return RemoteFunction(
         alias=alias,
         name=name,
         signature=_signature(function),
-        docstring=inspect.getdoc(function) or "",
-        module=getattr(function, "__module__", None) or type(function).__module__,
+        docstring=_docstring(written),
+        module=getattr(written, "__module__", None) or type(written).__module__,
     )
 
 
@@ -60,6 +62,14 @@ def remote_functions(alias: str) -> list[RemoteFunction]:
         ImproperlyConfigured: There is no such alias, or something is wrong with it.
     """
     return [describe(alias, name, function) for name, function in sorted(servers[alias].functions.items())]
+
+
+def _docstring(function: Callable[..., Any]) -> str:
+    found = inspect.getdoc(function)
+    if not found and not (inspect.isroutine(function) or inspect.isclass(function)):
+        # An object that can be called.
+        found = inspect.getdoc(type(function).__call__)
+    return found or ""
 
 
 def _signature(function: Callable[..., Any]) -> str:

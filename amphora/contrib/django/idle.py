@@ -118,8 +118,8 @@ class IdleConnections:
 
 
 def _is_idle(wrapper: Any) -> bool:
-    # Of a transaction somebody else takes care: a test that shares its connection with the functions that it calls.
-    return wrapper.connection is not None and not wrapper.in_atomic_block
+    # Somebody else takes care of what is shared: a test that lends its connection to the functions that it calls.
+    return wrapper.connection is not None and not wrapper.in_atomic_block and not wrapper.allow_thread_sharing
 
 
 def _has_news(wrapper: Any) -> bool:

@@ -130,7 +130,7 @@ def not_patched(why: str) -> CommandError:
         why: The second half of a sentence.
     """
     return CommandError(
-        f"this command needs gevent's monkey-patching, and this program is not patched: {why}. Add\n\n"
+        f"This command needs gevent's monkey-patching, and this program is not patched: {why}. Add\n\n"
         "    from gevent import monkey; monkey.patch_all()\n\n"
         "as the very first line of the program (manage.py), before any other import."
     )

@@ -24,12 +24,14 @@ class Problem:
         alias: The alias that has it; None if it is the setting as a whole.
         text: One sentence that names setting and alias.
         hint: What to do.
+        setting: The setting that has it, if it is one alone.
     """
 
     kind: str
     alias: str | None
     text: str
     hint: str
+    setting: str | None = None
 
     def __str__(self) -> str:
         return f"{self.text} {self.hint}"
@@ -52,10 +54,10 @@ def problems_of(alias: Any, options: Any) -> Iterator[Problem]:
     for name, value in options.items():
         if name not in known:
             text = f"{where} has an unknown setting {name!r}{nearest(name, known)}"
-            yield Problem(UNKNOWN, alias, text, "docs/django-settings.md lists all settings.")
+            yield Problem(UNKNOWN, alias, text, "docs/django-settings.md lists all settings.", name)
         elif (wanted := _unmet(name, value)) is not None:
             text = f"{where}[{name!r}] must be {wanted}, not {value!r}."
-            yield Problem(WRONG, alias, text, "Correct it in the settings.")
+            yield Problem(WRONG, alias, text, "Correct it in the settings; see docs/django-settings.md.", name)
 
 
 def _unmet(name: str, value: Any) -> str | None:

@@ -12,6 +12,7 @@ from django.db import connections
 from django.test.utils import setup_test_environment, teardown_test_environment
 
 from amphora.contrib.django import clients, servers
+from tests.support.processes import ROOT
 
 PROJECT = Path(__file__).parent / "projects" / "shop"
 
@@ -21,6 +22,15 @@ if not settings.configured:
 
     settings.configure(**{name: getattr(of_project, name) for name in dir(of_project) if name.isupper()})
     django.setup()
+
+
+def environment_of_project(**variables: str) -> dict[str, str]:
+    """Return the environment in which a program is one of the sample project's.
+
+    Args:
+        variables: More of it: see the project's settings.
+    """
+    return {"PYTHONPATH": f"{ROOT}:{PROJECT}", "DJANGO_SETTINGS_MODULE": "shop.settings", **variables}
 
 
 @pytest.fixture(scope="session")

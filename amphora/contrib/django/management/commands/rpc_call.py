@@ -17,6 +17,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from amphora import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
 from amphora.contrib.django.arguments import parse_keyword_arguments, parse_value
 from amphora.contrib.django.endpoints import clients, servers
+from amphora.contrib.django.patching import is_patched, not_patched, run_again_patched
 
 _NOTES = """\
 each VALUE is JSON, or else text: 42 is a number, '"42"' is text, and so is O-42
@@ -72,8 +73,22 @@ class Command(BaseCommand):
             "--timeout", type=_seconds, metavar="SECONDS", help="for the whole call (default: TIMEOUT of the settings)"
         )
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run the command in a process that is patched from its first line: this one, again."""
+        # A mistake in the arguments, or --help, ends here.
+        self._called_from_command_line = True
+        self.create_parser(argv[0], argv[1]).parse_args(argv[2:])
+        try:
+            run_again_patched()
+        except CommandError as error:
+            self.stderr.write(f"{type(error).__name__}: {error}")
+            sys.exit(2)
+        super().run_from_argv(argv)
+
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002  (Django's signature)
         """Call, and print the result."""
+        if not is_patched():
+            raise not_patched("call it as a command, not with call_command, or patch")
         try:
             keywords = parse_keyword_arguments(options["kw"])
             values = [parse_value(text) for text in options["values"]]

@@ -111,7 +111,7 @@ class Reader:
 
         # The test shows the difference.
         with suppress(AssertionError):
-            wait_until(is_expected, PATIENCE / 10)
+            wait_until(is_expected, PATIENCE / 2)
         return answers[-1]
 
     def _run_program(self, command: str) -> str:
@@ -144,7 +144,6 @@ def reader(broker: Broker, tmp_path: Path) -> Iterator[Reader]:
 
 def test_the_tutorial_works_as_it_is_typed_in(reader: Reader) -> None:
     reader.read(PAGE.read_text())
-    print(reader.answers)
 
     assert len(reader.answers) == 6
     assert [came for _, _, came in reader.answers] == [expected for _, expected, _ in reader.answers]

@@ -11,7 +11,7 @@ from gevent.event import AsyncResult
 from amphora.bound import bind
 from amphora.caller import CallOptions, PrettyCaller
 from amphora.calls import Calls
-from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import (
     BrokerError,
 )
@@ -170,7 +170,7 @@ class AmqpRpcClient(Endpoint):
         outbox_max_bytes: int = 64 * 1024 * 1024,
         max_message_size: int = 128 * 1024 * 1024,
     ) -> None:
-        check_patched(type(self).__name__)
+        self._check_patched()
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._timeout = _timeout(timeout)

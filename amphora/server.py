@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import gevent
 
-from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
 from amphora.introspection import ControlRequests, introspection_of
@@ -179,7 +179,7 @@ class AmqpRpcServer(Endpoint):
         fanout_queue_expires: float = 60.0,
         max_message_size: int = 128 * 1024 * 1024,
     ) -> None:
-        check_patched(type(self).__name__)
+        self._check_patched()
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._concurrency = at_least_one("concurrency", concurrency)
@@ -444,7 +444,9 @@ class AmqpRpcServer(Endpoint):
             BrokerError: Only with ``nowait=False``: the first connection was refused for a reason
                 that trying again cannot mend (credentials, virtual host, a conflicting exchange or
                 queue). A broker that is merely not there yet is waited for.
+            RuntimeError: It was made before this process was forked.
         """
+        self._insist_on_own_process()
         self._handler.accepting = True
         if self._subscription is None:
             self._subscription = self._consumer.subscribe(

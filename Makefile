@@ -40,6 +40,7 @@ demo-django: $(VENV)/.installed-demo-django
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
 	sh scripts/install-postgresql
+	sh scripts/install-chromium
 	$(BIN)/python -m pytest $(ARGS)
 
 test-stock: export AMPHORA_STOCK_TRANSPORT = 1
@@ -48,6 +49,7 @@ test-stock: test
 # Where that Python is missing, find-python says so, and nothing has failed.
 test-django6: $(VENV)/.installed-tox
 	sh scripts/install-rabbitmq
+	sh scripts/install-postgresql
 	python=$$(sh scripts/find-python 3.12) || exit 0; $(BIN)/tox run -e django6 --discover "$$python" -- $(ARGS)
 
 lint: $(VENV)/.installed-lint

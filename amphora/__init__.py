@@ -37,6 +37,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
 from amphora.protocol.signatures import sign_request
@@ -59,6 +60,7 @@ __all__ = [
     "CurrentRequest",
     "DeadLettered",
     "IgnoreRequest",
+    "Inspector",
     "MessageTooLarge",
     "NoResult",
     "OutgoingRequest",
@@ -66,8 +68,10 @@ __all__ = [
     "PublishNacked",
     "QueueStatus",
     "RemoteException",
+    "RemoteFunction",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerInfo",
     "TopologyConflict",
     "Unroutable",
     "VhostNotFound",

@@ -19,7 +19,7 @@ LAYERS = (
     ("amphora",),
     ("amphora.server", "amphora.client"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
-    ("amphora.handling", "amphora.lifetimes", "amphora.middleware"),
+    ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
     ("amphora.poison",),
     ("amphora.job",),
     (

@@ -19,9 +19,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from amphora.contrib.django.admin_calls import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, CallForm, make_call
-from amphora.contrib.django.admin_services import cannot_call, functions_of, gunicorn_command, queues_of
+from amphora.contrib.django.admin_services import functions_of, queues_of
 from amphora.contrib.django.conf import ServiceSettings, services
 from amphora.contrib.django.models import FailedCall, Service
+from amphora.contrib.django.process import not_patched
 
 __all__ = ["FailedCallAdmin", "ServiceAdmin"]
 
@@ -129,7 +130,7 @@ class ServiceAdmin(admin.ModelAdmin):
         outcome = None
         if request.method == "POST":
             form = CallForm(request.POST, names=names)
-            if form.is_valid() and cannot_call() is None:
+            if form.is_valid() and not_patched() is None:
                 outcome = make_call(service.alias, form.cleaned_data)
                 self._log(request, service, outcome.function, outcome.summary)
         else:
@@ -156,8 +157,7 @@ class ServiceAdmin(admin.ModelAdmin):
         full = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "cannot_call": cannot_call(),
-            "gunicorn_command": gunicorn_command(),
+            "cannot_call": not_patched(),
             "may_call": self.has_call_permission(request),
             **context,
         }
@@ -240,7 +240,8 @@ def _service_or_404(object_id: str) -> ServiceSettings:
 def _usual_timeout(service: ServiceSettings) -> float:
     """Return the service's own timeout, where that is not too long for a page."""
     timeout = service.client_options.get("timeout")
-    return DEFAULT_TIMEOUT if timeout is None else min(float(timeout), LONGEST_TIMEOUT)
+    seconds = DEFAULT_TIMEOUT if timeout is None else min(float(timeout), LONGEST_TIMEOUT)
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def _count_by_service(failed: Any) -> Any:

@@ -6,23 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import gevent
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
-from gevent import monkey
 
 from amphora import AmqpRpcException, BrokerUnreachable, QueueStatus
 from amphora.contrib.django.conf import ServiceSettings
 from amphora.contrib.django.endpoints import clients
 from amphora.contrib.django.functions import RemoteFunction, remote_functions
+from amphora.contrib.django.process import not_patched
 
 __all__ = [
     "Functions",
     "Queue",
     "Queues",
-    "cannot_call",
     "functions_of",
-    "gunicorn_command",
     "queues_of",
 ]
 
@@ -71,20 +68,6 @@ class Queues:
     problem: str | None = None
 
 
-def cannot_call() -> str | None:
-    """Say why this process can make no calls; None if it can."""
-    if monkey.is_module_patched("socket"):
-        return None
-    return str(_("This process is not monkey-patched by gevent, so it cannot talk to the broker."))
-
-
-def gunicorn_command() -> str:
-    """Return the command that serves this project in patched processes."""
-    application = getattr(settings, "WSGI_APPLICATION", None) or f"{settings.ROOT_URLCONF.partition('.')[0]}.wsgi"
-    module = application.removesuffix(".application")
-    return f"gunicorn --worker-class gevent {module}"
-
-
 def functions_of(alias: str) -> Functions:
     """Describe the functions that the project's handlers add to a service.
 
@@ -93,9 +76,9 @@ def functions_of(alias: str) -> Functions:
     """
     try:
         found = remote_functions(alias)
-    except Exception as error:  # noqa: BLE001  (the project's modules are imported, and may raise anything)
-        problem = _("The handlers could not be imported: %(type)s: %(error)s")
-        return Functions([], problem % {"type": type(error).__name__, "error": error})
+    except ImproperlyConfigured as error:
+        # Of modules that cannot be imported too.
+        return Functions([], str(error))
     return Functions(found)
 
 
@@ -109,8 +92,7 @@ def queues_of(services: Iterable[ServiceSettings]) -> dict[str, Queues]:
         By alias; what the broker did not tell within two seconds has a `Queues.problem`.
     """
     wanted = list(services)
-    problem = cannot_call()
-    if problem is not None:
+    if not_patched() is not None:
         return {each.alias: Queues(problem=_("Not known in this process.")) for each in wanted}
     asking = {each.alias: gevent.spawn(_queues_of, each) for each in wanted}
     # Not even the making of a client, which looks names up, can hold up the page.
@@ -130,7 +112,7 @@ def _queues_of(service: ServiceSettings) -> Queues:
             found.update(client.queue_status(*service.queues, timeout=STATUS_TIMEOUT))
     except BrokerUnreachable:
         return Queues(broker, problem=_("Broker not reachable."))
-    except (AmqpRpcException, ImproperlyConfigured, TypeError, ValueError) as error:
-        # The last three are about the settings.
+    except (AmqpRpcException, ImproperlyConfigured, RuntimeError, TypeError, ValueError) as error:
+        # All but the first are about the settings, or the process.
         return Queues(broker, problem=f"{type(error).__name__}: {error}")
     return Queues(broker, tuple(Queue(name, status) for name, status in found.items()))

@@ -10,7 +10,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-__all__ = ["check_drivers", "make_cooperative"]
+__all__ = ["check_drivers", "make_cooperative", "waits_with_gevent"]
 
 #: The first version of psycopg that waits with Python's `select` where gevent has patched it.
 _PSYCOPG = (3, 1, 14)
@@ -20,6 +20,18 @@ def make_cooperative() -> None:
     """Let psycopg2 wait with gevent, where a database is used through it and psycogreen is installed."""
     if any(_driver(alias) == "psycopg2" for alias in connections) and find_spec("psycogreen") is not None:
         import_module("psycogreen.gevent").patch_psycopg()
+
+
+def waits_with_gevent(alias: str) -> bool:
+    """Tell whether other greenlets run while one waits for this database, for all that is known of its driver.
+
+    Args:
+        alias: Alias of the database in ``DATABASES``.
+    """
+    driver = _driver(alias)
+    if driver == "psycopg":
+        return _version(alias) >= _PSYCOPG
+    return driver == "pymysql" or (driver == "psycopg2" and find_spec("psycogreen") is not None)
 
 
 def check_drivers(**_: Any) -> list[checks.CheckMessage]:

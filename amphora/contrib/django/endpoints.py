@@ -124,11 +124,12 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         server = self._build(kind, settings, settings.server_options)
         for middleware in self._outermost:
             server.add_middleware(middleware)
-        # The first is the outermost: what other middleware does with the database is looked after too.
+        # The first is the outermost. Errors of a commit are errors too; and what other middleware does with the
+        # database is looked after as well.
+        self._recorder = self._record_errors(server)
         server.add_middleware(new_middleware(self, settings, self._functions.get))
         server.add_middleware(log_request)
         server.add_middleware(fetch_result)
-        self._recorder = self._record_errors(server)
         for name, function in self._functions.items():
             self._add_to(server, name, function)
         return server

@@ -8,7 +8,7 @@ from typing import Any
 
 from gevent import monkey
 
-__all__ = ["check_event_loop", "check_process"]
+__all__ = ["check_event_loop", "check_process", "not_patched"]
 
 _WSGI = "gunicorn -k gevent PROJECT.wsgi"
 _ASGI = (
@@ -32,8 +32,14 @@ def check_process(alias: str) -> None:
         RuntimeError: It is not monkey-patched; the text says what to do. Or see `check_event_loop`.
     """
     check_event_loop()
-    if not monkey.is_module_patched("socket"):
-        raise RuntimeError(f"AMPHORA[{alias!r}]: {_unpatched(_running_loop())}")
+    why = not_patched()
+    if why is not None:
+        raise RuntimeError(f"AMPHORA[{alias!r}]: {why}")
+
+
+def not_patched() -> str | None:
+    """Say why this process is not monkey-patched, and what to do; None if it is."""
+    return None if monkey.is_module_patched("socket") else _unpatched(_running_loop())
 
 
 def check_event_loop() -> None:

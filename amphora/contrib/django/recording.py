@@ -7,16 +7,18 @@ import os
 import socket
 import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import gevent
-from django.db import DatabaseError, connections, router
+from django.db import ProgrammingError, connections, router
 from django.utils import timezone
 from gevent import GreenletExit
 from gevent.event import Event
 from gevent.queue import Empty, Full, Queue
 
 from amphora import CurrentRequest, IgnoreRequest
+from amphora.contrib.django.drivers import waits_with_gevent
 from amphora.contrib.django.models import NAME_LENGTH, FailedCall
 
 __all__ = ["ErrorRecorder"]
@@ -37,9 +39,9 @@ _TRACEBACK_LENGTH = 100_000
 class ErrorRecorder:
     """A middleware of a server: notes what its functions raise, and writes it in the background.
 
-    A function waits for nothing: errors are put in a bounded queue, which a thread of its own empties into the
-    database (a thread, as the drivers of some databases would stop all greenlets while they wait). What does not fit
-    into the queue, or cannot be written, is dropped: counted, and logged for the first time.
+    A function waits for nothing: errors are put in a bounded queue, which a greenlet empties into the database; in a
+    thread where the driver of the database would stop all greenlets while it waits. What does not fit into the queue,
+    or cannot be written, is dropped: counted, and logged for the first time.
 
     Args:
         alias: Alias of the service in ``AMPHORA``.
@@ -100,8 +102,7 @@ class ErrorRecorder:
             self._writer = gevent.spawn(self._write_until_empty)
 
     def _failed_call(self, request: CurrentRequest, error: BaseException) -> FailedCall:
-        # Without the frames of this file and of Amphora: the function's own are what one looks for.
-        frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
+        frames = _frames_of_function(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, frames))
         return FailedCall(
             time=timezone.now(),
@@ -118,17 +119,14 @@ class ErrorRecorder:
         )
 
     def _write_until_empty(self) -> None:
-        """Write batch after batch, in one of the hub's threads."""
-        threads = gevent.get_hub().threadpool
+        """Write batch after batch."""
         try:
             while batch := self._next_batch():
-                try:
-                    threads.apply(self._write, (batch,))
-                except Exception as problem:  # noqa: BLE001  (drivers have errors of their own; the server goes on)
-                    hint = "; has `manage.py migrate` been run?" if isinstance(problem, DatabaseError) else ""
-                    self._drop(len(batch), f"{type(problem).__name__}: {problem}".strip() + hint)
-                else:
+                problem = self._write(batch)
+                if problem is None:
                     self.recorded += len(batch)
+                else:
+                    self._drop(len(batch), _explain(problem))
         finally:
             # At once after the queue was found empty: what is noted from now on starts a writer of its own.
             self._writer = None
@@ -143,9 +141,23 @@ class ErrorRecorder:
                 break
         return batch
 
-    def _write(self, batch: list[FailedCall]) -> None:
-        """Write errors, and delete those that are too many; in the thread, whose connection is closed after it."""
-        database = router.db_for_write(FailedCall)
+    def _write(self, batch: list[FailedCall]) -> Exception | None:
+        """Write errors where other greenlets can run meanwhile, and return what went wrong."""
+        try:
+            database = router.db_for_write(FailedCall)
+            if waits_with_gevent(database):
+                return self._write_to(database, batch)
+        except Exception as problem:  # noqa: BLE001  (whatever is wrong with the settings; the server goes on)
+            return problem
+        written: Exception | None = gevent.get_hub().threadpool.apply(self._write_to, (database, batch))
+        return written
+
+    def _write_to(self, database: str, batch: list[FailedCall]) -> Exception | None:
+        """Write errors, delete those that are too many, and close the connection.
+
+        Returns:
+            What went wrong; in a thread it is not raised, as gevent would print it.
+        """
         try:
             calls = FailedCall._default_manager.using(database)
             calls.bulk_create(batch)
@@ -153,8 +165,11 @@ class ErrorRecorder:
             surplus = of_service.order_by("-id").values_list("id", flat=True)[self._keep : self._keep + 1].first()
             if surplus is not None:
                 of_service.filter(id__lte=surplus).delete()
+        except Exception as problem:  # noqa: BLE001  (drivers have errors of their own)
+            return problem
         finally:
             connections[database].close()
+        return None
 
     def _drop(self, count: int, reason: str) -> None:
         if not self.dropped:
@@ -165,6 +180,22 @@ class ErrorRecorder:
                 reason,
             )
         self.dropped += count
+
+
+def _explain(problem: Exception) -> str:
+    """Say in one line why the database did not take the errors."""
+    text = " ".join(f"{type(problem).__name__}: {problem}".split())
+    # The first is PostgreSQL's and MySQL's, the second SQLite's.
+    if isinstance(problem, ProgrammingError) or "no such table" in text:
+        return f"{text}; run `manage.py migrate`"
+    return text
+
+
+def _frames_of_function(frames: TracebackType | None) -> TracebackType | None:
+    """Leave out how Amphora came to call the function: the first frames, of its own modules."""
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("amphora."):
+        frames = frames.tb_next
+    return frames
 
 
 def _storable(text: str) -> str:

@@ -105,11 +105,14 @@ def end_or_wait_for_change(error: BaseException) -> None:
             raise error
     else:
         traceback.print_exception(error)
-    print("Waiting for the code to change ...", file=sys.stderr, flush=True)  # noqa: T201  (for who changes it)
     reloader = _reloader()
     for path in _files_of(error):
         reloader.extra_files.add(path)
-    for _ in reloader.tick():
+    ticks = reloader.tick()
+    # How the files are now is known before somebody is asked to change them.
+    next(ticks)
+    print("Waiting for the code to change ...", file=sys.stderr, flush=True)  # noqa: T201  (for who changes it)
+    for _ in ticks:
         pass
 
 

@@ -18,7 +18,7 @@ from django.tasks.signals import task_enqueued
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from amphora import AmqpRpcClient, Backlogged, BrokerError
+from amphora import AmqpRpcClient, NoResult
 from amphora.contrib.django.conf import DEFAULT_ALIAS, service
 from amphora.contrib.django.endpoints import clients
 from amphora.contrib.django.tasks.messages import write_result
@@ -104,7 +104,10 @@ class AmphoraBackend(BaseTaskBackend):
             self.results.save(result)
         try:
             self._send(result)
-        except (Backlogged, BrokerError):
+        except NoResult:
+            # It may still be sent.
+            raise
+        except Exception:
             if self.results is not None:
                 self.results.forget(result.id)
             raise

@@ -41,8 +41,8 @@ def on_memory(amphora: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     Args:
         amphora: The setting as the project has it.
     """
-    number = next(_numbers)
-    return {alias: _of_one(options, number) for alias, options in amphora.items()}
+    # A number for each alias: two may stand for services of one name, on different brokers.
+    return {alias: _of_one(options, next(_numbers)) for alias, options in amphora.items()}
 
 
 def _of_one(options: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -15,19 +15,15 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 
-from amphora import AmqpRpcServer, BrokerError, __version__
+from amphora import BrokerError, __version__
 from amphora.contrib.django.conf import server_arguments, service, services
 from amphora.contrib.django.console_log import log_to_console
-from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.drivers import make_cooperative
 from amphora.contrib.django.endpoints import clients, servers
 from amphora.contrib.django.functions import describe
 from amphora.contrib.django.patching import is_patched, not_patched, patched_command, run_again_patched
 from amphora.contrib.django.reloading import RELOAD, is_reloaded, supervise, watch
 from amphora.contrib.django.serving import ServedService, Serving
-
-#: Seconds that running requests have when the code has changed; those that take longer run again.
-_RELOAD_GRACE = 5.0
 
 #: What `--broker` replaces, besides ``BROKER_URL``.
 _ADDRESS = ("AMQP_HOST", "AMQP_PORT", "AMQP_USER", "AMQP_PASSWORD", "AMQP_VHOST")
@@ -87,13 +83,14 @@ class Command(BaseCommand):
         if not is_patched():
             raise not_patched("call it as a command, not with call_command, or patch")
         make_cooperative()
-        if not options["skip_checks"] and options["verbosity"] > 0:
+        self._tells_of_checks = options["verbosity"] > 0
+        if self._tells_of_checks and not options["skip_checks"]:
             self.stdout.write("Performing system checks...\n")
         return super().execute(*args, **options)
 
     def check(self, *args: Any, **options: Any) -> Any:
         """Make the checks, and count the problems in what is printed."""
-        return super().check(*args, **{**options, "display_num_errors": True})
+        return super().check(*args, **{**options, "display_num_errors": self._tells_of_checks})
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002  (Django's signature)
         """Serve until a signal, and exit: with 0 where everything was finished, else with 1."""
@@ -104,7 +101,6 @@ class Command(BaseCommand):
                 f"--queue needs one alias, and these would be served: {', '.join(aliases)}. "
                 "Name the alias, or write the labels to AMPHORA[alias]['QUEUES']."
             )
-        self._import_handlers()
         served = [self._served(alias, options) for alias in aliases]
         if settings.DEBUG:
             self._look_for_migrations()
@@ -117,7 +113,7 @@ class Command(BaseCommand):
             gevent.spawn(watch, serving.reload)
         try:
             stopped = serving.run()
-        except BrokerError as error:
+        except (BrokerError, ValueError) as error:
             alias = error.__notes__[-1]
             raise CommandError(f"AMPHORA[{alias!r}]: {error}") from error
         if stopped.reload:
@@ -125,12 +121,6 @@ class Command(BaseCommand):
         if not stopped.finished:
             raise CommandError("Requests that took longer than the grace period go back to their queues.")
         self._say("Stopped.")
-
-    def _import_handlers(self) -> None:
-        try:
-            discover()
-        except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
 
     def _served(self, alias: str, options: dict[str, Any]) -> ServedService:
         try:
@@ -143,15 +133,12 @@ class Command(BaseCommand):
                 # The functions' own calls to the service go the same way.
                 for each in (stand_in, clients[alias]):
                     each.override(**address, broker_url=options["broker"])
-            server = stand_in.real
+            # Made now: a mistake in its arguments comes to light before anything is served.
+            stand_in.real  # noqa: B018
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
-        except (TypeError, ValueError) as error:
-            raise CommandError(f"AMPHORA[{alias!r}]: {error}") from error
         grace = chosen.grace if options["grace"] is None else options["grace"]
-        if is_reloaded():
-            grace = min(grace, _RELOAD_GRACE)
-        return ServedService(alias, server, [*dict.fromkeys([*chosen.queues, *options["queues"]])], grace)
+        return ServedService(alias, stand_in, [*dict.fromkeys([*chosen.queues, *options["queues"]])], grace)
 
     def _look_for_migrations(self) -> None:
         try:
@@ -163,23 +150,21 @@ class Command(BaseCommand):
         now = datetime.now().strftime("%B %d, %Y - %X")
         count = f"{len(served)} RPC service{'s' * (len(served) != 1)}"
         self.stdout.write(
-            f"{now}\n"
+            f"\n{now}\n"
             f"Django version {django.get_version()}, using settings {settings.SETTINGS_MODULE!r}\n"
             f"Amphora version {__version__}, serving {count}\n"
         )
         for each in served:
-            self._introduce_service(each.alias, each.server, each.queues)
+            self._introduce_service(each)
         self._say("Quit the server with CONTROL-C.\n")
 
-    def _introduce_service(self, alias: str, server: AmqpRpcServer, queues: Sequence[str]) -> None:
-        labels = "".join(f", and of label {label!r}" for label in queues)
+    def _introduce_service(self, served: ServedService) -> None:
+        alias, server = served.alias, served.server.real
+        labels = "".join(f", and of label {label!r}" for label in served.queues)
         self.stdout.write(self.style.MIGRATE_HEADING(f"{alias} (service {server.service_name!r})"))
         self.stdout.write(f"  broker       {server.broker}")
         self.stdout.write(f"  queues       its own{labels}")
         self.stdout.write(f"  concurrency  {server.concurrency}")
-        if server.broker.startswith("memory:"):
-            text = "  memory:// is in this process alone: clients of other processes do not reach it"
-            self.stdout.write(self.style.WARNING(text))
         functions = [describe(alias, name, function) for name, function in sorted(server.functions.items())]
         if not functions:
             module = service(alias).handlers_module
@@ -187,6 +172,9 @@ class Command(BaseCommand):
             self.stdout.write(self.style.WARNING(text))
         for number, function in enumerate(functions):
             self.stdout.write(f"  {'' if number else 'functions':13}{function.name}{function.signature}")
+        if server.broker.startswith("memory:"):
+            text = "  memory:// is in this process alone: clients of other processes do not reach it"
+            self.stdout.write(self.style.WARNING(text))
         self.stdout.write("")
 
     def _say(self, text: str) -> None:

@@ -6,6 +6,8 @@ SECRET_KEY = "not a secret: a project of the tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tested.urls"
+STATIC_URL = "static/"
+MEDIA_URL = "media/"
 INSTALLED_APPS = ["amphora.contrib.django", "orders", "probes"]
 
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "never-made.sqlite3"}}

@@ -17,6 +17,7 @@ A server registers functions, a client calls them::
     client.defer.add(1, 2).get()    # 3
 """
 
+from amphora.bridge import ThreadedClient, ThreadedResult
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
 from amphora.exceptions import (
@@ -64,6 +65,8 @@ __all__ = [
     "RemoteException",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ThreadedClient",
+    "ThreadedResult",
     "TopologyConflict",
     "Unroutable",
     "VhostNotFound",

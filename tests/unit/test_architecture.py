@@ -17,6 +17,7 @@ LAYERS = (
     ("amphora.__main__",),
     ("amphora.cli", "amphora.contrib", "amphora.contrib.django.*", "amphora.contrib.celery.*"),
     ("amphora",),
+    ("amphora.bridge",),
     ("amphora.server", "amphora.client"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.lifetimes"),

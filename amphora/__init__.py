@@ -38,6 +38,8 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.links.topology import QueueStatus
+from amphora.middleware import OutgoingRequest
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
@@ -60,8 +62,10 @@ __all__ = [
     "IgnoreRequest",
     "MessageTooLarge",
     "NoResult",
+    "OutgoingRequest",
     "PrettyCaller",
     "PublishNacked",
+    "QueueStatus",
     "RemoteException",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",

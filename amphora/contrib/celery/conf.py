@@ -43,6 +43,8 @@ _OWN: Mapping[str, Any] = {
     "worker": False,
     # Seconds that running calls have to finish in a warm shutdown.
     "grace": 30.0,
+    # Seconds that a function with via="queue" waits for its task, where the request has no deadline.
+    "result_timeout": 300.0,
     # Labels of further queues that the server takes requests from.
     "queues": (),
 }
@@ -74,7 +76,11 @@ class Conf:
         if name not in DEFAULTS:
             raise AttributeError(f"there is no setting {PREFIX}{name}{_nearest(name)}")
         value = self._given(name)
-        return DEFAULTS[name] if value is _UNSET else value
+        if value is not _UNSET:
+            return value
+        if name == "fanout_service_name" and self.service_name:
+            return f"{self.service_name}_fanout"
+        return DEFAULTS[name]
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *DEFAULTS})

@@ -44,8 +44,13 @@ class ThreadedResult:
     greenlet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, function: str) -> None:
+        self._function = function
         self._future: Future[Any] = Future()
+
+    def __repr__(self) -> str:
+        state = "pending" if not self.ready() else "done" if self.successful() else f"{self.exception!r}"
+        return f"<{type(self).__name__} of {self._function!r}: {state}>"
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Return the remote function's result, waiting for it if need be.
@@ -388,7 +393,7 @@ class ThreadedClient:
     def _defer(
         self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ThreadedResult:
-        deferred = ThreadedResult()
+        deferred = ThreadedResult(function)
         future = deferred._future
 
         def finish(result: AsyncResult[Any]) -> None:

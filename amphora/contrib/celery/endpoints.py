@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from threading import RLock
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
+
+from celery.exceptions import ImproperlyConfigured
 
 from amphora import AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller, make_client
 from amphora.contrib.celery.conf import Conf
@@ -75,7 +79,10 @@ class _Lazy:
             with self._lock:
                 if not self.made:
                     self._conf.check()
-                    real = self._make()
+                    try:
+                        real = self._make()
+                    except (TypeError, ValueError) as error:
+                        raise ImproperlyConfigured(f"the amphora_* settings: {error}") from error
                     for middleware in self._middleware:
                         real.add_middleware(middleware)
                     self._real, self._pid = real, os.getpid()
@@ -200,6 +207,7 @@ class LazyClient(_Lazy):
     def __init__(self, conf: Conf, *, fanout: bool = False) -> None:
         super().__init__(conf, fanout=fanout)
         self._tunings: list[tuple[str, Any]] = []
+        _clients.add(self)
 
     @property
     def call(self) -> PrettyCaller:
@@ -229,3 +237,13 @@ class LazyClient(_Lazy):
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
         return client
+
+
+#: Those that are to be stopped at the end of the process: what they have not sent yet leaves before that.
+_clients: WeakSet[LazyClient] = WeakSet()
+
+
+@atexit.register
+def _stop_clients() -> None:
+    for client in list(_clients):
+        client.reset()

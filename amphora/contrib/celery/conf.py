@@ -76,7 +76,7 @@ class Conf:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in DEFAULTS:
-            raise AttributeError(f"there is no setting {PREFIX}{name}{_nearest(name)}")
+            raise AttributeError(f"there is no setting {PREFIX}{name}{_nearest(name, PREFIX)}")
         value = self._given(name)
         if value is not _UNSET:
             return value
@@ -100,7 +100,7 @@ class Conf:
             for key in written:
                 name = key.removeprefix(prefix).lower()
                 if key.startswith(prefix) and name not in DEFAULTS:
-                    found.append(f"unknown setting {key}{_nearest(name)}")
+                    found.append(f"unknown setting {key}{_nearest(name, prefix)}")
         if not self._app.conf.prefix:
             loud = {f"{PREFIX}{name}".upper() for name in DEFAULTS}
             found += [f"setting {key} is not read: write {key.lower()}" for key in written if key in loud]
@@ -154,12 +154,12 @@ class Conf:
         for mapping in self._mappings():
             for prefix in self._prefixes():
                 try:
-                    return mapping[f"{prefix}{name}" if prefix.islower() else f"{prefix}{name.upper()}"]
+                    return mapping[_spelled(prefix, name)]
                 except KeyError:
                     continue
         return _UNSET
 
-    def _mappings(self) -> list[Mapping[str, Any]]:
+    def _mappings(self) -> list[Mapping[Any, Any]]:
         """Return what the application is configured by, without Celery's defaults, which come last."""
         conf = self._app.conf
         conf.finalize()
@@ -173,9 +173,15 @@ class Conf:
         return (f"{namespace}{PREFIX.upper() if namespace.isupper() else PREFIX}", PREFIX)
 
 
-def _nearest(name: str) -> str:
+def _nearest(name: str, prefix: str) -> str:
     close = difflib.get_close_matches(name, DEFAULTS, n=1)
-    return f"; did you mean {PREFIX}{close[0]}?" if close else " (see docs/celery-settings.md)"
+    if not close:
+        return " (docs/celery-settings.md lists them all)"
+    return f"; did you mean {_spelled(prefix, close[0])}?"
+
+
+def _spelled(prefix: str, name: str) -> str:
+    return f"{prefix}{name if prefix.islower() else name.upper()}"
 
 
 def hide_passwords() -> None:

@@ -43,10 +43,10 @@ class _Lazy:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self.real, name)
+        return getattr(self._get(), name)
 
     def __enter__(self) -> Self:
-        self.real.serve()
+        self._get().serve()
         return self
 
     def __exit__(
@@ -55,7 +55,7 @@ class _Lazy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.real.stop()
+        self._get().stop()
 
     @property
     def made(self) -> bool:
@@ -75,6 +75,10 @@ class _Lazy:
         Raises:
             ImproperlyConfigured: A setting is unknown, or missing.
         """
+        return self._get()
+
+    def _get(self) -> Any:
+        # (A method: what raises an AttributeError in a property is taken for a missing one, and asked for again.)
         if not self.made:
             with self._lock:
                 if not self.made:
@@ -212,13 +216,13 @@ class LazyClient(_Lazy):
     @property
     def call(self) -> PrettyCaller:
         """Call a remote function and wait for its result; see `AmqpRpcClient.call`."""
-        caller: PrettyCaller = self.real.call
+        caller: PrettyCaller = self._get().call
         return caller
 
     @property
     def defer(self) -> PrettyCaller:
         """Call a remote function without waiting for its result; see `AmqpRpcClient.defer`."""
-        caller: PrettyCaller = self.real.defer
+        caller: PrettyCaller = self._get().defer
         return caller
 
     def tune_function(self, func_name: str) -> Callable[[Function], Function]:

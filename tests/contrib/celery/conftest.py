@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 
 from amphora.contrib.celery import Amphora
 
@@ -17,7 +17,15 @@ class NewApp(Protocol):
 
 
 @pytest.fixture
-def new_app(service: str) -> Iterator[NewApp]:
+def own_tasks() -> Iterator[None]:
+    """Let tasks be those of the test alone: Celery shares them with every application that is finalized later."""
+    before = set(_state._on_app_finalizers)
+    yield
+    _state._on_app_finalizers.intersection_update(before)
+
+
+@pytest.fixture
+def new_app(own_tasks: None, service: str) -> Iterator[NewApp]:
     apps: list[Any] = []
 
     def make(**settings: Any) -> Any:

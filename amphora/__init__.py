@@ -38,6 +38,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
 from amphora.protocol.signatures import sign_request
@@ -60,6 +61,7 @@ __all__ = [
     "CurrentRequest",
     "DeadLettered",
     "IgnoreRequest",
+    "Inspector",
     "MessageTooLarge",
     "NoResult",
     "OutgoingRequest",
@@ -67,8 +69,10 @@ __all__ = [
     "PublishNacked",
     "QueueStatus",
     "RemoteException",
+    "RemoteFunction",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerInfo",
     "ThreadedClient",
     "ThreadedResult",
     "TopologyConflict",

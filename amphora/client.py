@@ -10,10 +10,11 @@ from gevent.event import AsyncResult
 
 from amphora.caller import CallOptions, PrettyCaller
 from amphora.calls import Calls
-from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import (
     BrokerError,
 )
+from amphora.inspector import Answer, Inspector
 from amphora.labels import LabelQueues
 from amphora.lifetimes import lifetime_of
 from amphora.links.consumer import Consumer
@@ -32,7 +33,7 @@ from amphora.middleware import ClientMiddleware, OutgoingRequest, send_through
 from amphora.pending import Call
 from amphora.protocol.headers import check_headers
 from amphora.protocol.messages import Codec
-from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
+from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
 from amphora.protocol.routing import Router, TuningFunction
 from amphora.protocol.signatures import signatures_of
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
@@ -167,7 +168,7 @@ class AmqpRpcClient(Endpoint):
         outbox_max_bytes: int = 64 * 1024 * 1024,
         max_message_size: int = 128 * 1024 * 1024,
     ) -> None:
-        check_patched(type(self).__name__)
+        self._check_patched()
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._timeout = _timeout(timeout)
@@ -241,6 +242,7 @@ class AmqpRpcClient(Endpoint):
         super().__init__(service_name, settings.brokers, publisher, consumer)
         self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended, arguments)
         self._router = Router()
+        self._inspector = Inspector(self._gather)
         self._middleware: list[ClientMiddleware] = []
         if autostart:
             self.serve()
@@ -383,6 +385,14 @@ class AmqpRpcClient(Endpoint):
         self._middleware.append(middleware)
         return middleware
 
+    @property
+    def inspect(self) -> Inspector:
+        """Ask all servers of the service at once: ``client.inspect.ping()``, ``.functions()``, ``.stats()``.
+
+        Servers of 0.1 and those made with ``introspection=False`` do not answer.
+        """
+        return self._inspector
+
     # -- label queues -----------------------------------------------------------------------
 
     def create_new_request_queue(
@@ -518,6 +528,12 @@ class AmqpRpcClient(Endpoint):
 
         request = OutgoingRequest(function, args, kwargs, routing_key)
         return send_through(self._middleware, request, send=send, forget=self._calls.forget)
+
+    def _gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
+        self._raise_failure()
+        # Every fan-out server gets every request, whatever its routing key.
+        key = "" if self._fanout else CONTROL_KEY
+        return [Answer(*each) for each in self._calls.gather(function, timeout, routing_key=key, limit=limit)]
 
     # -- life cycle -------------------------------------------------------------------------
 

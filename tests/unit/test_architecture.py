@@ -20,7 +20,7 @@ LAYERS = (
     ("amphora.bridge",),
     ("amphora.server", "amphora.client"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
-    ("amphora.handling", "amphora.lifetimes", "amphora.middleware"),
+    ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
     ("amphora.poison",),
     ("amphora.job",),
     (

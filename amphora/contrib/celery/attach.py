@@ -10,6 +10,7 @@ from celery.exceptions import ImproperlyConfigured
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer
 from amphora.contrib.celery.conf import Conf, hide_passwords
 from amphora.contrib.celery.endpoints import LazyClient, LazyServer
+from amphora.contrib.celery.program import extend_worker
 
 __all__ = ["Amphora", "setup"]
 
@@ -57,6 +58,7 @@ class Amphora:
         if app.configured:
             self._on_configured()
         app.amphora = self
+        extend_worker(app)
 
     def __repr__(self) -> str:
         return f"<Amphora of {self.app!r}>"

@@ -17,6 +17,7 @@ A server registers functions, a client calls them::
     client.defer.add(1, 2).get()    # 3
 """
 
+from amphora.bridge import ThreadedClient, ThreadedResult
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
 from amphora.exceptions import (
@@ -37,6 +38,8 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.links.topology import QueueStatus
+from amphora.middleware import OutgoingRequest
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
@@ -59,11 +62,15 @@ __all__ = [
     "IgnoreRequest",
     "MessageTooLarge",
     "NoResult",
+    "OutgoingRequest",
     "PrettyCaller",
     "PublishNacked",
+    "QueueStatus",
     "RemoteException",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ThreadedClient",
+    "ThreadedResult",
     "TopologyConflict",
     "Unroutable",
     "VhostNotFound",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from time import monotonic, time
@@ -82,6 +82,7 @@ class Calls:
         lifetime: Lifetime,
         routing_key: str,
         wait_publish: bool,
+        headers: Mapping[str, Any] | None = None,
     ) -> Call:
         """Send a request; its reply, or the lack of one, comes to ``result`` of the returned call.
 
@@ -92,6 +93,7 @@ class Calls:
             lifetime: How long it may take; its timeout holds for getting into the outbox too.
             routing_key: Routing key of the request.
             wait_publish: Whether somebody will wait for the call to be ``decided``.
+            headers: Further headers of the message, checked by `check_headers`.
 
         Raises:
             Backlogged: The outbox stayed full.
@@ -111,6 +113,7 @@ class Calls:
             content_type=self._codec.content_type,
             timestamp=int(now),
             deadline=ends,
+            headers=headers,
         )
         if self._signatures is not None:
             properties = self._signatures.sign_request(properties, body)
@@ -127,8 +130,9 @@ class Calls:
         return call
 
     def forget(self, call: Call) -> None:
-        """Nobody waits for this call any more."""
-        self._pending.pop(call.id)
+        """Nobody waits for this call any more; a middleware that watches its result learns of that."""
+        if self._pending.pop(call.id) is not None:
+            call.result.set_exception(NoResult(f"No result of {call.function!r}: its caller was ended"))
 
     def receive(self, delivery: Delivery) -> None:
         """Take a reply."""

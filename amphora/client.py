@@ -20,6 +20,7 @@ from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
 from amphora.links.refusals import patience_with
 from amphora.links.topology import (
+    QueueStatus,
     Topology,
     direct_exchange,
     durable_queue,
@@ -27,7 +28,9 @@ from amphora.links.topology import (
     queue_arguments,
     request_arguments,
 )
+from amphora.middleware import ClientMiddleware, OutgoingRequest, send_through
 from amphora.pending import Call
+from amphora.protocol.headers import check_headers
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
 from amphora.protocol.routing import Router, TuningFunction
@@ -52,6 +55,7 @@ from amphora.settings import (
 __all__ = ["AmqpRpcClient", "AmqpRpcFanoutClient"]
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
+Middleware = TypeVar("Middleware", bound=ClientMiddleware)
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
 
 #: Options of `AmqpRpcClient.call`.
@@ -194,6 +198,7 @@ class AmqpRpcClient(Endpoint):
         kind = fanout_exchange if self._fanout else direct_exchange
         request_exchange = kind(names.request_exchange, declared=declare)
         limit = tries_limit(delivery_limit, queue_type)
+        self._dead_letters = limit is not None and not self._fanout
         arguments = request_arguments(queue_type, limit, names.dead_letters)
         requests: list[Any] = [request_exchange]
         if not self._fanout:
@@ -233,9 +238,10 @@ class AmqpRpcClient(Endpoint):
             on_fatal=self._on_fatal,
         )
         consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
-        super().__init__(publisher, consumer)
+        super().__init__(service_name, settings.brokers, publisher, consumer)
         self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended, arguments)
         self._router = Router()
+        self._middleware: list[ClientMiddleware] = []
         if autostart:
             self.serve()
 
@@ -346,6 +352,37 @@ class AmqpRpcClient(Endpoint):
 
         return decorate
 
+    def add_middleware(self, middleware: Middleware) -> Middleware:
+        """Let something run around the sending of every call; a call or a decorator.
+
+        ::
+
+            @client.add_middleware
+            def traced(request, send):
+                request.headers["x-trace"] = current_trace()
+                result = send()
+                result.rawlink(lambda done: note(request.function, done.exception))
+                return result
+
+        It runs in the caller's greenlet. The one that was added first is the outermost. The servers' functions find
+        the headers in `current_request`. Headers are not signed where there are ``signing_keys``.
+
+        Args:
+            middleware: Takes the request (`OutgoingRequest`), and a function without arguments that sends it and
+                returns the `gevent.event.AsyncResult` of the call; returns the same. What it raises, the caller
+                gets.
+
+        Returns:
+            The middleware itself.
+
+        Raises:
+            TypeError: It is not callable.
+        """
+        if not callable(middleware):
+            raise TypeError(f"a middleware takes (request, send), and {middleware!r} is not callable")
+        self._middleware.append(middleware)
+        return middleware
+
     # -- label queues -----------------------------------------------------------------------
 
     def create_new_request_queue(
@@ -393,6 +430,30 @@ class AmqpRpcClient(Endpoint):
         self._raise_failure()
         self._labels.remove(self._names.label_queue(queue), nowait=nowait)
 
+    def queue_status(self, *labels: str, timeout: float = 10.0) -> dict[str, QueueStatus | None]:
+        """Ask the broker how many messages and consumers queues have.
+
+        Args:
+            labels: Labels of queues; without any, the service's own queue, and that of the dead letters where a
+                ``delivery_limit`` says that there is one. (Of a fan-out service, give none: its servers' queues are
+                their own.)
+            timeout: Seconds to wait for the broker at the most.
+
+        Returns:
+            By the queue's name on the broker; None for a queue that does not exist.
+
+        Raises:
+            BrokerUnreachable: The broker did not answer in time.
+            BrokerError: The broker refuses.
+            ValueError: The label gives the service's own queue.
+        """
+        names = [self._names.label_queue(label) for label in labels]
+        if not labels and not self._fanout:
+            names = [self._names.request_queue]
+        if not labels and self._dead_letters:
+            names.append(self._names.dead_letters)
+        return self._queue_status(names, seconds("timeout", timeout, zero=True))
+
     # -- one call ---------------------------------------------------------------------------
 
     def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -439,9 +500,24 @@ class AmqpRpcClient(Endpoint):
         else:
             check_routing_key(routing_key)
         lifetime = lifetime_of(function, timeout, options.get("expires"))
-        return self._calls.send(
-            function, args, kwargs, lifetime=lifetime, routing_key=routing_key, wait_publish=wait_publish
-        )
+        if not self._middleware:
+            return self._calls.send(
+                function, args, kwargs, lifetime=lifetime, routing_key=routing_key, wait_publish=wait_publish
+            )
+
+        def send(request: OutgoingRequest) -> Call:
+            return self._calls.send(
+                function,
+                args,
+                kwargs,
+                lifetime=lifetime,
+                routing_key=routing_key,
+                wait_publish=wait_publish,
+                headers=check_headers(request.headers),
+            )
+
+        request = OutgoingRequest(function, args, kwargs, routing_key)
+        return send_through(self._middleware, request, send=send, forget=self._calls.forget)
 
     # -- life cycle -------------------------------------------------------------------------
 

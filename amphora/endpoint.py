@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterable
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -11,17 +14,32 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
-from amphora.exceptions import BrokerError
+from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
+from amphora.links.topology import QueueStatus, queue_status
 from amphora.serializer import AbstractRpcSerializer
+from amphora.settings import BrokerAddress
 
-__all__ = ["Endpoint", "check_patched", "make_serializer"]
+__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched", "make_serializer"]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that stopping may take to bring things to a good end while the broker answers.
 _FAREWELL = 5.0
+
+
+#: True in threads whose hub is their own affair.
+_bridge = threading.local()
+
+
+def allow_unpatched_thread() -> None:
+    """Let clients be made in the calling thread of a program that is not patched.
+
+    Whoever says so sees to it that only greenlets of this thread use them: the links take gevent's own
+    modules by name, and need nothing patched.
+    """
+    _bridge.allowed = True
 
 
 def check_patched(class_name: str) -> None:
@@ -30,7 +48,7 @@ def check_patched(class_name: str) -> None:
     Raises:
         RuntimeError: Sockets are not patched; the text says what to add and where.
     """
-    if not monkey.is_module_patched("socket"):
+    if not monkey.is_module_patched("socket") and not getattr(_bridge, "allowed", False):
         raise RuntimeError(
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"
@@ -43,15 +61,31 @@ class Endpoint:
     """A publisher and a consumer that are started and stopped together.
 
     Args:
+        service_name: Namespace of the service.
+        brokers: Where the broker is.
         publisher: Sends messages.
         consumer: Receives them.
     """
 
-    def __init__(self, publisher: Publisher, consumer: Consumer) -> None:
+    def __init__(
+        self, service_name: str, brokers: tuple[BrokerAddress, ...], publisher: Publisher, consumer: Consumer
+    ) -> None:
+        self._service_name = service_name
+        self._brokers = brokers
         self._publisher = publisher
         self._consumer = consumer
         self._failure: BrokerError | None = None
         self._ended = Event()
+
+    @property
+    def service_name(self) -> str:
+        """Namespace of the RPC service."""
+        return self._service_name
+
+    @property
+    def broker(self) -> str:
+        """Address of the broker, or several separated by ``;``, without the password."""
+        return ";".join(map(str, self._brokers))
 
     @property
     def connected(self) -> bool:
@@ -85,6 +119,22 @@ class Endpoint:
             gevent.wait([link.attached, self._ended], timeout=remaining, count=1)
         self._raise_failure()
         return self.connected
+
+    def _queue_status(self, names: Iterable[str], timeout: float) -> dict[str, QueueStatus | None]:
+        """Ask the broker how these queues are, over the connection that no resource alarm blocks."""
+        deadline = monotonic() + timeout
+        found = {}
+        for name in names:
+            self._raise_failure()
+            asked = self._consumer.run(partial(queue_status, name))
+            gevent.wait([asked, self._ended], timeout=_until(deadline), count=1)
+            if not asked.ready():
+                self._consumer.drop(asked)
+                self._raise_failure()
+                link = self._consumer.link
+                raise BrokerUnreachable(f"asking for queue {name!r} was not answered ({link.name}: {link.state})")
+            found[name] = asked.get()
+        return found
 
     def serve(self, nowait: bool = True) -> None:
         """Connect to the broker and start working; reconnect whenever the connection breaks.

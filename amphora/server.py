@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, TypeVar, overload
 from uuid import uuid4
@@ -16,6 +17,7 @@ from amphora.links.consumer import Consumer, Subscription
 from amphora.links.publisher import Publisher
 from amphora.links.refusals import patience_with
 from amphora.links.topology import (
+    QueueStatus,
     Topology,
     dead_letter_queue,
     direct_exchange,
@@ -24,6 +26,7 @@ from amphora.links.topology import (
     queue_arguments,
     request_arguments,
 )
+from amphora.middleware import ServerMiddleware, around_function
 from amphora.poison import PoisonGuard
 from amphora.protocol.finished import FinishedRequests
 from amphora.protocol.messages import Codec
@@ -52,6 +55,7 @@ from amphora.settings import (
 __all__ = ["AmqpRpcFanoutServer", "AmqpRpcServer"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Middleware = TypeVar("Middleware", bound=ServerMiddleware)
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
 
 #: Seconds to wait for the broker to agree to the end of subscriptions, at the most.
@@ -207,6 +211,7 @@ class AmqpRpcServer(Endpoint):
                 arguments=request_arguments(queue_type, limit, names.dead_letters),
             )
         self._queue: str = queue.name
+        self._dead_letters = None if limit is None else names.dead_letters
         name = f"{service_name} server"
         beside = [direct_exchange(names.response_exchange)]
         if limit is not None:
@@ -228,7 +233,7 @@ class AmqpRpcServer(Endpoint):
             insists=queue_type == "classic",
             on_fatal=self._on_fatal,
         )
-        super().__init__(publisher, consumer)
+        super().__init__(service_name, settings.brokers, publisher, consumer)
         poison = None
         if limit is not None:
             poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=publisher, topology=topology)
@@ -263,6 +268,11 @@ class AmqpRpcServer(Endpoint):
     def uuid(self) -> str:
         """Identifier of this server."""
         return self._uuid
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests run at the same time."""
+        return self._concurrency
 
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
@@ -337,6 +347,59 @@ class AmqpRpcServer(Endpoint):
             return decorate
         self._registry.add(func, name)
         return func
+
+    def add_middleware(self, middleware: Middleware) -> Middleware:
+        """Let something run around every remote function; a call or a decorator.
+
+        ::
+
+            @server.add_middleware
+            def timed(request, call):
+                started = time.monotonic()
+                try:
+                    return call()
+                finally:
+                    print(request.function, time.monotonic() - started)
+
+        It runs in the greenlet of the request, and for requests that name a function of this server only. The one that
+        was added first is the outermost.
+
+        Args:
+            middleware: Takes the request (`CurrentRequest`), and a function without arguments that runs the rest. It
+                returns or raises what the caller is to get; ``call()`` returns or raises what the remote function
+                does, `IgnoreRequest` included.
+
+        Returns:
+            The middleware itself.
+
+        Raises:
+            TypeError: It is not callable.
+        """
+        if not callable(middleware):
+            raise TypeError(f"a middleware takes (request, call), and {middleware!r} is not callable")
+        self._registry.surround(partial(around_function, middleware))
+        return middleware
+
+    def queue_status(self, *labels: str, timeout: float = 10.0) -> dict[str, QueueStatus | None]:
+        """Ask the broker how many messages and consumers queues have.
+
+        Args:
+            labels: Labels of queues; without any, the server's own queue, and that of the dead letters where there
+                is a ``delivery_limit``.
+            timeout: Seconds to wait for the broker at the most.
+
+        Returns:
+            By the queue's name on the broker; None for a queue that does not exist.
+
+        Raises:
+            BrokerUnreachable: The broker did not answer in time.
+            BrokerError: The broker refuses.
+            ValueError: The label gives the service's own queue.
+        """
+        names = [self._names.label_queue(label) for label in labels]
+        if not labels:
+            names = [self._queue] if self._dead_letters is None else [self._queue, self._dead_letters]
+        return self._queue_status(names, seconds("timeout", timeout, zero=True))
 
     # -- life cycle -------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from amqp.exceptions import ChannelError
 from gevent import get_hub
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from amphora.links.connection import Link
-from amphora.links.control import ControlChannel, is_not_found
+from amphora.links.control import Command, ControlChannel, is_not_found
 from amphora.links.delivery import Delivery
 from amphora.links.faults import explain
 from amphora.links.topology import Topology
@@ -103,6 +103,7 @@ class Consumer:
         self._subscriptions: dict[Subscription, None] = {}
         self._missing: dict[Subscription, None] = {}
         self._changed: list[Subscription] = []
+        self._commands: list[Command] = []
         self._last_tag = 0
         self._prefetch: int | None = None
         self._check_interval = settings.heartbeat or _CHECK
@@ -142,6 +143,24 @@ class Consumer:
         """Tell whether a delivery can still be acknowledged."""
         return delivery.channel is self._channel
 
+    def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
+        """Do something on the control channel, as soon as the connection is up.
+
+        Args:
+            action: Takes the channel; runs in the owner's greenlet, again if the connection broke in the middle.
+
+        Returns:
+            Its result, or the `BrokerError` that the broker refused it with.
+        """
+        command = Command(action)
+        self._commands.append(command)
+        self.link.wake()
+        return command.result
+
+    def drop(self, result: AsyncResult[Any]) -> None:
+        """Nobody waits for this result of `run` any more."""
+        self._commands = [each for each in self._commands if each.result is not result]
+
     def check_topology(self) -> None:
         """Declare the topology again soon: something of it may have been deleted."""
         self._redeclare = True
@@ -173,6 +192,8 @@ class Consumer:
             self._control.run(self._topology.declare)
         if self._changed:
             self._apply_changes()
+        while self._commands:
+            self._execute(self._commands[0])
 
     def detach(self) -> None:
         """Forget the connection; see `Worker`."""
@@ -222,6 +243,16 @@ class Consumer:
         for subscription in (*self._subscriptions, *self._changed):
             subscription._tag = None
         self.link.wake()
+
+    def _execute(self, command: Command) -> None:
+        # It stays the first while it runs: where the connection breaks (any other error), it is for the next one.
+        try:
+            value = self._control.run(command.action)
+        except ChannelError as error:
+            command.result.set_exception(explain(error, self.link.address).error)
+        else:
+            command.result.set(value)
+        self.drop(command.result)
 
     # -- subscriptions ----------------------------------------------------------------------
 

@@ -6,8 +6,26 @@ from collections.abc import Callable
 from typing import Any
 
 from amqp.exceptions import ChannelError
+from gevent.event import AsyncResult
 
-__all__ = ["ControlChannel", "is_not_found"]
+__all__ = ["Command", "ControlChannel", "is_not_found"]
+
+
+class Command:
+    """Something to do on a control channel.
+
+    Args:
+        action: Takes the channel; called in the owner's greenlet, again where the connection broke in the middle.
+
+    Attributes:
+        result: What it returned, or the error that it ended with.
+    """
+
+    __slots__ = ("action", "result")
+
+    def __init__(self, action: Callable[[Any], Any]) -> None:
+        self.action = action
+        self.result: AsyncResult[Any] = AsyncResult()
 
 
 class ControlChannel:

@@ -29,7 +29,7 @@ from amphora.exceptions import (
     Unroutable,
 )
 from amphora.links.connection import Link
-from amphora.links.control import ControlChannel
+from amphora.links.control import Command, ControlChannel
 from amphora.links.faults import explain
 from amphora.links.outgoing import Outgoing
 from amphora.links.refusals import Refusals
@@ -44,16 +44,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that unconfirmed messages have to be confirmed before their channel is given up for another.
 _DRAIN = 1.0
-
-
-class _Command:
-    """Something to do on the control channel, in its turn among the messages."""
-
-    __slots__ = ("action", "result")
-
-    def __init__(self, action: Callable[[Any], Any]) -> None:
-        self.action = action
-        self.result: AsyncResult[Any] = AsyncResult()
 
 
 class Publisher:
@@ -90,7 +80,7 @@ class Publisher:
         self._sequence = 0
         self._lowest = 1
         self._unconfirmed: dict[int, Outgoing] = {}
-        self._waiting: deque[Outgoing | _Command] = deque()
+        self._waiting: deque[Outgoing | Command] = deque()
         self._returned: dict[tuple[str | None, str], str] = {}
         self._number = 0
         self._reopen = False
@@ -145,7 +135,7 @@ class Publisher:
         Returns:
             Its result, or the `BrokerError` or other exception that it ended with.
         """
-        command = _Command(action)
+        command = Command(action)
         self._waiting.append(command)
         self.link.wake()
         return command.result
@@ -163,7 +153,7 @@ class Publisher:
         self._unconfirmed.clear()
         self._waiting.clear()
         for item in items:
-            if isinstance(item, _Command):
+            if isinstance(item, Command):
                 item.result.set_exception(error)
             else:
                 self._settle(item, None if item.arrived else error)
@@ -189,7 +179,7 @@ class Publisher:
         waiting = self._waiting
         while waiting and self._channel is not None and not self.link.blocked:
             item = waiting[0]
-            if isinstance(item, _Command):
+            if isinstance(item, Command):
                 self._execute(item)
             else:
                 waiting.popleft()
@@ -278,7 +268,7 @@ class Publisher:
                 ),
             )
 
-    def _execute(self, command: _Command) -> None:
+    def _execute(self, command: Command) -> None:
         """Run the command at the head of the queue; it leaves the queue when its outcome is known."""
         # It stays in the queue while it runs, so that nothing overtakes it; where the connection
         # breaks (any other error), it stays for the next one. Unconfirmed messages may have come
@@ -292,7 +282,7 @@ class Publisher:
             if self._leaves(command):
                 command.result.set(value)
 
-    def _leaves(self, command: _Command) -> bool:
+    def _leaves(self, command: Command) -> bool:
         """Take a command out of the queue; tell whether it was there, and not refused with all others meanwhile."""
         if command.result.ready():
             return False

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
+from amphora.links.control import is_not_found
+
 __all__ = [
+    "QueueStatus",
     "Topology",
     "bind_queue",
     "create_queue",
@@ -19,6 +23,7 @@ __all__ = [
     "look_for",
     "open_counter",
     "queue_arguments",
+    "queue_status",
     "request_arguments",
 ]
 
@@ -149,6 +154,33 @@ def look_for(entity: Exchange | Queue, channel: Any) -> None:
         channel.queue_declare(entity.name, passive=True)
     else:
         channel.exchange_declare(exchange=entity.name, type=entity.type, passive=True)
+
+
+class QueueStatus(NamedTuple):
+    """What AMQP tells of a queue.
+
+    Attributes:
+        messages (int): Messages that wait to be delivered; those that consumers have in hand are not among them.
+        consumers (int): Consumers of the queue. (On ``memory://`` always 0.)
+    """
+
+    messages: int
+    consumers: int
+
+
+def queue_status(name: str, channel: Any) -> QueueStatus | None:
+    """Ask how a queue is (``queue.declare``, passive: AMQP 0-9-1, 1.7.2.1); None where there is none.
+
+    Raises:
+        ChannelError: The user lacks the permission.
+    """
+    try:
+        declared = channel.queue_declare(name, passive=True)
+    except ChannelError as error:
+        if is_not_found(error):
+            return None
+        raise
+    return QueueStatus(int(declared.message_count), int(declared.consumer_count))
 
 
 class Topology:

@@ -61,7 +61,13 @@ class Failure(NamedTuple):
 
 
 def request_properties(
-    message_id: str, *, reply_to: str, content_type: str, timestamp: int, deadline: float | None = None
+    message_id: str,
+    *,
+    reply_to: str,
+    content_type: str,
+    timestamp: int,
+    deadline: float | None = None,
+    headers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Give the properties of a request; its ``expiration`` depends on when it is sent."""
     properties: dict[str, Any] = {
@@ -72,8 +78,10 @@ def request_properties(
         "message_id": message_id,
         "timestamp": timestamp,
     }
+    if headers:
+        properties["headers"] = dict(headers)
     if deadline is not None:
-        properties["headers"] = deadline_header(deadline)
+        properties["headers"] = {**(headers or {}), **deadline_header(deadline)}
     return properties
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from amphora.exceptions import IgnoreRequest, WrongRequest
@@ -37,6 +38,7 @@ class Registry:
 
     def __init__(self, *, passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._around: list[Callable[[Callable[[], Any]], Any]] = []
         self._passing = passing
 
     def add(self, function: Callable[..., Any], name: str | None = None) -> None:
@@ -65,6 +67,15 @@ class Registry:
             raise ValueError(f"there is already a remote function {name!r}: {taken!r}")
         self._functions[name] = function
 
+    def surround(self, around: Callable[[Callable[[], Any]], Any]) -> None:
+        """Let something run around every function.
+
+        Args:
+            around: Takes a function that runs the rest, and returns or raises what the remote function is to. The
+                first one is the outermost.
+        """
+        self._around.append(around)
+
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
         """The functions by name (a copy)."""
@@ -80,7 +91,12 @@ class Registry:
         if function is None:
             return Raised(WrongRequest(f"No function {request.function} defined"))
         try:
-            return Returned(function(*request.args, **request.kwargs))
+            if not self._around:
+                return Returned(function(*request.args, **request.kwargs))
+            call: Callable[[], Any] = partial(function, *request.args, **request.kwargs)
+            for around in reversed(self._around):
+                call = partial(around, call)
+            return Returned(call())
         except IgnoreRequest:
             return Ignored()
         except self._passing:

@@ -126,6 +126,13 @@ def test_the_fragments_about_deadlines_give_what_their_comments_say(names: dict[
     assert [given for given, _ in answers] == [said for _, said in answers]
 
 
+def test_the_fragments_about_middleware_give_what_their_comments_say(names: dict[str, Any]) -> None:
+    answers = [answer for source in fragments("docs/middleware.md") for answer in run_fragment(source, names)]
+
+    assert len(answers) == 2
+    assert [given for given, _ in answers] == [said for _, said in answers]
+
+
 def test_the_program_about_dead_letters_shows_them_and_gives_back_the_wanted_ones(
     start_program: StartProgram, broker_url: str, service: str
 ) -> None:

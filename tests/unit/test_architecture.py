@@ -17,9 +17,10 @@ LAYERS = (
     ("amphora.__main__",),
     ("amphora.cli", "amphora.contrib", "amphora.contrib.django.*", "amphora.contrib.celery.*"),
     ("amphora",),
+    ("amphora.bridge",),
     ("amphora.server", "amphora.client"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
-    ("amphora.handling", "amphora.lifetimes"),
+    ("amphora.handling", "amphora.lifetimes", "amphora.middleware"),
     ("amphora.poison",),
     ("amphora.job",),
     (

@@ -167,3 +167,58 @@ def test_an_exception_that_is_returned_is_a_result(registry: Registry) -> None:
     registry.add(lambda: error, "f")
 
     assert execute(registry, "f") == Returned(error)
+
+
+# What runs around them.
+
+
+def test_what_surrounds_functions_runs_around_each_the_first_outermost(registry: Registry) -> None:
+    steps: list[str] = []
+
+    def around(name: str) -> Any:
+        def run(call: Any) -> Any:
+            steps.append(f"{name} in")
+            result = call() + 1
+            steps.append(f"{name} out")
+            return result
+
+        return run
+
+    registry.add(add)
+    registry.surround(around("first"))
+    registry.surround(around("second"))
+
+    assert execute(registry, "add", 1, y=2) == Returned(5)
+    assert steps == ["first in", "second in", "second out", "first out"]
+
+
+def test_what_surrounds_a_function_sees_its_exception_and_may_raise_another() -> None:
+    registry = raising(ValueError("inner"))
+
+    def around(call: Any) -> Any:
+        try:
+            return call()
+        except ValueError as error:
+            raise KeyError("outer") from error
+
+    registry.surround(around)
+    outcome = execute(registry, "boom")
+
+    assert isinstance(outcome, Raised)
+    assert repr(outcome.error) == "KeyError('outer')"
+
+
+def test_what_surrounds_functions_may_ignore_the_request(registry: Registry) -> None:
+    def around(call: Any) -> Any:
+        raise IgnoreRequest
+
+    registry.add(add)
+    registry.surround(around)
+
+    assert execute(registry, "add", 1) == Ignored()
+
+
+def test_nothing_runs_around_a_function_that_does_not_exist(registry: Registry) -> None:
+    registry.surround(lambda _: pytest.fail("it ran"))
+
+    assert isinstance(execute(registry, "nothing"), Raised)

@@ -1,0 +1,95 @@
+"""Middleware: what runs around every remote function of a server, or around the sending of every call of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from gevent.event import AsyncResult
+
+from amphora.exceptions import AmqpRpcException
+from amphora.pending import Call
+from amphora.request import CurrentRequest, current_request
+
+__all__ = ["ClientMiddleware", "OutgoingRequest", "ServerMiddleware", "around_function", "send_through"]
+
+#: Takes the request and a function that runs the rest; returns or raises what the remote function is to.
+ServerMiddleware = Callable[[CurrentRequest, Callable[[], Any]], Any]
+
+
+@dataclass(slots=True)
+class OutgoingRequest:
+    """A request that is about to be sent; see `AmqpRpcClient.add_middleware`. Only its headers may be changed.
+
+    Attributes:
+        function (str): Name of the remote function.
+        args (tuple): Its arguments.
+        kwargs (dict[str, object]): Its keyword arguments.
+        routing_key (str): Routing key of the request.
+        headers (dict[str, object]): Header table of the message, to which a middleware may add: text, numbers,
+            booleans and None, of 3072 bytes together. Names that begin with ``x-amphora-`` are reserved.
+    """
+
+    function: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    routing_key: str
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+#: Takes the request and a function that sends it; returns what that returns.
+ClientMiddleware = Callable[[OutgoingRequest, Callable[[], "AsyncResult[Any]"]], "AsyncResult[Any]"]
+
+
+def around_function(middleware: ServerMiddleware, call: Callable[[], Any]) -> Any:
+    """Run the rest through a server's middleware, within the current request."""
+    request = current_request()
+    if request is None:
+        raise AmqpRpcException("a server's middleware runs for a request, and there is none")
+    return middleware(request, call)
+
+
+def send_through(
+    middleware: Sequence[ClientMiddleware],
+    request: OutgoingRequest,
+    *,
+    send: Callable[[OutgoingRequest], Call],
+    forget: Callable[[Call], None],
+) -> Call:
+    """Send a request through a client's middleware, the first of which is the outermost.
+
+    Args:
+        middleware: All of the client's.
+        request: What is to be sent.
+        send: Sends it.
+        forget: Told of a call that was sent, and that nobody waits for as a middleware failed after that.
+
+    Raises:
+        TypeError: A middleware returned something else than the result that sending gave it.
+        Exception: What a middleware, or sending, raised.
+    """
+    sent: list[Call] = []
+
+    def send_once() -> AsyncResult[Any]:
+        if sent:
+            raise RuntimeError(f"a middleware sent the request to {request.function!r} twice")
+        sent.append(send(request))
+        return sent[0].result
+
+    step: Callable[[], AsyncResult[Any]] = send_once
+    for each in reversed(middleware):
+        step = partial(each, request, step)
+    try:
+        result = step()
+        if not sent or result is not sent[0].result:
+            raise TypeError(
+                f"a middleware of a client must return what send() returned, not {result!r} "
+                f"(calling {request.function!r})"
+            )
+    except BaseException:
+        if sent:
+            forget(sent[0])
+        raise
+    return sent[0]

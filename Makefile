@@ -7,13 +7,15 @@ ARGS ?=
 # Of the chaos run: how long it does harm, and which.
 MINUTES ?= 10
 SEED ?= 1
+# Of the chaos run of a Celery worker.
+RESTARTS ?= 50
 # Of the hostile flood.
 COUNT ?= 100000
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-stock lint format types bench chaos hostile clean
+.PHONY: help demo demo-celery test test-stock lint format types bench bench-celery chaos chaos-celery hostile clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
@@ -22,6 +24,7 @@ help:
 	@echo "make lint    check style           make format   put the code in that style"
 	@echo "make types   check types           make bench    run the benchmarks"
 	@echo "make chaos   break everything for MINUTES=10, chosen by SEED=1, and account for every call"
+	@echo "make chaos-celery   restart the broker RESTARTS=50 times under a Celery worker that serves calls"
 	@echo "make hostile   flood every queue with COUNT=100000 hostile messages, then ask whether all still answer"
 	@echo "make clean   remove what the above made"
 
@@ -55,6 +58,10 @@ bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 chaos: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
 	$(BIN)/python -m chaos.run --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+chaos-celery: $(VENV)/.installed-test
+	sh scripts/install-rabbitmq
+	$(BIN)/python -m chaos.celery_restarts --restarts $(RESTARTS) $(ARGS)
 
 hostile: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq

@@ -8,11 +8,11 @@ from celery.worker.control import inspect_command, nok
 
 __all__ = ["STEP"]
 
-#: Name of the worker's step, see `amphora.contrib.celery.worker`.
-STEP = "amphora.contrib.celery.worker.AmphoraStep"
+#: Name of the worker's step.
+STEP = "amphora"
 
 
-@inspect_command(name="amphora", help="RPC services of the worker: functions, calls, errors, calls in flight.")  # type: ignore[untyped-decorator]
+@inspect_command(name="amphora", help="RPC services of the worker: functions, calls, errors, calls in flight.")
 def amphora(state: Any, **_: Any) -> dict[str, Any]:
     """Answer for this worker."""
     step = state.consumer.controller.blueprint.steps.get(STEP)

@@ -32,7 +32,7 @@ class Serving:
     """
 
     def __init__(self, attached: Amphora, on_failure: Callable[[AmqpRpcException], None]) -> None:
-        servers: list[AmqpRpcServer] = [attached.server, attached.fanout_server]
+        servers: list[Any] = [attached.server, attached.fanout_server]
         # With no function at all it serves too: they may be added later.
         self._servers = [server for server in servers if server.functions] or servers[:1]
         self._queues = tuple(attached.conf.queues)
@@ -65,7 +65,8 @@ class Serving:
         """
         self.take_no_more()
         deadline = None if timeout is None else monotonic() + timeout
-        return all([self._finish(server, deadline, hurry) for server in self._servers])
+        ends = [gevent.spawn(self._finish, server, deadline, hurry) for server in self._servers]
+        return all([end.get() for end in ends])  # noqa: C419  (each is waited for)
 
     def stop(self) -> None:
         """Disconnect; requests that are not answered go back to their queue, for another server."""
@@ -85,11 +86,10 @@ class Serving:
     def _finish(self, server: AmqpRpcServer, deadline: float | None, hurry: Callable[[], bool]) -> bool:
         while not server.prepare_stop(_LOOK if deadline is None else max(0.0, min(_LOOK, deadline - monotonic()))):
             if hurry() or (deadline is not None and monotonic() >= deadline):
-                running = server.stats()["running"]
                 logger.warning(
-                    "%d calls of the service %r are not finished: they go back to their queue",
-                    running,
+                    "calls of the service %r that are not finished go back to their queue: %d",
                     server.service_name,
+                    server.stats()["running"],
                 )
                 return False
         return True

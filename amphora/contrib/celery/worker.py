@@ -12,7 +12,7 @@ from click import ClickException
 from gevent import monkey
 
 from amphora import AmqpRpcException
-from amphora.contrib.celery import inspection
+from amphora.contrib.celery.inspection import STEP
 from amphora.contrib.celery.serving import Serving
 
 __all__ = ["AmphoraStep", "WorkerRefused"]
@@ -45,6 +45,7 @@ class AmphoraStep(StartStopStep):
     A cold shutdown in the middle of a warm one ends the waiting.
     """
 
+    name = STEP
     label = "Amphora"
     requires = ("celery.worker.components:Pool",)
 
@@ -55,7 +56,7 @@ class AmphoraStep(StartStopStep):
         self.enabled = bool(conf.worker if amphora is None else amphora)
         if self.enabled:
             _refuse_other_pools(worker)
-            conf.check()
+            _refuse_wrong_settings(conf)
             self._grace: float | None = conf.grace
             # Whatever makes the worker (the program, an embedded one in a test), this is called when it consumes.
             ready, worker.ready_callback = worker.ready_callback, lambda consumer: self._on_ready(worker, consumer)
@@ -97,6 +98,13 @@ class AmphoraStep(StartStopStep):
 
         self._serving = Serving(worker.app.amphora, on_failure=give_up)
         self._serving.start()
+
+
+def _refuse_wrong_settings(conf: Any) -> None:
+    try:
+        conf.check()
+    except ImproperlyConfigured as error:
+        raise WorkerRefused(f"Amphora's server cannot run in this worker: {error}") from error
 
 
 def _refuse_other_pools(worker: Any) -> None:

@@ -33,7 +33,8 @@ def test_a_worker_without_a_service_name_refuses_to_start(broker: Broker, celery
     worker = celery(broker.url, *WORKER, "-P", "gevent", SHOP_SERVICE="")
 
     assert worker.wait(START) == 1
-    assert "amphora_service_name" in worker.lines[-1]
+    assert "no amphora_service_name: set" in worker.output
+    assert "Traceback" not in worker.output
 
 
 def test_a_worker_ends_where_the_broker_refuses_its_server_for_good(

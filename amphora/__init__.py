@@ -17,7 +17,7 @@ A server registers functions, a client calls them::
     client.defer.add(1, 2).get()    # 3
 """
 
-from amphora.bridge import ThreadedClient, ThreadedResult
+from amphora.bridge import ThreadedClient, ThreadedResult, make_client
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
 from amphora.exceptions import (
@@ -41,7 +41,7 @@ from amphora.exceptions import (
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
 from amphora.protocol.signatures import sign_request
-from amphora.request import CurrentRequest, current_request
+from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
 from amphora.version import __version__
@@ -77,6 +77,8 @@ __all__ = [
     "WrongRequest",
     "WrongResult",
     "__version__",
+    "call_deadline",
     "current_request",
+    "make_client",
     "sign_request",
 ]

@@ -25,7 +25,7 @@ from amphora.endpoint import allow_unpatched_thread
 from amphora.exceptions import NoResult
 from amphora.protocol.routing import TuningFunction
 
-__all__ = ["ThreadedClient", "ThreadedResult"]
+__all__ = ["ThreadedClient", "ThreadedResult", "make_client"]
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Middleware = TypeVar("Middleware", bound=Callable[..., Any])
@@ -44,8 +44,13 @@ class ThreadedResult:
     greenlet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, function: str) -> None:
+        self._function = function
         self._future: Future[Any] = Future()
+
+    def __repr__(self) -> str:
+        state = "pending" if not self.ready() else "done" if self.successful() else f"{self.exception!r}"
+        return f"<{type(self).__name__} of {self._function!r}: {state}>"
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Return the remote function's result, waiting for it if need be.
@@ -105,7 +110,7 @@ class _Job:
         self.function = function
         self.context = context
         self.outcome: Future[Any] = Future()
-        self.greenlet: gevent.Greenlet[[AmqpRpcClient], None] | None = None
+        self.greenlet: gevent.Greenlet[..., None] | None = None
         self.abandoned = False
 
     def run(self, client: AmqpRpcClient) -> None:
@@ -223,12 +228,12 @@ class _Hub:
             if job.abandoned:
                 continue
             self._begun.add(job)
-            job.greenlet = gevent.spawn(self._run_job, job, client)
+            job.greenlet = gevent.spawn(self._run, job, client)
         for job in [each for each in self._begun if each.abandoned]:
             if job.greenlet is not None:
                 job.greenlet.kill(block=False)
 
-    def _run_job(self, job: _Job, client: AmqpRpcClient) -> None:
+    def _run(self, job: _Job, client: AmqpRpcClient) -> None:
         try:
             job.run(client)
         finally:
@@ -388,7 +393,7 @@ class ThreadedClient:
     def _defer(
         self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ThreadedResult:
-        deferred = ThreadedResult()
+        deferred = ThreadedResult(function)
         future = deferred._future
 
         def finish(result: AsyncResult[Any]) -> None:
@@ -402,6 +407,26 @@ class ThreadedClient:
 
         self._run(begin)
         return deferred
+
+
+def make_client(service_name: str, *, fanout: bool = False, **options: Any) -> AmqpRpcClient | ThreadedClient:
+    """Make the client that fits this program: for code that runs in patched programs and in others.
+
+    Args:
+        service_name: Namespace of the RPC service.
+        fanout: Whether it is a fan-out service.
+        options: Further arguments of `AmqpRpcClient`.
+
+    Returns:
+        An `AmqpRpcClient` (or `AmqpRpcFanoutClient`) where gevent has patched the program, else a `ThreadedClient`.
+
+    Raises:
+        RuntimeError, TypeError, ValueError: See `ThreadedClient`.
+    """
+    if monkey.is_module_patched("socket"):
+        kind = AmqpRpcFanoutClient if fanout else AmqpRpcClient
+        return kind(service_name, **options)
+    return ThreadedClient(service_name, fanout=fanout, **options)
 
 
 #: Those that are to be stopped at the end of the process.

@@ -18,5 +18,6 @@ See docs/celery.md and docs/celery-settings.md.
 """
 
 from amphora.contrib.celery.attach import Amphora, setup
+from amphora.contrib.celery.inline import RetryRefused
 
-__all__ = ["Amphora", "setup"]
+__all__ = ["Amphora", "RetryRefused", "setup"]

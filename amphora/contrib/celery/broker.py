@@ -44,8 +44,8 @@ def _url(connection: Any) -> str:
     scheme = _SCHEMES.get(connection.transport_cls)
     if scheme is None:
         raise ImproperlyConfigured(
-            f"Celery's broker is {connection.as_uri()}, and Amphora needs RabbitMQ: set amphora_broker_url "
-            "(amqp://user:password@host:port/vhost)"
+            f"Celery's broker is of the kind {connection.transport_cls!r}, and Amphora needs RabbitMQ: set "
+            "amphora_broker_url (amqp://user:password@host:port/vhost)"
         )
     if scheme == "memory":
         return "memory://"

@@ -19,10 +19,10 @@ __all__ = ["DEFAULTS", "Conf", "hide_passwords"]
 
 PREFIX = "amphora_"
 
-#: Arguments of clients and servers that are no settings: each process has a uuid of its own, clients start when they
-#: are used, and the URL says all about the broker.
+#: Arguments of clients and servers that are no settings here: two services have two names, each process has a uuid of
+#: its own, clients start when they are used, and the URL says all about the broker.
 _NOT_SETTINGS = frozenset(
-    {"self", "uuid", "autostart", "amqp_host", "amqp_port", "amqp_user", "amqp_password", "amqp_vhost"}
+    {"service_name", "uuid", "autostart", "amqp_host", "amqp_port", "amqp_user", "amqp_password", "amqp_vhost"}
 )
 
 
@@ -37,18 +37,22 @@ CLIENT_ARGUMENTS = _arguments(AmqpRpcClient)
 
 #: Settings of the integration itself.
 _OWN: Mapping[str, Any] = {
+    # Name of the service.
+    "service_name": None,
     # Name of the service whose calls every server runs; by default that of the service and "_fanout".
     "fanout_service_name": None,
     # Whether `celery worker` runs the server too.
     "worker": False,
     # Seconds that running calls have to finish in a warm shutdown.
     "grace": 30.0,
+    # Seconds that a function with via="queue" waits for its task, where the request has no deadline.
+    "result_timeout": 300.0,
     # Labels of further queues that the server takes requests from.
     "queues": (),
 }
 
 #: Every setting, without its prefix, and its default.
-DEFAULTS: Mapping[str, Any] = {**SERVER_ARGUMENTS, **CLIENT_ARGUMENTS, **_OWN, "service_name": None}
+DEFAULTS: Mapping[str, Any] = {**SERVER_ARGUMENTS, **CLIENT_ARGUMENTS, **_OWN}
 
 _UNSET: Any = object()
 
@@ -72,9 +76,13 @@ class Conf:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in DEFAULTS:
-            raise AttributeError(f"there is no setting {PREFIX}{name}{_nearest(name)}")
+            raise AttributeError(f"there is no setting {PREFIX}{name}{_nearest(name, PREFIX)}")
         value = self._given(name)
-        return DEFAULTS[name] if value is _UNSET else value
+        if value is not _UNSET:
+            return value
+        if name == "fanout_service_name" and self.service_name:
+            return f"{self.service_name}_fanout"
+        return DEFAULTS[name]
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *DEFAULTS})
@@ -86,11 +94,16 @@ class Conf:
 
     def problems(self) -> list[str]:
         """Return a sentence for every setting that has no meaning."""
+        written = sorted({key for mapping in self._mappings() for key in mapping if isinstance(key, str)})
         found = []
-        for written in self._written():
-            name = written.lower().partition(PREFIX)[2]
-            if name not in DEFAULTS:
-                found.append(f"unknown setting {written}{_nearest(name)}")
+        for prefix in self._prefixes():
+            for key in written:
+                name = key.removeprefix(prefix).lower()
+                if key.startswith(prefix) and name not in DEFAULTS:
+                    found.append(f"unknown setting {key}{_nearest(name, prefix)}")
+        if not self._app.conf.prefix:
+            loud = {f"{PREFIX}{name}".upper() for name in DEFAULTS}
+            found += [f"setting {key} is not read: write {key.lower()}" for key in written if key in loud]
         return found
 
     def check(self) -> None:
@@ -137,24 +150,38 @@ class Conf:
 
     def _given(self, name: str) -> Any:
         """Return what is set, not counting the default."""
-        conf = self._app.conf
-        value = conf.get(f"{PREFIX}{name}", _UNSET)
-        return value if conf.value_set_for(f"{PREFIX}{name}") else _UNSET
+        # (What Celery has for this does not know the namespace before 5.7.)
+        for mapping in self._mappings():
+            for prefix in self._prefixes():
+                try:
+                    return mapping[_spelled(prefix, name)]
+                except KeyError:
+                    continue
+        return _UNSET
 
-    def _written(self) -> list[str]:
-        """Return the names of all settings that look like ours, as they are written."""
+    def _mappings(self) -> list[Mapping[Any, Any]]:
+        """Return what the application is configured by, without Celery's defaults, which come last."""
         conf = self._app.conf
         conf.finalize()
-        prefixes = [PREFIX]
-        if conf.prefix:
-            prefixes.append(f"{conf.prefix}{PREFIX if conf.prefix.islower() else PREFIX.upper()}")
-        names = {key for mapping in conf.maps[:-1] for key in mapping if isinstance(key, str)}
-        return sorted(name for name in names if name.startswith(tuple(prefixes)))
+        return list(conf.maps[:-1])
+
+    def _prefixes(self) -> tuple[str, ...]:
+        """Return what the names of our settings begin with; in Celery's namespace too, in its case."""
+        namespace = self._app.conf.prefix
+        if not namespace:
+            return (PREFIX,)
+        return (f"{namespace}{PREFIX.upper() if namespace.isupper() else PREFIX}", PREFIX)
 
 
-def _nearest(name: str) -> str:
+def _nearest(name: str, prefix: str) -> str:
     close = difflib.get_close_matches(name, DEFAULTS, n=1)
-    return f"; did you mean {PREFIX}{close[0]}?" if close else " (see docs/celery-settings.md)"
+    if not close:
+        return " (docs/celery-settings.md lists them all)"
+    return f"; did you mean {_spelled(prefix, close[0])}?"
+
+
+def _spelled(prefix: str, name: str) -> str:
+    return f"{prefix}{name if prefix.islower() else name.upper()}"
 
 
 def hide_passwords() -> None:

@@ -19,10 +19,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
+	@echo "make demo-celery   run a Celery worker that answers calls, and somebody who makes some"
 	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
 	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
 	@echo "make lint    check style           make format   put the code in that style"
 	@echo "make types   check types           make bench    run the benchmarks"
+	@echo "make bench-celery   the same call through Celery's rpc:// and through Amphora, in one worker"
 	@echo "make chaos   break everything for MINUTES=10, chosen by SEED=1, and account for every call"
 	@echo "make chaos-celery   restart the broker RESTARTS=50 times under a Celery worker that serves calls"
 	@echo "make hostile   flood every queue with COUNT=100000 hostile messages, then ask whether all still answer"
@@ -32,6 +34,11 @@ help:
 # recipe, which is printed, for it may hold a password.
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
+
+# Celery is installed with what the tests need; without BROKER_URL and a broker on this machine, one is started.
+demo-celery: $(VENV)/.installed-test
+	test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
+	$(BIN)/python examples/celery/run.py
 
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
@@ -50,6 +57,10 @@ format: $(VENV)/.installed-lint
 
 types: $(VENV)/.installed-test $(VENV)/.installed-types
 	$(BIN)/mypy
+
+bench-celery: $(VENV)/.installed-test $(VENV)/.installed-bench
+	sh scripts/install-rabbitmq
+	$(BIN)/python benchmarks/celery_side_by_side.py $(ARGS)
 
 bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 	sh scripts/install-rabbitmq

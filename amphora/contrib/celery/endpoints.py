@@ -180,7 +180,7 @@ class LazyServer(_Lazy):
             raise TypeError(f"{function!r} has no name of its own: add_function(func, name=...)")
         known = self._functions.get(wanted)
         if known is not None and known is not function:
-            raise ValueError(f"another function is called {wanted!r}: {known!r}")
+            raise ValueError(f"there is already a remote function {wanted!r}: {known!r}")
         if known is None and self.made:
             self._real.add_function(function, wanted)
         self._functions[wanted] = function

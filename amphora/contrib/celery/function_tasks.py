@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
@@ -47,12 +48,28 @@ def register_function(app: Any, service: str, name: str, function: Callable[...,
                 raise
             raise self.retry(exc=error, countdown=_IGNORE_DELAY) from error
 
-    run.__name__ = run.__qualname__ = name.rpartition(".")[2]
     update_wrapper(run, function)
+    last = name.rpartition(".")[2]
+    run.__name__ = run.__qualname__ = last if last.isidentifier() else "function"
     given = {"max_retries": None, "shared": False, **options}
-    # Arguments are checked where the task is sent, against those of the function itself.
-    header = app.type_checker(function)
-    app.task(name=full_name, bind=True, lazy=False, __header__=header, **given)(run)
+    checked = staticmethod(_arguments_check(function))
+    app.task(name=full_name, bind=True, lazy=False, __header__=checked, **given)(run)
+
+
+def _arguments_check(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return what raises a TypeError for arguments that the function does not take, where the task is sent.
+
+    (What Celery itself makes of a function's signature cannot be made of that of a lambda, or of a built-in one.)
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return lambda *args, **kwargs: None  # noqa: ARG005
+
+    def check(*args: Any, **kwargs: Any) -> None:
+        signature.bind(*args, **kwargs)
+
+    return check
 
 
 class InTaskContext:

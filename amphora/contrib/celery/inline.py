@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import gevent
-from celery import states
+from celery.app.task import Context
 from celery.app.trace import build_tracer
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded
 
@@ -55,11 +55,21 @@ class InlineTask:
         if self._trace is None:
             self._trace = build_tracer(task.name, task, eager=True, propagate=False, app=task.app)
         request = _request_of(task, current_request())
+        retries: list[None] = []
+
+        def execution_options() -> Any:
+            retries.append(None)
+            return Context.as_execution_options(task.request)
+
+        # What a retry asks the task's request for, one with throw=False too, of which nobody would hear otherwise.
+        request["as_execution_options"] = execution_options
         with _Limits(task):
             outcome = self._trace(request["id"], args, kwargs, request)
-        if outcome.info is None:
-            return outcome.retval
-        return _fail(task, outcome.info.state, outcome.info.retval)
+        if outcome.info is not None:
+            raise _error_of(task, outcome.info.retval)
+        if retries:
+            raise _refusal(task, None)
+        return outcome.retval
 
 
 class _Limits:
@@ -110,13 +120,23 @@ def _request_of(task: Any, request: CurrentRequest | None) -> dict[str, Any]:
     }
 
 
-def _fail(task: Any, state: str, error: Any) -> Any:
-    if state == states.RETRY and isinstance(error, Retry):
-        cause = "" if error.exc is None else f"; it failed with {type(error.exc).__name__}: {error.exc}"
-        raise RetryRefused(
-            f"task {task.name} cannot be retried where it runs inline as a remote function{cause} "
-            "(expose it with via='queue', or catch this and call again)"
-        ) from error.exc
+def _error_of(task: Any, error: Any) -> Exception:
+    """Return what a task that ended with this exception raises as a remote function."""
+    if isinstance(error, Retry):
+        return _refusal(task, error.exc)
     if isinstance(error, Reject) and error.requeue:
-        raise IgnoreRequest(str(error.reason)) from error
-    raise error
+        ignored = IgnoreRequest(str(error.reason))
+        ignored.__cause__ = error
+        return ignored
+    failure: Exception = error
+    return failure
+
+
+def _refusal(task: Any, cause: Exception | None) -> RetryRefused:
+    failed = "" if cause is None else f"; it failed with {type(cause).__name__}: {cause}"
+    refusal = RetryRefused(
+        f"task {task.name} cannot be retried where it runs inline as a remote function{failed} "
+        "(expose it with via='queue', or catch this and call again)"
+    )
+    refusal.__cause__ = cause
+    return refusal

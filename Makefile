@@ -7,23 +7,29 @@ ARGS ?=
 # Of the chaos run: how long it does harm, and which.
 MINUTES ?= 10
 SEED ?= 1
+# Of the chaos run of a Celery worker.
+RESTARTS ?= 50
 # Of the hostile flood.
 COUNT ?= 100000
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-django test test-stock test-django6 lint format types bench chaos hostile clean
+.PHONY: help demo demo-celery demo-django test test-stock test-django6 lint format types bench bench-celery \
+	chaos chaos-celery hostile clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
 	@echo "make demo-django   run a chat on Django: a core, two web processes, and RabbitMQ where there is none"
+	@echo "make demo-celery   run a Celery worker that answers calls, and somebody who makes some"
 	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
 	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
 	@echo "make test-django6   the tests of the Django integration with Django 6, where Python 3.12 is installed"
 	@echo "make lint    check style           make format   put the code in that style"
 	@echo "make types   check types           make bench    run the benchmarks"
+	@echo "make bench-celery   the same call through Celery's rpc:// and through Amphora, in one worker"
 	@echo "make chaos   break everything for MINUTES=10, chosen by SEED=1, and account for every call"
+	@echo "make chaos-celery   restart the broker RESTARTS=50 times under a Celery worker that serves calls"
 	@echo "make hostile   flood every queue with COUNT=100000 hostile messages, then ask whether all still answer"
 	@echo "make clean   remove what the above made"
 
@@ -36,6 +42,10 @@ demo: $(VENV)/.installed
 demo-django: $(VENV)/.installed-demo-django
 	@test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
 	$(BIN)/python examples/django/run.py $(ARGS)
+# Celery is installed with what the tests need; without BROKER_URL and a broker on this machine, one is started.
+demo-celery: $(VENV)/.installed-test
+	test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
+	$(BIN)/python examples/celery/run.py
 
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
@@ -63,6 +73,10 @@ format: $(VENV)/.installed-lint
 types: $(VENV)/.installed-test $(VENV)/.installed-types
 	$(BIN)/mypy
 
+bench-celery: $(VENV)/.installed-test $(VENV)/.installed-bench
+	sh scripts/install-rabbitmq
+	$(BIN)/python benchmarks/celery_side_by_side.py $(ARGS)
+
 bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 	sh scripts/install-rabbitmq
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -70,6 +84,10 @@ bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 chaos: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
 	$(BIN)/python -m chaos.run --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+chaos-celery: $(VENV)/.installed-test
+	sh scripts/install-rabbitmq
+	$(BIN)/python -m chaos.celery_restarts --restarts $(RESTARTS) $(ARGS)
 
 hostile: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq

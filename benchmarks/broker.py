@@ -36,6 +36,8 @@ class Broker:
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="amphora-bench-broker-"))
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._command: list[str] = []
+        self._environment: dict[str, str] = {}
         self.port, self._epmd_port, self._distribution_port = _free_ports(3)
         self.version = "unknown"
 
@@ -71,6 +73,12 @@ class Broker:
         with amqp.Connection(f"127.0.0.1:{self.port}") as connection:
             connection.channel().queue_delete(name)
 
+    def restart(self) -> None:
+        """Kill the node and start it again, with its data and its port; EPMD goes on."""
+        _kill_tree(self._processes.pop())
+        self._spawn(self._command, self._environment)
+        self._wait_for_handshake()
+
     def stop(self) -> None:
         """Kill the node (its data is worthless) and remove its directory. Can be called twice."""
         for process in self._processes:
@@ -105,7 +113,8 @@ class Broker:
             "RABBITMQ_CONFIG_FILE": str(self._directory / "none"),
         }
         self._spawn([epmd, "-port", str(self._epmd_port)], environment)
-        self._spawn([script], environment)
+        self._command, self._environment = [script], environment
+        self._spawn(self._command, self._environment)
         self.version = self._wait_for_handshake()
 
     def _spawn(self, command: list[str], environment: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from amphora.contrib.celery.django_endpoints import django_endpoints, is_there
 from amphora.contrib.celery.endpoints import LazyClient, LazyServer
 from amphora.contrib.celery.exposed import Exposed, exposed_by_option, function_of
 from amphora.contrib.celery.function_tasks import InTaskContext, register_function
+from amphora.contrib.celery.program import extend_worker
 
 __all__ = ["Amphora", "setup"]
 
@@ -74,6 +75,7 @@ class Amphora:
         signals.celeryd_after_setup.connect(self._on_worker_setup, weak=False)
         signals.worker_process_shutdown.connect(self._on_process_shutdown, weak=False)
         app.amphora = self
+        extend_worker(app)
         if app.configured:
             self._on_configured()
         if app.finalized:

@@ -1,0 +1,1 @@
+"""Real workers of Celery, each a process of its own, over RabbitMQ."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from amphora.caller import PrettyCaller
@@ -45,12 +46,16 @@ class BoundService:
         return f"<{self._described.__name__} by {self._caller!r}>"
 
 
-def bind(caller: PrettyCaller, described: Any) -> BoundService:
+def bind(
+    caller: PrettyCaller, described: Any, *, prefix: str = "", options: Mapping[str, Any] | None = None
+) -> BoundService:
     """Give remote functions as methods; see `AmqpRpcClient.bind`.
 
     Args:
         caller: Calls the functions.
         described: The class.
+        prefix: What the functions' names begin with, before a dot.
+        options: Options of every call.
 
     Raises:
         TypeError: It is not a class, or one of its methods is a coroutine function.
@@ -62,6 +67,9 @@ def bind(caller: PrettyCaller, described: Any) -> BoundService:
             raise TypeError(
                 f"{described.__name__}.{name} is a coroutine function: a remote function is called without await"
             )
+    caller = caller(**options or {})
+    for name in prefix.split(".") if prefix else ():
+        caller = getattr(caller, name)
     return BoundService(caller, described)
 
 

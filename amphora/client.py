@@ -244,7 +244,7 @@ class AmqpRpcClient(Endpoint):
         super().__init__(service_name, settings.brokers, publisher, consumer)
         self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended, arguments)
         self._router = Router()
-        self._inspector = Inspector(self._gather)
+        self._inspector = Inspector(self.gather)
         self._middleware: list[ClientMiddleware] = []
         if autostart:
             self.serve()
@@ -358,10 +358,7 @@ class AmqpRpcClient(Endpoint):
         Raises:
             TypeError: It is not a class, a method is a coroutine function, or an option is unknown.
         """
-        caller = self._caller(**options)
-        for name in prefix.split(".") if prefix else ():
-            caller = getattr(caller, name)
-        return cast("Service", bind(caller, service))
+        return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
 
     def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
         """Choose the routing key of a remote function's calls by their arguments.
@@ -562,7 +559,17 @@ class AmqpRpcClient(Endpoint):
         request = OutgoingRequest(function, args, kwargs, routing_key)
         return send_through(self._middleware, request, send=send, forget=self._calls.forget)
 
-    def _gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
+    def gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
+        """Call a reserved function of all servers; called by `inspect`.
+
+        Args:
+            function: Its name.
+            timeout: Seconds to wait for answers.
+            limit: How many are enough; None to wait for the whole time.
+
+        Raises:
+            BrokerError: The broker refuses the client.
+        """
         self._raise_failure()
         # Every fan-out server gets every request, whatever its routing key.
         key = "" if self._fanout else CONTROL_KEY

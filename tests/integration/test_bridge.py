@@ -54,6 +54,9 @@ def test_results_and_errors_are_those_of_any_client(seen: Seen) -> None:
     assert calls["connected"] is True
     assert calls["counted"] >= 3
     assert calls["no such method"][0] == "AttributeError"
+    assert calls["bound"] == [3, 4]
+    assert calls["servers"] == [100]
+    assert calls["ready"] is True
 
 
 def test_a_deferred_result_can_be_waited_for_asked_and_listened_to(seen: Seen) -> None:

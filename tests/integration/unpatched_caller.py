@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from amphora import AmqpRpcException, RemoteException, ThreadedClient, call_deadline, current_request, make_client
 
@@ -21,6 +21,10 @@ URL, PROXY_URL, SERVICE = sys.argv[1:]
 
 #: Seconds for whatever a busy machine may be slow at.
 PATIENCE = 60.0
+
+
+class Dotted(Protocol):
+    def name(self, value: int, other: int) -> list[int]: ...
 
 
 def main() -> None:
@@ -68,6 +72,9 @@ def calls(client: ThreadedClient) -> dict[str, Any]:
         "counted": client.stats()["calls"],
         "no such method": outcome(lambda: client.no_such_method),
         "name": client.service_name,
+        "bound": client.bind(Dotted, prefix="dotted").name(3, other=4),
+        "servers": [each.concurrency for each in client.inspect.ping(PATIENCE, limit=1)],
+        "ready": client.health().ready,
     }
 
 

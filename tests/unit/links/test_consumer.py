@@ -16,6 +16,9 @@ from amphora.settings import BrokerAddress, LinkSettings
 class NotingChannel:
     """A channel that notes which queues are consumed from, and which consumers are cancelled."""
 
+    #: None once the broker has closed it.
+    connection: Any = "open"
+
     def __init__(self) -> None:
         self.consumers: dict[str, Callable[..., None]] = {}
         self.consumed: dict[str, str] = {}

@@ -18,6 +18,9 @@ from tests.support.eventually import wait_until
 class NotingChannel:
     """A channel that notes the bodies of what is published on it, and confirms nothing by itself."""
 
+    #: None once the broker has closed it.
+    connection: Any = "open"
+
     def __init__(self) -> None:
         self.published: list[bytes] = []
         self.closed = False

@@ -119,6 +119,21 @@ def test_the_readme_s_fragments_give_what_their_comments_say(names: dict[str, An
     assert [given for given, _ in answers] == [said for _, said in answers]
 
 
+def test_the_tutorial_s_fragments_give_what_their_comments_say(broker_url: str) -> None:
+    names: dict[str, Any] = {}
+    try:
+        answers = [
+            answer for source in fragments("docs/tutorial.md") for answer in run_fragment(at(broker_url, source), names)
+        ]
+    finally:
+        for each in [*names.get("screens", []), *names.values()]:
+            if isinstance(each, (AmqpRpcClient, AmqpRpcServer)):
+                each.stop()
+
+    assert len(answers) == 7
+    assert [given for given, _ in answers] == [said for _, said in answers]
+
+
 def test_the_fragments_about_deadlines_give_what_their_comments_say(names: dict[str, Any]) -> None:
     answers = [answer for source in fragments("docs/deadlines.md") for answer in run_fragment(source, names)]
 

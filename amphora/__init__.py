@@ -19,6 +19,7 @@ A server registers functions, a client calls them::
 
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
+from amphora.dead_letters import DeadLetter, DeadLetters
 from amphora.exceptions import (
     AccessRefused,
     AmqpRpcException,
@@ -40,6 +41,7 @@ from amphora.exceptions import (
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
+from amphora.overrides import override_arguments
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
@@ -58,7 +60,9 @@ __all__ = [
     "BrokerError",
     "BrokerUnreachable",
     "CurrentRequest",
+    "DeadLetter",
     "DeadLettered",
+    "DeadLetters",
     "IgnoreRequest",
     "Inspector",
     "MessageTooLarge",
@@ -79,5 +83,6 @@ __all__ = [
     "WrongResult",
     "__version__",
     "current_request",
+    "override_arguments",
     "sign_request",
 ]

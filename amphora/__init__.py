@@ -39,6 +39,7 @@ from amphora.exceptions import (
     WrongResult,
 )
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
+from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
 from amphora.overrides import override_arguments
@@ -58,6 +59,7 @@ __all__ = [
     "AmqpRpcServer",
     "Backlogged",
     "BrokerError",
+    "BrokerInfo",
     "BrokerUnreachable",
     "CurrentRequest",
     "DeadLetter",

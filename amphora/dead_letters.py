@@ -262,8 +262,7 @@ class DeadLetters(Endpoint):
             self._raise_failure()
             link = self._consumer.link
             raise BrokerUnreachable(f"purging queue {self._queue!r} was not answered ({link.name}: {link.state})")
-        purged: int = asked.get()
-        return purged
+        return int(asked.get() or 0)
 
     def _next(self, timeout: float) -> Delivery | None:
         """Wait for the next letter that can still be acknowledged; None where no more are to come."""

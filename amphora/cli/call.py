@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Any
 
 import click
@@ -15,8 +14,8 @@ from amphora.cli.values import parse_keyword_arguments, parse_value, seconds_or_
 __all__ = ["command"]
 
 _EPILOG = """\
-Each VALUE is JSON, or else text: 42 is a number, '"42"' is text, and so is O-42. Options stand before NS and VALUE;
-after -- where a VALUE begins with a hyphen.
+Each VALUE is JSON, or else text: 42 is a number, '"42"' is text, and so is O-42. A VALUE
+that begins with a hyphen stands after --, at the end.
 
 \b
 Exit statuses:
@@ -53,13 +52,10 @@ def command(
     """Call FUNCTION of the service NS and print its result as JSON."""
     keywords = parse_keyword_arguments(kw)
     arguments = [parse_value(text) for text in values]
-    options: dict[str, Any] = {"function_name": function}
+    options: dict[str, Any] = {"function_name": function, "expires": expires}
     if routing_key is not None:
         options["routing_key"] = routing_key
-    deadline = monotonic() + timeout
     with service.connected(timeout=timeout) as client:
-        options["timeout"] = max(0.0, deadline - monotonic())
-        options["expires"] = expires
         try:
             if no_wait:
                 client.defer(**options)(*arguments, **keywords)

@@ -7,10 +7,9 @@ import inspect
 
 import click
 from rich.markup import escape
-from rich.padding import Padding
 
 from amphora import RemoteFunction
-from amphora.cli.output import console, print_json
+from amphora.cli.output import console, print_indented, print_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import Failed, NoAnswer
 from amphora.cli.values import seconds
@@ -67,6 +66,6 @@ def _print(function: RemoteFunction, *, servers: int, whole: bool, first: bool) 
     doc = inspect.cleandoc(function.doc)
     if doc:
         text = doc if whole else doc.partition("\n")[0]
-        out.print(Padding(escape(text), (0, 0, 0, 4)))
+        print_indented(text, 4)
     if whole and function.module:
-        out.print(Padding(f"[dim]defined in {escape(function.module)}[/]", (0, 0, 0, 4)))
+        print_indented(f"defined in {function.module}", 4, style="dim")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-__all__ = ["console", "errors", "print_json", "print_table", "table", "to_json"]
+__all__ = ["console", "errors", "print_indented", "print_json", "print_table", "table", "to_json"]
 
 #: Columns of a table that no terminal shows.
 _PIPE = 10_000
@@ -51,6 +53,17 @@ def print_table(made: Table) -> None:
     out.width = _PIPE
     for line in out.render_lines(made, pad=False):
         click.echo("".join(segment.text for segment in line).rstrip())
+
+
+def print_indented(text: str, spaces: int, *, style: str = "") -> None:
+    """Print text, each line behind so many spaces, and wrapped on a terminal."""
+    out = console()
+    width = max(20, out.width - spaces) if out.is_terminal else _PIPE
+    for line in text.splitlines():
+        # Lines that are indented themselves are perhaps code, whose spaces matter.
+        wrapped = [line] if line[:1].isspace() else textwrap.wrap(line, width, break_on_hyphens=False) or [""]
+        for each in wrapped:
+            out.print(Text(f"{' ' * spaces}{each}".rstrip(), style=style), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

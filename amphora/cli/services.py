@@ -96,10 +96,12 @@ class Service:
         }
 
     def _why_not(self, client: AmqpRpcClient) -> str:
-        return (
-            f"not connected to {client.broker} within {self.connect_timeout:g} s: {client.state}. "
-            f"Is the broker there, and was service {self.name!r} ever served on it?"
-        )
+        if "NOT_FOUND" in client.state:
+            return (
+                f"service {self.name!r} was never served on {client.broker} (waited for {self.connect_timeout:g} s): "
+                f"{client.state.partition('NOT_FOUND - ')[2]}"
+            )
+        return f"waited for {self.connect_timeout:g} s: {client.state.removeprefix('not connected: ')}"
 
 
 def service_options(command: Command) -> Command:

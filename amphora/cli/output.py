@@ -9,7 +9,6 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,7 +36,7 @@ def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
         headings: Names of the columns.
         right: Those of them that hold numbers.
     """
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings:
         numbers = heading in right
         made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")

@@ -64,15 +64,6 @@ class Service:
         with _wrong_arguments():
             return made(self.name, autostart=False, **given)
 
-    def dead_letters(self) -> DeadLetters:
-        """Make what looks after the dead letters; it does not start yet.
-
-        Raises:
-            BadArguments: An option is wrong.
-        """
-        with _wrong_arguments():
-            return DeadLetters(self.name, **self._arguments())
-
     @contextmanager
     def connected(self, **options: Any) -> Iterator[AmqpRpcClient]:
         """Give a client that is connected; Amphora's exceptions within the context end the command.
@@ -84,6 +75,20 @@ class Service:
             if not client.wait_connected(self.connect_timeout):
                 raise NotSent(self._why_not(client))
             yield client
+
+    @contextmanager
+    def open_dead_letters(self) -> Iterator[DeadLetters]:
+        """Give the dead letters, connected; Amphora's exceptions within the context end the command.
+
+        Raises:
+            NotSent: The broker cannot be reached, or refuses.
+        """
+        with _wrong_arguments():
+            made = DeadLetters(self.name, **self._arguments())
+        with errors_end_the_command(), made as dead:
+            if not dead.wait_connected(self.connect_timeout):
+                raise NotSent(_waited(self.connect_timeout, dead.state))
+            yield dead
 
     def _arguments(self) -> dict[str, Any]:
         chosen = {"json": RpcJsonSerializer, "msgpack": RpcMsgpackSerializer}
@@ -101,7 +106,11 @@ class Service:
                 f"service {self.name!r} was never served on {client.broker} (waited for {self.connect_timeout:g} s): "
                 f"{client.state.partition('NOT_FOUND - ')[2]}"
             )
-        return f"waited for {self.connect_timeout:g} s: {client.state.removeprefix('not connected: ')}"
+        return _waited(self.connect_timeout, client.state)
+
+
+def _waited(seconds: float, state: str) -> str:
+    return f"waited for {seconds:g} s: {state.removeprefix('not connected: ')}"
 
 
 def service_options(command: Command) -> Command:

@@ -22,7 +22,7 @@ from amphora import (
 from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.values import seconds
 
-__all__ = ["BROKER_VARIABLE", "Service", "service_options"]
+__all__ = ["BROKER_VARIABLE", "Service", "optional_service_options", "service_options"]
 
 #: Name of the environment variable with the URL of the broker.
 BROKER_VARIABLE = "AMPHORA_BROKER_URL"
@@ -76,6 +76,15 @@ class Service:
                 raise NotSent(self._why_not(client))
             yield client
 
+    def dead_letters(self) -> DeadLetters:
+        """Make what looks after the dead letters; it needs nothing on the broker, and does not start yet.
+
+        Raises:
+            BadArguments: An option is wrong.
+        """
+        with _wrong_arguments():
+            return DeadLetters(self.name, **self._arguments())
+
     @contextmanager
     def open_dead_letters(self) -> Iterator[DeadLetters]:
         """Give the dead letters, connected; Amphora's exceptions within the context end the command.
@@ -83,9 +92,7 @@ class Service:
         Raises:
             NotSent: The broker cannot be reached, or refuses.
         """
-        with _wrong_arguments():
-            made = DeadLetters(self.name, **self._arguments())
-        with errors_end_the_command(), made as dead:
+        with errors_end_the_command(), self.dead_letters() as dead:
             if not dead.wait_connected(self.connect_timeout):
                 raise NotSent(_waited(self.connect_timeout, dead.state))
             yield dead
@@ -115,8 +122,15 @@ def _waited(seconds: float, state: str) -> str:
 
 def service_options(command: Command) -> Command:
     """Give a command the argument NS and the options of `Service`; it gets them as ``service``."""
+    return click.argument("namespace", metavar="NS")(_with_options(command))
 
-    @click.argument("namespace", metavar="NS")
+
+def optional_service_options(command: Command) -> Command:
+    """Do the same where NS may be missing; its name is empty then."""
+    return click.argument("namespace", metavar="[NS]", default="")(_with_options(command))
+
+
+def _with_options(command: Command) -> Command:
     @click.option("--broker", envvar=BROKER_VARIABLE, metavar="URL", help=_BROKER_HELP, show_envvar=True)
     @click.option("--fanout", is_flag=True, help="NS is a fan-out service: every server runs each request.")
     @click.option("--connect-timeout", type=seconds, default=10.0, show_default=True, help="For the connection.")

@@ -20,6 +20,7 @@ A server registers functions, a client calls them::
 from amphora.bridge import ThreadedClient, ThreadedResult, make_client
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
+from amphora.dead_letters import DeadLetter, DeadLetters
 from amphora.exceptions import (
     AccessRefused,
     AmqpRpcException,
@@ -40,8 +41,10 @@ from amphora.exceptions import (
 )
 from amphora.health import Health
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
+from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
+from amphora.overrides import override_arguments
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
@@ -59,9 +62,12 @@ __all__ = [
     "AmqpRpcServer",
     "Backlogged",
     "BrokerError",
+    "BrokerInfo",
     "BrokerUnreachable",
     "CurrentRequest",
+    "DeadLetter",
     "DeadLettered",
+    "DeadLetters",
     "Health",
     "IgnoreRequest",
     "Inspector",
@@ -87,6 +93,7 @@ __all__ = [
     "call_deadline",
     "current_request",
     "make_client",
+    "override_arguments",
     "sign_request",
     "stub_of",
 ]

@@ -16,6 +16,7 @@ from gevent.event import Event
 
 from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.health import Health
+from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
 from amphora.links.forks import let_go_after_fork
 from amphora.links.publisher import Publisher
@@ -113,6 +114,20 @@ class Endpoint:
     def connected(self) -> bool:
         """Whether both connections to the broker are up."""
         return self._publisher.link.connected and self._consumer.link.connected
+
+    @property
+    def state(self) -> str:
+        """How the connections are, as a phrase for people, such as ``connected to amqp://guest@127.0.0.1:5672//``.
+
+        Where one is down, it says what the trouble is.
+        """
+        links = (self._consumer.link, self._publisher.link)
+        return next((link.state for link in links if not link.connected), links[0].state)
+
+    @property
+    def broker_info(self) -> BrokerInfo | None:
+        """What the broker has told of itself when it was connected to last; None before that."""
+        return self._consumer.link.broker_info
 
     @property
     def blocked(self) -> bool:

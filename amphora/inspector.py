@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from time import time
 from typing import Any, NamedTuple, TypeVar
 
 from amphora.protocol.messages import Failure, Result
@@ -39,6 +41,8 @@ class ServerInfo:
         started (float): When it was made (`time.time` of its machine).
         concurrency (int): How many requests it runs at the same time.
         round_trip (float): Seconds from the question to its answer.
+        clock_ahead (float | None): Seconds by which its clock is ahead of this machine's, to half a round trip; None
+            where it does not tell.
     """
 
     uuid: str
@@ -48,6 +52,7 @@ class ServerInfo:
     started: float
     concurrency: int
     round_trip: float
+    clock_ahead: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Inspector:
         Raises:
             BrokerError: The broker refuses the client.
         """
-        return list(self._ask("ping", timeout, limit, _server_info))
+        return list(self._ask("ping", timeout, limit, partial(_server_info, time())))
 
     def functions(self, timeout: float = 1.0, limit: int | None = None) -> dict[str, RemoteFunction]:
         """Return the functions of the service by name, as the first server describes each.
@@ -137,7 +142,7 @@ class Inspector:
                 yield made
 
 
-def _server_info(value: Any, elapsed: float) -> ServerInfo:
+def _server_info(asked: float, value: Any, elapsed: float) -> ServerInfo:
     return ServerInfo(
         uuid=str(value["uuid"]),
         host=str(value["host"]),
@@ -146,7 +151,13 @@ def _server_info(value: Any, elapsed: float) -> ServerInfo:
         started=float(value["started"]),
         concurrency=int(value["concurrency"]),
         round_trip=elapsed,
+        clock_ahead=_clock_ahead(asked, value, elapsed),
     )
+
+
+def _clock_ahead(asked: float, value: Any, elapsed: float) -> float | None:
+    # It looked at its clock half-way through, as far as anybody knows.
+    return None if "now" not in value else float(value["now"]) - (asked + elapsed / 2)
 
 
 def _functions(value: Any, elapsed: float) -> tuple[str, list[RemoteFunction]]:  # noqa: ARG001

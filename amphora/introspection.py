@@ -68,6 +68,7 @@ def introspection_of(
             "version": __version__,
             "started": started,
             "concurrency": concurrency,
+            "now": time(),
         }
 
     def describe() -> dict[str, Any]:

@@ -28,6 +28,7 @@ from amphora.links.topology import (
     request_arguments,
 )
 from amphora.middleware import ServerMiddleware, around_function
+from amphora.overrides import overrides
 from amphora.poison import PoisonGuard
 from amphora.protocol.finished import FinishedRequests
 from amphora.protocol.messages import Codec
@@ -182,7 +183,8 @@ class AmqpRpcServer(Endpoint):
         self._check_patched()
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
-        self._concurrency = at_least_one("concurrency", concurrency)
+        given = overrides().concurrency
+        self._concurrency = at_least_one("concurrency", concurrency if given is None else given)
         codec = Codec(make_serializer(serializer), [make_serializer(one) for one in accept])
         queue_type = queue_type_of(queue_type)
         settings = LinkSettings.of(

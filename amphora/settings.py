@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
+from amphora.overrides import overrides
+
 __all__ = [
     "AMQP_HOST",
     "AMQP_PASSWORD",
@@ -123,6 +125,13 @@ def addresses(
     return found
 
 
+def _local_with(broker_url: str | None) -> tuple[BrokerAddress, ...]:
+    """Work out the brokers from a URL alone; without one it is the local one."""
+    return addresses(
+        broker_url, host=AMQP_HOST, port=AMQP_PORT, user=AMQP_USER, password=AMQP_PASSWORD, vhost=AMQP_VHOST
+    )
+
+
 def _address(url: str) -> BrokerAddress:
     # No message below shows the URL itself: it may hold a password.
     try:
@@ -197,6 +206,11 @@ class LinkSettings:
             password=amqp_password,
             vhost=amqp_vhost,
         )
+        given = overrides()
+        if given.broker_url is not None:
+            brokers = _local_with(given.broker_url)
+        elif given.default_broker_url is not None and broker_url is None and brokers == _local_with(None):
+            brokers = _local_with(given.default_broker_url)
         if shuffle_brokers:
             brokers = tuple(random.sample(brokers, len(brokers)))
         return cls(brokers, **others)

@@ -12,7 +12,7 @@ import random
 import socket as stdlib_socket
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import gevent
 import kombu
@@ -26,7 +26,7 @@ from amphora.links.tls import tls_context
 from amphora.settings import BrokerAddress, LinkSettings
 from amphora.version import __version__
 
-__all__ = ["Link", "Worker"]
+__all__ = ["BrokerInfo", "Link", "Worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,22 @@ _STEADY = 1.0
 
 #: While the broker is away, a reminder is logged every so many seconds.
 _REMINDER = 60.0
+
+
+class BrokerInfo(NamedTuple):
+    """What a broker tells of itself when it is connected to.
+
+    Attributes:
+        product (str): Its name, such as ``RabbitMQ``.
+        version (str): Its version; empty on ``memory://``.
+        cluster (str): Name of its cluster, if it has one.
+        heartbeat (float): Seconds between heartbeats that were agreed upon; 0 for none.
+    """
+
+    product: str
+    version: str
+    cluster: str
+    heartbeat: float
 
 
 class Worker(Protocol):
@@ -66,6 +82,7 @@ class Link:
         attached: Set while the connection is up and its worker at work.
         blocked: Whether the broker takes no messages at present.
         reconnects: How many times the connection was made anew.
+        broker_info: What the broker said when it was connected to last; None before that.
     """
 
     def __init__(
@@ -80,6 +97,7 @@ class Link:
         self.attached = Event()
         self.blocked = False
         self.reconnects = 0
+        self.broker_info: BrokerInfo | None = None
         self._settings = settings
         self._worker = worker
         self._on_fatal = on_fatal
@@ -206,6 +224,7 @@ class Link:
         self._next_broker += 1
         self._connection = connection = self._establish(self.address)
         self.blocked = False
+        self.broker_info = _info(connection)
         self._worker.attach(connection)
         self._next_broker -= 1
         if self._ever_attached:
@@ -277,6 +296,12 @@ class Link:
     def _on_unblocked(self) -> None:
         self.blocked = False
         logger.info("%s: the broker takes messages again", self.name)
+
+
+def _info(connection: Any) -> BrokerInfo:
+    told = getattr(connection, "server_properties", {"product": "memory"})
+    product, version, cluster = (str(told.get(name, "")) for name in ("product", "version", "cluster_name"))
+    return BrokerInfo(product, version, cluster, float(getattr(connection, "heartbeat", None) or 0))
 
 
 def _wants_stock() -> bool:

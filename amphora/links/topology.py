@@ -23,6 +23,7 @@ __all__ = [
     "fanout_exchange",
     "look_for",
     "open_counter",
+    "purge_queue",
     "queue_arguments",
     "queue_status",
     "request_arguments",
@@ -146,6 +147,11 @@ def create_queue(queue: Queue, channel: Any) -> None:
 def delete_queue(name: str, channel: Any) -> None:
     """Delete a queue with everything in it; no error if there is none."""
     channel.queue_delete(name)
+
+
+def purge_queue(name: str, channel: Any) -> int:
+    """Delete what waits in a queue, and return how many messages that were."""
+    return int(channel.queue_purge(name) or 0)
 
 
 def bind_queue(name: str, exchange: str, routing_key: str, channel: Any) -> None:

@@ -134,6 +134,12 @@ def test_the_tutorial_s_fragments_give_what_their_comments_say(broker_url: str) 
     assert [given for given, _ in answers] == [said for _, said in answers]
 
 
+def test_the_fragment_about_testing_gives_what_its_comment_says() -> None:
+    *_, source = fragments("docs/testing.md")
+
+    assert run_fragment(source, {}) == [(42, 42)]
+
+
 def test_the_fragments_about_deadlines_give_what_their_comments_say(names: dict[str, Any]) -> None:
     answers = [answer for source in fragments("docs/deadlines.md") for answer in run_fragment(source, names)]
 

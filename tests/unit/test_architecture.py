@@ -16,16 +16,17 @@ PACKAGE = Path(amphora.version.__file__).parent
 LAYERS = (
     ("amphora.__main__",),
     (
-        "amphora.cli",
+        "amphora.cli.*",
         "amphora.contrib",
         "amphora.contrib.celery.*",
         "amphora.contrib.django.*",
         "amphora.contrib.opentelemetry",
         "amphora.contrib.prometheus",
+        "amphora.testing.*",
     ),
     ("amphora",),
     ("amphora.bridge",),
-    ("amphora.server", "amphora.client"),
+    ("amphora.server", "amphora.client", "amphora.dead_letters"),
     ("amphora.bound", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
@@ -45,6 +46,7 @@ LAYERS = (
         "amphora.exceptions",
         "amphora.health",
         "amphora.json_text",
+        "amphora.overrides",
         "amphora.serializer",
         "amphora.settings",
         "amphora.version",
@@ -64,10 +66,12 @@ FORBIDDEN = {
 
 # An integration uses what every user can: the public names.
 PUBLIC_API_ONLY = (
+    "amphora.cli.*",
     "amphora.contrib.celery.*",
     "amphora.contrib.django.*",
     "amphora.contrib.opentelemetry",
     "amphora.contrib.prometheus",
+    "amphora.testing.*",
 )
 
 # Packages that only some layers may import.

@@ -1,0 +1,1 @@
+"""The `amphora` command: one module a command, run by `amphora_command`."""

@@ -1,0 +1,139 @@
+"""What `amphora doctor` finds at the broker: connection, version, heartbeat, alarms, management API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from time import monotonic
+from urllib.parse import urlsplit
+
+import gevent
+
+from amphora import BrokerError, DeadLetters
+from amphora.cli.findings import Finding, Level
+from amphora.cli.management import Management
+from amphora.cli.services import Service
+from amphora.cli.statuses import NotSent
+
+__all__ = ["broker_findings", "management_findings"]
+
+#: Seconds that a connection that is blocked takes to say so, after the first message.
+_MOMENT = 0.2
+
+#: Seconds by which clocks may differ: deadlines and signatures compare them.
+CLOCKS = 2.0
+
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+def broker_findings(service: Service) -> Iterator[Finding]:
+    """Connect, declare nothing, and look at what the broker says.
+
+    The last finding is an error where it cannot be connected to.
+    """
+    yield from _url_findings(service.broker_url)
+    # It is an endpoint that needs nothing on the broker, of whatever service.
+    with Service(service.name or "amphora-doctor", broker_url=service.broker_url).dead_letters() as probe:
+        yield from _connection_findings(probe, service.connect_timeout)
+
+
+def _connection_findings(probe: DeadLetters, timeout: float) -> Iterator[Finding]:
+    began = monotonic()
+    try:
+        connected = probe.wait_connected(timeout)
+    except BrokerError as error:
+        yield Finding("connection", Level.ERROR, str(error), _remedy(str(error)))
+        return
+    if not connected:
+        yield Finding("connection", Level.ERROR, probe.state.removeprefix("not connected: "), _remedy(probe.state))
+        return
+    took = (monotonic() - began) * 1000
+    yield Finding("connection", Level.GOOD, f"{probe.state} in {took:.0f} ms")
+    info = probe.broker_info
+    if info is not None:
+        yield _version_finding(info.product, info.version, info.cluster)
+        if info.heartbeat:
+            yield Finding("heartbeat", Level.GOOD, f"every {info.heartbeat:g} s: a silent network is noticed")
+        else:
+            yield Finding(
+                "heartbeat",
+                Level.WARNING,
+                "none: a broker that is gone without a word is never noticed",
+                "set `heartbeat = 60` in rabbitmq.conf, and not heartbeat=0 in clients and servers",
+            )
+    gevent.sleep(_MOMENT)
+    if probe.blocked:
+        yield Finding(
+            "alarms",
+            Level.ERROR,
+            "the broker takes no messages: a memory or disk alarm",
+            "`rabbitmq-diagnostics alarms` on the broker says which; free memory or disk there",
+        )
+
+
+def management_findings(management: Management) -> Iterator[Finding]:
+    """Look at what the management API says."""
+    try:
+        found = management.overview()
+    except NotSent as error:
+        yield Finding(
+            "management",
+            Level.ERROR,
+            error.message,
+            "`rabbitmq-plugins enable rabbitmq_management`, and `rabbitmqctl set_user_tags USER monitoring`",
+        )
+        return
+    nodes = found.get("node", "?")
+    yield Finding("management", Level.GOOD, f"{management.address}, node {nodes}")
+    yield clock_finding("the broker", management.clock_ahead or 0.0)
+
+
+def clock_finding(whose: str, ahead: float) -> Finding:
+    """Judge how far a clock is ahead of this machine's."""
+    if abs(ahead) <= CLOCKS:
+        return Finding("clock", Level.GOOD, f"that of {whose} and this machine's agree")
+    return Finding(
+        "clock",
+        Level.WARNING,
+        f"that of {whose} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's: deadlines and "
+        "signatures compare them",
+        "run NTP (chrony, systemd-timesyncd) on all machines",
+    )
+
+
+def _url_findings(broker_url: str | None) -> Iterator[Finding]:
+    for each in (broker_url or "").split(";"):
+        try:
+            parts = urlsplit(each.strip())
+        except ValueError:
+            # What is wrong with it, the connection says.
+            return
+        if parts.scheme == "amqp" and parts.hostname not in (*_LOCAL, None):
+            yield Finding(
+                "encryption",
+                Level.WARNING,
+                f"none on the way to {parts.hostname}: its password and all messages can be read there",
+                "use amqps:// (docs/tls.md), unless the network is yours alone",
+            )
+
+
+def _version_finding(product: str, version: str, cluster: str) -> Finding:
+    text = f"{product or 'unknown'} {version}{f', cluster {cluster}' if cluster else ''}"
+    if product != "RabbitMQ":
+        return Finding("broker", Level.WARNING, text, "Amphora is tested with RabbitMQ only")
+    number = re.match(r"(\d+)\.(\d+)", version)
+    if number and (int(number[1]), int(number[2])) < (3, 10):
+        return Finding("broker", Level.WARNING, text, "Amphora is tested with RabbitMQ 3.10 and later: upgrade it")
+    return Finding("broker", Level.GOOD, text)
+
+
+def _remedy(text: str) -> str:
+    remedies = {
+        "wrong user or password": "check user and password in the URL; on the broker, `rabbitmqctl authenticate_user`",
+        "refuses access": "`rabbitmqctl list_permissions -p VHOST` on the broker (docs/security.md)",
+        "vhost": "`rabbitmqctl add_vhost VHOST` and `rabbitmqctl set_permissions` on the broker",
+        "Connection refused": "is RabbitMQ running there, and is it this port? `rabbitmq-diagnostics listeners` tells",
+        "timed out": "is there a firewall in between, and is it this host and port?",
+        "certificate": "docs/tls.md",
+    }
+    return next((remedy for cause, remedy in remedies.items() if cause.lower() in text.lower()), "check host and port")

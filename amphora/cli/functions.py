@@ -1,0 +1,71 @@
+"""``amphora functions``: list what a service can do."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+
+import click
+from rich.markup import escape
+
+from amphora import RemoteFunction
+from amphora.cli.output import console, print_indented, print_json
+from amphora.cli.services import Service, service_options
+from amphora.cli.statuses import Failed, NoAnswer
+from amphora.cli.values import seconds
+
+__all__ = ["command"]
+
+_EPILOG = """\
+PATTERN is a name, or part of names with * and ?. Of those functions the whole docstring is shown, of all others the
+first line.
+
+\b
+Exit statuses:
+  0    there are such functions
+  1    there are none of that name
+  3    no server answers: none is there, or none that tells (introspection=False, Amphora 0.1)
+  4    the broker cannot be reached, or refuses
+"""
+
+
+@click.command("functions", epilog=_EPILOG)
+@service_options
+@click.argument("pattern", required=False)
+@click.option("--timeout", type=seconds, default=1.0, show_default=True, help="How long to wait for servers.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each function.")
+def command(service: Service, pattern: str | None, timeout: float, as_json: bool) -> None:
+    """List the functions of the service NS: names, signatures, docstrings."""
+    with service.connected() as client:
+        found = client.inspect.functions(timeout=timeout)
+        if not found and not client.inspect.ping(timeout=timeout, limit=1):
+            raise NoAnswer(
+                f"no server of service {service.name!r} has answered within {timeout:g} s: none is there, or none that "
+                "tells what it can do"
+            )
+    chosen = [each for name, each in found.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)]
+    if as_json:
+        print_json(chosen)
+    else:
+        servers = len({uuid for each in found.values() for uuid in each.servers})
+        for number, each in enumerate(chosen):
+            _print(each, servers=servers, whole=pattern is not None, first=number == 0)
+    if not chosen:
+        what = "no functions" if pattern is None else f"no function {pattern!r}"
+        raise Failed(f"service {service.name!r} has {what}")
+
+
+def _print(function: RemoteFunction, *, servers: int, whole: bool, first: bool) -> None:
+    out = console()
+    if whole and not first:
+        out.print()
+    partial = ""
+    if len(function.servers) < servers:
+        partial = f"  [yellow](on {len(function.servers)} of {servers} servers)[/]"
+    out.print(f"[bold cyan]{escape(function.name)}[/]{escape(function.signature)}{partial}", soft_wrap=True)
+    doc = inspect.cleandoc(function.doc)
+    if doc:
+        text = doc if whole else doc.partition("\n")[0]
+        print_indented(text, 4)
+    if whole and function.module:
+        print_indented(f"defined in {function.module}", 4, style="dim")

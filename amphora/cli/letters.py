@@ -1,0 +1,108 @@
+"""Which dead letters a command is about, and how they are shown."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from amphora import DeadLetter
+from amphora.cli.output import to_json
+from amphora.cli.values import count
+
+__all__ = ["Choice", "as_record", "choice_options", "described"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Characters of the arguments that are shown, at the most.
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which dead letters.
+
+    Args:
+        functions: Names of functions, or patterns with * and ?; empty for any.
+        ids: Request ids; empty for any.
+        reasons: Why they were given up; empty for any reason.
+        limit: How many at the most; None for any number.
+    """
+
+    functions: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    limit: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it leaves none out."""
+        return self == Choice()
+
+    def takes(self, letter: DeadLetter) -> bool:
+        """Tell whether a letter is one of them; the limit is not looked at."""
+        return (
+            (not self.functions or any(fnmatch.fnmatchcase(letter.function or "", each) for each in self.functions))
+            and (not self.ids or letter.request_id in self.ids)
+            and (not self.reasons or letter.reason in self.reasons)
+        )
+
+
+def choice_options(command: Command) -> Command:
+    """Give a command the options of `Choice`; it gets them as ``choice``."""
+
+    @click.option("-f", "--function", "functions", multiple=True, metavar="NAME", help="Only of it; * and ? match.")
+    @click.option("--id", "ids", multiple=True, metavar="ID", help="Only the request with that id.")
+    @click.option("--reason", "reasons", multiple=True, metavar="WHY", help="Such as delivery_limit, or expired.")
+    @click.option("-n", "--limit", type=count, metavar="N", help="No more than so many, the oldest first.")
+    @functools.wraps(command)
+    def with_choice(
+        functions: tuple[str, ...], ids: tuple[str, ...], reasons: tuple[str, ...], limit: int | None, **others: Any
+    ) -> Any:
+        return command(choice=Choice(functions, ids, reasons, limit), **others)
+
+    return with_choice  # type: ignore[return-value]
+
+
+def described(letter: DeadLetter) -> str:
+    """Describe a letter in a line: id, call, why and since when."""
+    if letter.function is None:
+        call = f"unreadable, {len(letter.body)} bytes"
+    else:
+        shown = [to_json(each) for each in letter.args]
+        shown += [f"{name}={to_json(value)}" for name, value in letter.kwargs.items()]
+        arguments = ", ".join(shown)
+        if len(arguments) > _SHOWN:
+            arguments = f"{arguments[: _SHOWN - 1]}…"
+        call = f"{letter.function}({arguments})"
+    why = letter.reason if letter.tries is None else f"{letter.reason}, {letter.tries} tries"
+    return f"{letter.request_id or 'no id'}  {call}  [{why}{_since(letter)}]"
+
+
+def as_record(letter: DeadLetter) -> dict[str, Any]:
+    """Give what scripts are told of a letter."""
+    return {
+        "id": letter.request_id,
+        "function": letter.function,
+        "args": list(letter.args),
+        "kwargs": letter.kwargs,
+        "queue": letter.queue,
+        "reason": letter.reason,
+        "tries": letter.tries,
+        "sent": letter.timestamp,
+    }
+
+
+def _since(letter: DeadLetter) -> str:
+    if letter.timestamp is None:
+        return ""
+    try:
+        sent = datetime.fromtimestamp(letter.timestamp, UTC)
+    except (OSError, OverflowError, ValueError):
+        return ""
+    return f", sent {sent:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,86 @@
+"""What commands print: tables and lines for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["console", "errors", "print_indented", "print_json", "print_table", "table", "to_json"]
+
+#: Columns of a table that no terminal shows.
+_PIPE = 10_000
+
+
+def console() -> Console:
+    """Give the console for standard output: colours on a terminal only, and not with NO_COLOR."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def errors() -> Console:
+    """Give the console for standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+    """Make a table without lines.
+
+    Args:
+        headings: Names of the columns.
+        right: Those of them that hold numbers.
+    """
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for heading in headings:
+        numbers = heading in right
+        made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    return made
+
+
+def print_table(made: Table) -> None:
+    """Print a table: as wide as the terminal at the most, and as wide as it likes into a pipe or a file."""
+    out = console()
+    if out.is_terminal:
+        out.print(made)
+        return
+    out.width = _PIPE
+    for line in out.render_lines(made, pad=False):
+        click.echo("".join(segment.text for segment in line).rstrip())
+
+
+def print_indented(text: str, spaces: int, *, style: str = "") -> None:
+    """Print text, each line behind so many spaces, and wrapped on a terminal."""
+    out = console()
+    width = max(20, out.width - spaces) if out.is_terminal else _PIPE
+    for line in text.splitlines():
+        # Lines that are indented themselves are perhaps code, whose spaces matter.
+        wrapped = [line] if line[:1].isspace() else textwrap.wrap(line, width, break_on_hyphens=False) or [""]
+        for each in wrapped:
+            out.print(Text(f"{' ' * spaces}{each}".rstrip(), style=style), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON: laid out on a terminal, else in one line."""
+    click.echo(to_json(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Encode a value; what JSON has no form for, such as bytes from MessagePack, is as Python writes it."""
+    text = json.dumps(value, default=_encodable, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return json.dumps(value, default=_encodable, indent=indent)
+    return text
+
+
+def _encodable(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return repr(value)

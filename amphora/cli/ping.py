@@ -1,0 +1,159 @@
+"""``amphora ping``: ask all servers of a service, again and again, whether they are there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from time import monotonic
+
+import click
+import gevent
+from rich.markup import escape
+
+from amphora import AmqpRpcClient, ServerInfo
+from amphora.cli.output import console, print_json, print_table, table
+from amphora.cli.services import Service, service_options
+from amphora.cli.statuses import Failed, NoAnswer
+from amphora.cli.values import count, seconds
+
+__all__ = ["command"]
+
+_EPILOG = """\
+A server that has answered before and does not now is named in each round. Servers that are busy answer all the same.
+
+\b
+Exit statuses:
+  0    all servers that were seen have answered every round since
+  1    answers are missing
+  3    no server has answered
+  4    the broker cannot be reached, or refuses
+"""
+
+
+@dataclass
+class _Seen:
+    """A server that has answered.
+
+    Args:
+        info: Its last answer.
+        first: Number of the first round that it answered.
+        times: Seconds of each round trip.
+    """
+
+    info: ServerInfo
+    first: int
+    times: list[float] = field(default_factory=list)
+
+
+@click.command("ping", epilog=_EPILOG)
+@service_options
+@click.option("-c", "--count", "rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")
+@click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")
+@click.option("-W", "--timeout", type=seconds, default=1.0, show_default=True, help="For the answers of a round.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the summary; 1 round if no --count.")
+def command(service: Service, rounds: int | None, interval: float, timeout: float, quiet: bool, as_json: bool) -> None:
+    """Ask all servers of the service NS whether they are there, and measure the round trips."""
+    seen: dict[str, _Seen] = {}
+    done = 0
+    if as_json:
+        rounds, quiet = rounds or 1, True
+    with service.connected() as client:
+        if not quiet:
+            console().print(f"PING {escape(service.name)} on {escape(client.broker)}", soft_wrap=True)
+        try:
+            while rounds is None or done < rounds:
+                began = monotonic()
+                _ask(client, done + 1, timeout, seen, quiet=quiet)
+                done += 1
+                if done != rounds:
+                    gevent.sleep(max(0.0, interval - (monotonic() - began)))
+        except KeyboardInterrupt:
+            # The end of it, as people end ping(8).
+            click.echo()
+    if as_json:
+        print_json(
+            {"service": service.name, "rounds": done, "servers": [_summary(each, done) for each in seen.values()]}
+        )
+    elif seen:
+        _print_summary(service.name, seen, done)
+    if not seen:
+        raise NoAnswer(f"no server of service {service.name!r} has answered within {timeout:g} s")
+    if any(len(each.times) < _asked(each, done) for each in seen.values()):
+        raise Failed("answers are missing")
+
+
+def _ask(client: AmqpRpcClient, number: int, timeout: float, seen: dict[str, _Seen], *, quiet: bool) -> None:
+    answers = client.inspect.ping(timeout=timeout)
+    for info in answers:
+        one = seen.setdefault(info.uuid, _Seen(info, number))
+        one.times.append(info.round_trip)
+    if quiet:
+        return
+    out = console()
+    for info in answers:
+        name = f"[bold]{escape(_name(info))}[/]"
+        out.print(f"{name} ({info.uuid[:8]}) seq={number} time={_ms(info.round_trip)} ms", soft_wrap=True)
+    answered = {info.uuid for info in answers}
+    for uuid, one in seen.items():
+        if uuid not in answered:
+            out.print(f"[red]{escape(_name(one.info))} ({uuid[:8]}) seq={number} no answer[/]", soft_wrap=True)
+    if not answers and not seen:
+        out.print(f"[red]seq={number} no answer[/]")
+
+
+def _print_summary(name: str, seen: dict[str, _Seen], rounds: int) -> None:
+    out = console()
+    times = [time for one in seen.values() for time in one.times]
+    out.print(
+        f"\n--- {escape(name)}: {_counted(len(seen), 'server')}, {_counted(rounds, 'round')}, "
+        f"{_counted(len(times), 'answer')} ---",
+        soft_wrap=True,
+    )
+    rows = table(
+        "SERVER", "VERSION", "ANSWERS", "MIN ms", "AVG ms", "MAX ms", right=("ANSWERS", "MIN ms", "AVG ms", "MAX ms")
+    )
+    for one in sorted(seen.values(), key=lambda each: (each.info.host, each.info.pid)):
+        rows.add_row(
+            escape(_name(one.info)),
+            one.info.version,
+            f"{len(one.times)}/{_asked(one, rounds)}",
+            *_least_mean_most(one.times),
+        )
+    print_table(rows)
+    if len(seen) > 1:
+        least, mean, most = _least_mean_most(times)
+        out.print(f"round trip min/avg/max = {least}/{mean}/{most} ms")
+
+
+def _summary(one: _Seen, rounds: int) -> dict[str, object]:
+    times = one.times
+    about = {name: value for name, value in asdict(one.info).items() if name != "round_trip"}
+    return {
+        **about,
+        "asked": _asked(one, rounds),
+        "answers": len(times),
+        "min": min(times),
+        "avg": sum(times) / len(times),
+        "max": max(times),
+    }
+
+
+def _asked(one: _Seen, rounds: int) -> int:
+    """Return how many rounds there were since a server was seen first."""
+    return rounds - one.first + 1
+
+
+def _name(info: ServerInfo) -> str:
+    return f"{info.host}:{info.pid}"
+
+
+def _least_mean_most(times: list[float]) -> tuple[str, str, str]:
+    return _ms(min(times)), _ms(sum(times) / len(times)), _ms(max(times))
+
+
+def _ms(time: float) -> str:
+    return f"{time * 1000:.2f}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -1,0 +1,100 @@
+"""The group of all commands, which imports a command's module only when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from amphora import __version__
+from amphora.cli.statuses import BadArguments
+
+__all__ = ["amphora", "run"]
+
+#: Modules of `amphora.cli`, and what the command in them does (here too, so that --help imports none of them).
+_COMMANDS = {
+    "bench": "Load a service and measure it.",
+    "call": "Call a remote function and print its result.",
+    "completion": "Print the completion for a shell.",
+    "doctor": "Look for what is wrong, and say how to mend it.",
+    "functions": "List the functions of a service.",
+    "ping": "Ask all servers of a service whether they are there.",
+    "purge-dead": "Delete dead letters.",
+    "queues": "Show the queues of a service.",
+    "requeue-dead": "Give dead letters back to their queues.",
+    "serve": "Serve the functions of one or more servers.",
+    "shell": "Open a Python prompt with a client.",
+    "top": "Watch the servers of a service.",
+}
+
+_EPILOG = """\
+\b
+Exit statuses of all commands:
+  0    done
+  1    done in part, or the remote function raised
+  2    wrong arguments; nothing was done
+  3    no answer in time
+  4    the broker cannot be reached, or refuses
+  130  interrupted (Ctrl-C)
+
+AMPHORA_BROKER_URL names the broker where --broker does not. Commands of others see command lines, but not this.
+"""
+
+
+class _Commands(click.Group):
+    """Knows the commands by name, and imports each when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"amphora.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="amphora")
+def amphora() -> None:
+    """Serve, call and look after RPC services over RabbitMQ."""
+
+
+def run(arguments: list[str] | None = None, **options: Any) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: By default those of the process.
+        options: Further options of `click.Command.main`.
+    """
+    try:
+        status = amphora.main(arguments, prog_name="amphora", standalone_mode=False, **options)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = error.exit_code
+    except click.UsageError as error:
+        error.show()
+        status = BadArguments.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        # A line of its own after the ^C of the terminal.
+        click.echo(err=True)
+        status = 130
+    except BrokenPipeError:
+        # Whoever reads it has seen enough, as in `amphora functions math | head`.
+        sys.stderr.close()
+        status = 141
+    sys.exit(status if isinstance(status, int) else 0)

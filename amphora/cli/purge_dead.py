@@ -1,0 +1,78 @@
+"""``amphora purge-dead``: delete dead letters."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from amphora import DeadLetters
+from amphora.cli.letters import Choice, as_record, choice_options, described
+from amphora.cli.output import print_json
+from amphora.cli.services import Service, service_options
+from amphora.cli.statuses import BadArguments
+
+__all__ = ["command"]
+
+_EPILOG = """\
+What is deleted is gone: it asks before, and needs --yes where nobody can answer.
+
+\b
+Exit statuses:
+  0    done; there may have been none to delete
+  2    not confirmed; nothing was deleted
+  4    the broker cannot be reached, or refuses
+"""
+
+
+@click.command("purge-dead", epilog=_EPILOG)
+@service_options
+@choice_options
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show which.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; needs --yes or --dry-run.")
+def command(service: Service, choice: Choice, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Delete dead letters of the service NS."""
+    if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
+        raise BadArguments("nobody can be asked here: say --yes to delete, or --dry-run to look")
+    with service.open_dead_letters() as dead:
+        if choice.is_everything and not dry_run:
+            deleted, left = _delete_all(service, dead, yes=yes), 0
+            if as_json:
+                print_json({"deleted": deleted, "left": left})
+        else:
+            deleted, left = _delete(service, dead, choice, yes=yes, dry_run=dry_run, as_json=as_json)
+    if not as_json:
+        click.echo(f"{deleted} {'would be ' if dry_run else ''}deleted, {left} left")
+
+
+def _delete_all(service: Service, dead: DeadLetters, *, yes: bool) -> int:
+    status = dead.status()
+    if status is None or not status.messages:
+        return 0
+    _confirm(f"Delete all {status.messages} dead letters of service {service.name!r}?", yes=yes)
+    return dead.purge()
+
+
+def _delete(
+    service: Service, dead: DeadLetters, choice: Choice, *, yes: bool, dry_run: bool, as_json: bool
+) -> tuple[int, int]:
+    """Delete the chosen ones; return how many they were, and how many are left."""
+    letters = list(dead.letters())
+    chosen = [each for each in letters if choice.takes(each)][: choice.limit]
+    if not as_json:
+        for letter in chosen:
+            click.echo(described(letter))
+    if chosen and not dry_run:
+        _confirm(f"Delete these {len(chosen)} dead letters of service {service.name!r}?", yes=yes)
+        for letter in chosen:
+            dead.drop(letter)
+    left = len(letters) - len(chosen)
+    if as_json:
+        print_json({"would_delete" if dry_run else "deleted": [as_record(each) for each in chosen], "left": left})
+    return len(chosen), left
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if not yes and not click.confirm(question):
+        raise BadArguments("nothing was deleted")

@@ -1,0 +1,156 @@
+"""``amphora queues``: how deep the queues of a service are, and who consumes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from amphora.cli.management import ManagedQueue, Management
+from amphora.cli.output import print_json, print_table, table
+from amphora.cli.services import Service, service_options
+from amphora.cli.statuses import BadArguments, Failed
+from amphora.cli.values import seconds
+
+__all__ = ["command"]
+
+_EPILOG = """\
+AMQP tells of queues whose names are known: the service's own, that of the dead letters, and those of --label. The
+management API tells of all of them, more of each, and needs a user with the tag `management`.
+
+\b
+Exit statuses:
+  0    the queues are there
+  1    a queue that was asked for is not there, or nobody consumes from one that has messages
+  4    the broker or its management API cannot be reached, or refuses
+"""
+
+#: Queues of clients and servers that come and go with them.
+_PASSING = ("_response", "_control", "_tries")
+
+
+@click.command("queues", epilog=_EPILOG)
+@service_options
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
+@click.option(
+    "--management", metavar="URL", envvar="AMPHORA_MANAGEMENT_URL", show_envvar=True, help="http://host:15672."
+)
+@click.option("--all", "everything", is_flag=True, help="With --management: queues of single clients and servers too.")
+@click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For the broker's answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each queue.")
+def command(
+    service: Service,
+    labels: tuple[str, ...],
+    management: str | None,
+    everything: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Show the queues of the service NS: messages that wait, and consumers."""
+    if management:
+        found = _managed(service, Management(management, service.broker_url), everything=everything)
+    elif everything:
+        raise BadArguments("--all needs --management")
+    elif service.fanout:
+        raise BadArguments("each server of a fan-out service has a queue of its own, which only --management tells of")
+    else:
+        found = _asked(service, labels, timeout)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found, managed=bool(management))
+    missing = [each["queue"] for each in found if each["messages"] is None and each["kind"] != "dead letters"]
+    if missing:
+        raise Failed(f"not there: {', '.join(missing)}")
+    idle = [
+        each for each in found if each["messages"] and not each["consumers"] and each["kind"] in ("requests", "label")
+    ]
+    if idle:
+        raise Failed(f"nobody consumes from {', '.join(each['queue'] for each in idle)}: serve it with `amphora serve`")
+    if not found:
+        raise Failed(f"service {service.name!r} has no queues: it was never served here")
+
+
+def _asked(service: Service, labels: tuple[str, ...], timeout: float) -> list[dict[str, Any]]:
+    # It declares nothing: the limit only says that there may be a queue of dead letters.
+    with service.connected(delivery_limit=2) as client:
+        status = client.queue_status(timeout=timeout)
+        own, dead = status
+        try:
+            of_labels = client.queue_status(*labels, timeout=timeout) if labels else {}
+        except ValueError as error:
+            raise BadArguments(str(error)) from error
+    kinds = {own: "requests", dead: "dead letters"}
+    return [
+        {
+            "queue": name,
+            "kind": kinds.get(name, "label"),
+            "messages": None if each is None else each.messages,
+            "consumers": None if each is None else each.consumers,
+        }
+        for name, each in {**status, **of_labels}.items()
+    ]
+
+
+def _managed(service: Service, management: Management, *, everything: bool) -> list[dict[str, Any]]:
+    exchange = f"rpc_{service.name}_request"
+    bound = set(management.bound_to(exchange))
+    rows = []
+    for queue in management.queues():
+        kind = _kind(queue, service, bound)
+        if kind is not None and (everything or kind != "passing"):
+            rows.append(
+                {
+                    "queue": queue.name,
+                    "kind": kind,
+                    "messages": queue.ready,
+                    "unacknowledged": queue.unacknowledged,
+                    "consumers": queue.consumers,
+                    "incoming": queue.incoming,
+                    "outgoing": queue.outgoing,
+                    "type": queue.type,
+                    "state": queue.state,
+                    "memory": queue.memory,
+                }
+            )
+    order = ["requests", "label", "dead letters", "passing"]
+    return sorted(rows, key=lambda row: (order.index(row["kind"]), row["queue"]))
+
+
+def _kind(queue: ManagedQueue, service: Service, bound: set[str]) -> str | None:
+    """Say what a queue is to a service; None for nothing."""
+    prefix = f"rpc_{service.name}_"
+    if queue.name == f"{prefix}dead":
+        return "dead letters"
+    if queue.name in bound:
+        if queue.name.startswith(prefix) and queue.name.endswith(_PASSING):
+            return "passing"
+        return "requests" if queue.name.startswith(prefix) else "label"
+    return "passing" if queue.name.startswith(prefix) and queue.name.endswith(_PASSING) else None
+
+
+def _print(found: list[dict[str, Any]], *, managed: bool) -> None:
+    more = ("UNACKED", "IN/s", "OUT/s", "TYPE", "STATE") if managed else ()
+    right = ("MESSAGES", "CONSUMERS", "UNACKED", "IN/s", "OUT/s")
+    rows = table("QUEUE", "KIND", "MESSAGES", "CONSUMERS", *more, right=right)
+    for each in found:
+        if each["messages"] is None:
+            rows.add_row(escape(each["queue"]), each["kind"], "[dim]none[/]", "[dim]none[/]")
+            continue
+        cells = [escape(each["queue"]), each["kind"], _depth(each), _consumers(each)]
+        if managed:
+            cells += [str(each["unacknowledged"]), f"{each['incoming']:.1f}", f"{each['outgoing']:.1f}"]
+            cells += [each["type"], escape(each["state"])]
+        rows.add_row(*cells)
+    print_table(rows)
+
+
+def _depth(row: dict[str, Any]) -> str:
+    bad = row["messages"] and (row["kind"] == "dead letters" or not row["consumers"])
+    return f"[red]{row['messages']}[/]" if bad else str(row["messages"])
+
+
+def _consumers(row: dict[str, Any]) -> str:
+    bad = not row["consumers"] and row["kind"] in ("requests", "label")
+    return f"[red]{row['consumers']}[/]" if bad else str(row["consumers"])

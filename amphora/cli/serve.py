@@ -1,0 +1,193 @@
+"""``amphora serve``: serve servers that a program has made."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import gevent
+
+from amphora import AmqpRpcServer, BrokerError, __version__, override_arguments
+from amphora.cli.parent import ParentLine
+from amphora.cli.services import BROKER_VARIABLE
+from amphora.cli.serving import Serving
+from amphora.cli.statuses import BadArguments, Failed, NotSent
+from amphora.cli.supervisor import Supervisor, child_command
+from amphora.cli.targets import load_server
+from amphora.cli.values import count, seconds_or_zero
+
+__all__ = ["command"]
+
+#: Tells a process of a supervisor that the broker in its environment was given by hand.
+_BY_HAND = "AMPHORA_SERVE_BROKER_BY_HAND"
+
+_EPILOG = """\
+TARGET is package.module:attribute, looked for in the current directory first: a server, or a function without
+arguments that makes one. Without :attribute, the only server of the module.
+
+--broker and --concurrency take the place of what the program says, for all servers and clients that it makes.
+AMPHORA_BROKER_URL is for those that name no broker.
+
+SIGTERM and Ctrl-C stop it warm: it takes no more requests, and finishes those that run. A second signal stops it at
+once; what was running goes back to its queue.
+
+\b
+Exit statuses:
+  0    stopped, and everything finished
+  1    stopped, but requests took longer than --grace: they go back to their queues
+  2    wrong arguments, or the program cannot be imported
+  4    the broker refuses (one that is not there is waited for)
+  130, 143   stopped at once by a second signal
+"""
+
+
+@click.command("serve", epilog=_EPILOG)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option("-q", "--queue", "labels", multiple=True, metavar="LABEL", help="Serve the queue of a label too.")
+@click.option("-c", "--concurrency", type=count, metavar="N", help="Requests that run at the same time.")
+@click.option("--grace", type=seconds_or_zero, default=30.0, show_default=True, help="For running requests to finish.")
+@click.option("-p", "--processes", type=count, default=1, show_default=True, metavar="N", help="How many processes.")
+@click.option("--reload", "reloads", is_flag=True, help="Restart when the code changes; for development.")
+@click.option(
+    "--reload-dir",
+    "directories",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Watch this directory instead of the current one; as often as needed.",
+)
+@click.option("--broker", metavar="URL", help=f"The broker.  [env var: {BROKER_VARIABLE}]")
+@click.option(
+    "-l",
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    default="info",
+    show_default=True,
+    help="Of what is logged on standard error, if the program does not set up logging itself.",
+)
+def command(
+    targets: tuple[str, ...],
+    labels: tuple[str, ...],
+    concurrency: int | None,
+    grace: float,
+    processes: int,
+    reloads: bool,
+    directories: tuple[Path, ...],
+    broker: str | None,
+    log_level: str,
+) -> None:
+    """Serve TARGET, or several of them, until it is stopped."""
+    if labels and len(targets) > 1:
+        raise BadArguments("--queue goes with one TARGET: start another `amphora serve` for the others")
+    if directories and not reloads:
+        raise BadArguments("--reload-dir goes with --reload")
+    if processes > 1 or reloads:
+        arguments = _arguments_of_child(targets, labels, concurrency=concurrency, grace=grace, log_level=log_level)
+        env = {} if broker is None else {BROKER_VARIABLE: broker, _BY_HAND: "1"}
+        _supervise(arguments, env, processes=processes, grace=grace, directories=directories, reloads=reloads)
+        return
+    by_hand = os.environ.pop(_BY_HAND, None) is not None
+    default = os.environ.get(BROKER_VARIABLE) or None
+    if by_hand:
+        broker, default = default, None
+    # Not only while they are made here: functions may make clients later.
+    with override_arguments(broker_url=broker, default_broker_url=default, concurrency=concurrency):
+        _serve(targets, labels, grace=grace, log_level=log_level)
+
+
+def _serve(targets: Sequence[str], labels: Sequence[str], *, grace: float, log_level: str) -> None:
+    # As `python -m` has it; a console script leads the path with its own directory.
+    if sys.path[:1] not in ([""], [str(Path.cwd())]):
+        sys.path.insert(0, str(Path.cwd()))
+    servers = list(dict.fromkeys(load_server(each) for each in targets))
+    _set_up_logging(log_level)
+    line = ParentLine(lambda: serving.end("the process that started this one is gone: stopping"))
+    serving = Serving(servers, labels=labels, grace=grace, say=_say, on_ready=line.ready)
+    if not line.has_parent:
+        _introduce()
+    for each in servers:
+        _introduce_server(each, briefly=line.has_parent)
+    try:
+        finished = serving.run()
+    except BrokerError as error:
+        raise NotSent(str(error)) from error
+    except ValueError as error:
+        raise BadArguments(str(error)) from error
+    if not finished:
+        raise Failed(f"requests took longer than the {grace:g} s of --grace: they go back to their queues")
+    _say("stopped")
+
+
+def _supervise(
+    arguments: Sequence[str],
+    env: dict[str, str],
+    *,
+    processes: int,
+    grace: float,
+    directories: Sequence[Path],
+    reloads: bool,
+) -> None:
+    if reloads and find_spec("watchfiles") is None:
+        raise BadArguments("--reload needs watchfiles: pip install 'amphora[cli]'")
+    _introduce()
+    supervisor = Supervisor(
+        child_command(arguments), env, processes=processes, grace=grace, waits_for_change=reloads, say=_say
+    )
+    watcher: gevent.Greenlet[..., Any] | None = None
+    if reloads:
+        from amphora.cli.watching import watch  # noqa: PLC0415  (watchfiles starts threads of its own)
+
+        watcher = gevent.spawn(watch, directories or [Path.cwd()], supervisor.restart)
+    status = supervisor.run()
+    if watcher is not None:
+        watcher.kill(block=False)
+    if status == 0:
+        _say("stopped")
+    sys.stdout.flush()
+    if reloads:
+        # Not by way of the interpreter's end, which would wait for the watching thread.
+        os._exit(status)
+    sys.exit(status)
+
+
+def _arguments_of_child(
+    targets: Sequence[str], labels: Sequence[str], *, concurrency: int | None, grace: float, log_level: str
+) -> list[str]:
+    options = [f"--grace={grace!r}", f"--log-level={log_level}", *(f"--queue={label}" for label in labels)]
+    if concurrency is not None:
+        options.append(f"--concurrency={concurrency}")
+    return ["serve", *options, "--", *targets]
+
+
+def _set_up_logging(level: str) -> None:
+    """Log to standard error, unless the program has set up logging itself."""
+    if logging.getLogger().handlers:
+        return
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("amphora").setLevel(level.upper())
+
+
+def _introduce() -> None:
+    _say(f"Amphora {__version__}; stop with Ctrl-C")
+
+
+def _introduce_server(server: AmqpRpcServer, *, briefly: bool) -> None:
+    _say(f"{server.service_name}: connecting to {server.broker}, concurrency {server.concurrency}")
+    if not server.functions:
+        _say(f"{server.service_name}: no functions; is the module that adds them imported?")
+    elif not briefly:
+        _say(f"{server.service_name}: functions {', '.join(sorted(server.functions))}")
+    if server.broker.startswith("memory:"):
+        _say(f"{server.service_name}: memory:// is in this process alone, clients of others do not reach it")
+
+
+def _say(text: str) -> None:
+    # A terminal that has gone away is no reason to stop serving.
+    with suppress(OSError):
+        click.echo(f"[{os.getpid()}] {text}")

@@ -1,0 +1,144 @@
+"""What `amphora doctor` finds of one service: queues and their arguments, permissions, servers, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from amphora import (
+    AccessRefused,
+    AmqpRpcClient,
+    AmqpRpcException,
+    BrokerError,
+    NoResult,
+    TopologyConflict,
+    WrongRequest,
+)
+from amphora.cli.broker_checks import CLOCKS, clock_finding
+from amphora.cli.findings import Finding, Level
+from amphora.cli.services import Service
+
+__all__ = ["service_findings"]
+
+#: Seconds for the answers of servers.
+_ANSWER = 2.0
+
+_PERMISSIONS = "docs/security.md#permissions has those that a client needs"
+
+
+def service_findings(service: Service, *, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
+    """Look at a service as a client of it.
+
+    Args:
+        service: The service.
+        queue_type: The type that its clients and servers are made with.
+        delivery_limit: The limit that they are made with.
+    """
+    with service.client(queue_type=queue_type, delivery_limit=delivery_limit) as client:
+        try:
+            connected = client.wait_connected(service.connect_timeout)
+        except AccessRefused as error:
+            yield Finding("permissions", Level.ERROR, str(error), _PERMISSIONS)
+            return
+        except BrokerError as error:
+            yield Finding("service", Level.ERROR, str(error), "see the message")
+            return
+        if not connected:
+            yield Finding(
+                "service",
+                Level.ERROR,
+                f"{service.name!r} is not there: {client.state.removeprefix('not connected: ')}",
+                "start a server of it, such as `amphora serve package.module:server`; check the name and the vhost",
+            )
+            return
+        if not service.fanout:
+            yield from _arguments_findings(service, queue_type, delivery_limit)
+            yield from _queue_findings(client)
+        yield from _server_findings(client)
+
+
+def _arguments_findings(service: Service, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
+    """Declare what is there already, as any client does: the broker compares."""
+    given = f"queue_type={queue_type!r}" + ("" if delivery_limit is None else f", delivery_limit={delivery_limit}")
+    with service.client(queue_type=queue_type, delivery_limit=delivery_limit, declare=True) as client:
+        try:
+            client.wait_connected(service.connect_timeout)
+        except TopologyConflict as error:
+            yield Finding(
+                "queue arguments",
+                Level.ERROR,
+                str(error),
+                "name those of the service with --queue-type and --delivery-limit, and give them to all clients and "
+                "servers; docs/clusters.md says how to change them",
+            )
+        except AccessRefused as error:
+            yield Finding(
+                "permissions", Level.WARNING, f"this user may not declare: {error}", f"declare=False, or {_PERMISSIONS}"
+            )
+        except BrokerError as error:
+            yield Finding("queue arguments", Level.ERROR, str(error), "see the message")
+        else:
+            yield Finding("queue arguments", Level.GOOD, f"as declared with {given}")
+
+
+def _queue_findings(client: AmqpRpcClient) -> Iterator[Finding]:
+    own, dead = f"rpc_{client.service_name}_request", f"rpc_{client.service_name}_dead"
+    status = client.queue_status()
+    found = status.get(own)
+    if found is None:
+        text = f"{own!r} is gone"
+        yield Finding("queue", Level.ERROR, text, "start a server or a client, which declare it again")
+    elif not found.consumers:
+        text = f"{own!r} has no consumer, and {found.messages} waiting"
+        yield Finding("queue", Level.ERROR, text, "start a server: `amphora serve package.module:server`")
+    elif found.messages > 100 * found.consumers:
+        yield Finding(
+            "queue",
+            Level.WARNING,
+            f"{own!r} has {found.messages} waiting for {found.consumers} consumers",
+            "start more servers, or raise their concurrency; `amphora top` shows whether they keep up",
+        )
+    else:
+        yield Finding("queue", Level.GOOD, f"{own!r}: {found.messages} waiting, {found.consumers} consumers")
+    letters = status.get(dead)
+    if letters is not None and letters.messages:
+        yield Finding(
+            "dead letters",
+            Level.WARNING,
+            f"{letters.messages} requests were given up",
+            f"look at them: `amphora requeue-dead {client.service_name} --dry-run`",
+        )
+
+
+def _server_findings(client: AmqpRpcClient) -> Iterator[Finding]:
+    servers = client.inspect.ping(timeout=_ANSWER)
+    if servers:
+        versions = sorted({each.version for each in servers})
+        text = f"{len(servers)} answer{'s' if len(servers) == 1 else ''}, Amphora {', '.join(versions)}"
+        if len(versions) == 1:
+            yield Finding("servers", Level.GOOD, text)
+        else:
+            yield Finding("servers", Level.NOTE, text, "several versions: is an upgrade still going on?")
+        wrong = [each for each in servers if each.clock_ahead is not None and abs(each.clock_ahead) > CLOCKS]
+        for each in wrong or servers[:1]:
+            if each.clock_ahead is not None:
+                yield clock_finding(f"{each.host}" if wrong else "the servers", each.clock_ahead)
+    else:
+        yield Finding(
+            "servers",
+            Level.WARNING,
+            "none answers",
+            "none is there, or they are made with introspection=False, or of Amphora 0.1",
+        )
+    try:
+        client.call(function_name="amphora.ping", timeout=_ANSWER)()
+    except WrongRequest as error:
+        # The way there and back is what was to be seen.
+        yield Finding("round trip", Level.GOOD, f"a request was answered (with: {error})")
+    except NoResult as error:
+        yield Finding("round trip", Level.ERROR, str(error), "is a server there, and is it stuck? `amphora top` shows")
+    except AccessRefused as error:
+        yield Finding("permissions", Level.ERROR, str(error), _PERMISSIONS)
+    except AmqpRpcException as error:
+        yield Finding("round trip", Level.ERROR, str(error), "see the message")
+    else:
+        yield Finding("round trip", Level.GOOD, "a request was answered")

@@ -1,0 +1,185 @@
+"""Options that say which service and which broker is meant, and the client made of them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from amphora import (
+    AmqpRpcClient,
+    AmqpRpcFanoutClient,
+    DeadLetters,
+    RpcJsonSerializer,
+    RpcMsgpackSerializer,
+)
+from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
+from amphora.cli.values import seconds
+
+__all__ = ["BROKER_VARIABLE", "Service", "optional_service_options", "service_options"]
+
+#: Name of the environment variable with the URL of the broker.
+BROKER_VARIABLE = "AMPHORA_BROKER_URL"
+
+#: Seconds that the broker keeps the queue for replies to a command that has ended, or has lost its connection.
+_REPLIES_EXPIRE = 60.0
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service that a command is about.
+
+    Args:
+        name: Its name.
+        fanout: Whether every server runs each request.
+        broker_url: Where the broker is; None for the local one.
+        connect_timeout: Seconds to wait for the connection.
+        serializer: ``json`` or ``msgpack``.
+        signing_keys: Its keys, if its messages are signed.
+    """
+
+    name: str
+    fanout: bool = False
+    broker_url: str | None = field(default=None, repr=False)
+    connect_timeout: float = 10.0
+    serializer: str = "json"
+    signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def client(self, **options: Any) -> AmqpRpcClient:
+        """Make a client that declares nothing of the service, and does not start yet.
+
+        Raises:
+            BadArguments: An option is wrong.
+        """
+        made = AmqpRpcFanoutClient if self.fanout else AmqpRpcClient
+        given = {"declare": False, "response_queue_expires": _REPLIES_EXPIRE, **self._arguments(), **options}
+        with _wrong_arguments():
+            return made(self.name, autostart=False, **given)
+
+    @contextmanager
+    def connected(self, **options: Any) -> Iterator[AmqpRpcClient]:
+        """Give a client that is connected; Amphora's exceptions within the context end the command.
+
+        Raises:
+            NotSent: The broker cannot be reached or refuses, or the service was never there.
+        """
+        with errors_end_the_command(), self.client(**options) as client:
+            if not client.wait_connected(self.connect_timeout):
+                raise NotSent(self._why_not(client))
+            yield client
+
+    def dead_letters(self) -> DeadLetters:
+        """Make what looks after the dead letters; it needs nothing on the broker, and does not start yet.
+
+        Raises:
+            BadArguments: An option is wrong.
+        """
+        with _wrong_arguments():
+            return DeadLetters(self.name, **self._arguments())
+
+    @contextmanager
+    def open_dead_letters(self) -> Iterator[DeadLetters]:
+        """Give the dead letters, connected; Amphora's exceptions within the context end the command.
+
+        Raises:
+            NotSent: The broker cannot be reached, or refuses.
+        """
+        with errors_end_the_command(), self.dead_letters() as dead:
+            if not dead.wait_connected(self.connect_timeout):
+                raise NotSent(_waited(self.connect_timeout, dead.state))
+            yield dead
+
+    def _arguments(self) -> dict[str, Any]:
+        chosen = {"json": RpcJsonSerializer, "msgpack": RpcMsgpackSerializer}
+        other = [] if self.serializer == "json" else [RpcJsonSerializer]
+        return {
+            "broker_url": self.broker_url,
+            "serializer": chosen[self.serializer],
+            "accept": other,
+            "signing_keys": self.signing_keys,
+        }
+
+    def _why_not(self, client: AmqpRpcClient) -> str:
+        if "NOT_FOUND" in client.state:
+            return (
+                f"service {self.name!r} was never served on {client.broker} (waited for {self.connect_timeout:g} s): "
+                f"{client.state.partition('NOT_FOUND - ')[2]}"
+            )
+        return _waited(self.connect_timeout, client.state)
+
+
+def _waited(seconds: float, state: str) -> str:
+    return f"waited for {seconds:g} s: {state.removeprefix('not connected: ')}"
+
+
+def service_options(command: Command) -> Command:
+    """Give a command the argument NS and the options of `Service`; it gets them as ``service``."""
+    return click.argument("namespace", metavar="NS")(_with_options(command))
+
+
+def optional_service_options(command: Command) -> Command:
+    """Do the same where NS may be missing; its name is empty then."""
+    return click.argument("namespace", metavar="[NS]", default="")(_with_options(command))
+
+
+def _with_options(command: Command) -> Command:
+    @click.option("--broker", envvar=BROKER_VARIABLE, metavar="URL", help=_BROKER_HELP, show_envvar=True)
+    @click.option("--fanout", is_flag=True, help="NS is a fan-out service: every server runs each request.")
+    @click.option("--connect-timeout", type=seconds, default=10.0, show_default=True, help="For the connection.")
+    @click.option("--serializer", type=click.Choice(["json", "msgpack"]), default="json", show_default=True)
+    @click.option(
+        "--signing-key-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        envvar="AMPHORA_SIGNING_KEY_FILE",
+        show_envvar=True,
+        help="File that holds the key of a service whose messages are signed.",
+    )
+    @click.option("-v", "--verbose", is_flag=True, help="Show what Amphora logs.")
+    @functools.wraps(command)
+    def with_service(
+        namespace: str,
+        broker: str | None,
+        fanout: bool,
+        connect_timeout: float,
+        serializer: str,
+        signing_key_file: Path | None,
+        verbose: bool,
+        **others: Any,
+    ) -> Any:
+        _log(verbose=verbose)
+        if (broker or "").startswith("memory:"):
+            raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
+        keys = (signing_key_file.read_bytes().rstrip(b"\r\n"),) if signing_key_file else ()
+        service = Service(namespace, fanout, broker or None, connect_timeout, serializer, keys)
+        return command(service=service, **others)
+
+    return with_service  # type: ignore[return-value]
+
+
+_BROKER_HELP = "The broker, as amqp://user:password@host:port/vhost; the local one if nobody says."
+
+
+def _log(*, verbose: bool) -> None:
+    """Show what Amphora logs, or keep it from standard error, where the command itself says what went wrong."""
+    logger = logging.getLogger("amphora")
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    else:
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+
+
+@contextmanager
+def _wrong_arguments() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, TypeError, ValueError) as error:
+        raise BadArguments(str(error)) from error

@@ -1,0 +1,9 @@
+"""For tests of programs that call, or serve, remote functions: services in the process of the tests, without a broker.
+
+pytest finds the fixture ``amphora_services`` by itself; see docs/testing.md.
+"""
+
+from amphora.testing.recorder import RecordedCall
+from amphora.testing.service import LocalService, LocalServices
+
+__all__ = ["LocalService", "LocalServices", "RecordedCall"]

@@ -1,0 +1,46 @@
+"""Amphora's pytest plug-in: the fixture ``amphora_services``, see docs/testing.md.
+
+It is no module of the package: pytest loads it in every run where Amphora is installed, and whoever does not use it
+shall not pay for it, nor have gevent imported before it patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from amphora.testing import LocalServices
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option, and the settings for pyproject.toml and its like."""
+    group = parser.getgroup("amphora")
+    group.addoption("--amphora-broker", metavar="URL", help="run the services of amphora_services on this broker")
+    parser.addini("amphora_broker", "where the services of amphora_services run", default="memory://")
+    parser.addini("amphora_patch", "let gevent patch the standard library before tests", type="bool", default=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Let gevent patch, where the settings ask for it: before conftest.py and the tests import anything."""
+    if early_config.getini("amphora_patch"):
+        from gevent import monkey  # noqa: PLC0415  (only where it is asked for)
+
+        monkey.patch_all()
+
+
+@pytest.fixture
+def amphora_services(request: pytest.FixtureRequest) -> Iterator[LocalServices]:
+    """Make services in the process of the test; see `amphora.testing.LocalServices`.
+
+    ``shop = amphora_services("shop")``. They run on ``memory://``, or where ``--amphora-broker`` or the setting
+    ``amphora_broker`` say; so do all clients and servers that the program makes during the test.
+    """
+    from amphora.testing import LocalServices  # noqa: PLC0415  (see the docstring above)
+
+    url = request.config.getoption("--amphora-broker") or request.config.getini("amphora_broker")
+    with LocalServices(url) as services:
+        yield services

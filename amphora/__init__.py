@@ -37,6 +37,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.health import Health
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
@@ -44,6 +45,7 @@ from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.stubs import stub_of
 from amphora.version import __version__
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "BrokerUnreachable",
     "CurrentRequest",
     "DeadLettered",
+    "Health",
     "IgnoreRequest",
     "Inspector",
     "MessageTooLarge",
@@ -80,4 +83,5 @@ __all__ = [
     "__version__",
     "current_request",
     "sign_request",
+    "stub_of",
 ]

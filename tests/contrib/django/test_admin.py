@@ -13,6 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client, override_settings
+from django.urls import resolve
 from django.utils import timezone
 
 from amphora.contrib.django import admin_calls, admin_services, client, server
@@ -182,6 +183,10 @@ def test_what_is_typed_wrongly_is_not_sent(monkeypatch, field, value, error):
     response = browser.post(CALL, {**calling("add", "[1, 2]"), field: value})
 
     assert error in str(response.context["form"].errors[field])
+
+
+def test_a_call_holds_no_transaction_open():
+    assert resolve(CALL).func._non_atomic_requests == {"default"}
 
 
 def test_a_form_of_another_site_is_refused():

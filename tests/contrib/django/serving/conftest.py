@@ -1,4 +1,4 @@
-"""A PostgreSQL server, and services of this process whose functions use it."""
+"""A database of PostgreSQL, and services of this process whose functions use it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,17 +17,6 @@ from tests.support.postgres import USER, Postgres
 
 #: Alias of PostgreSQL in DATABASES, for the time of a test.
 ALIAS = "postgres"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A server for the session; a test that stops it starts it again."""
-    server = Postgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

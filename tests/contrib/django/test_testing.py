@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,17 +41,6 @@ def project(tmp_path: Path) -> Path:
     for name, source in FILES.findall(PAGE.read_text()):
         (directory / name).write_text(source)
     return directory
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server of these tests' own."""
-    server = Postgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
 
 
 def test_the_page_has_a_whole_app(project: Path):

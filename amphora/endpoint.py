@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
 from functools import partial
 from time import monotonic
@@ -22,12 +23,25 @@ from amphora.links.topology import QueueStatus, queue_status
 from amphora.serializer import AbstractRpcSerializer
 from amphora.settings import BrokerAddress
 
-__all__ = ["Endpoint", "check_patched", "make_serializer"]
+__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched", "make_serializer"]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that stopping may take to bring things to a good end while the broker answers.
 _FAREWELL = 5.0
+
+
+#: True in threads whose hub is their own affair.
+_bridge = threading.local()
+
+
+def allow_unpatched_thread() -> None:
+    """Let clients be made in the calling thread of a program that is not patched.
+
+    Whoever says so sees to it that only greenlets of this thread use them: the links take gevent's own
+    modules by name, and need nothing patched.
+    """
+    _bridge.allowed = True
 
 
 def check_patched(class_name: str) -> None:
@@ -36,7 +50,7 @@ def check_patched(class_name: str) -> None:
     Raises:
         RuntimeError: Sockets are not patched; the text says what to add and where.
     """
-    if not monkey.is_module_patched("socket"):
+    if not monkey.is_module_patched("socket") and not getattr(_bridge, "allowed", False):
         raise RuntimeError(
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"

@@ -24,6 +24,7 @@ LAYERS = (
         "amphora.contrib.prometheus",
     ),
     ("amphora",),
+    ("amphora.bridge",),
     ("amphora.server", "amphora.client"),
     ("amphora.bound", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),

@@ -6,18 +6,28 @@ import atexit
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import gevent
 from django.apps import apps
 
-from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, BrokerError, PrettyCaller
+from amphora import (
+    AmqpRpcClient,
+    AmqpRpcFanoutClient,
+    AmqpRpcFanoutServer,
+    AmqpRpcServer,
+    BrokerError,
+    PrettyCaller,
+    make_client,
+)
 from amphora.contrib.django.conf import DEFAULT_ALIAS, insist_on_alias, services
 from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.lazy import LazyEndpoint
 from amphora.contrib.django.on_commit import caller_on_commit
+from amphora.contrib.django.process import check_event_loop, check_process
 from amphora.contrib.django.request_log import log_request
 from amphora.contrib.django.results import fetch_result
 
@@ -47,6 +57,7 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._sources: list[Callable[[], None]] = []
         self._outermost: list[Any] = []
         self._stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
         self._recorder: ErrorRecorder | None = None
@@ -59,8 +70,16 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
             ImproperlyConfigured: A module of handlers cannot be imported.
         """
         if apps.ready:
-            discover()
+            self._collect()
         return dict(self._functions)
+
+    def add_source(self, source: Callable[[], None]) -> None:
+        """Call something each time before the functions are needed: it may add some.
+
+        Args:
+            source: Where functions come from that are no handlers; such as another framework's tasks.
+        """
+        self._sources.append(source)
 
     def add_function(self, func: Any = None, name: str | None = None) -> Any:
         """Add a remote function; a call or a decorator, as `amphora.AmqpRpcServer.add_function`.
@@ -115,12 +134,18 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         self._functions[wanted] = function
         return function
 
+    def _collect(self) -> None:
+        discover()
+        for source in self._sources:
+            source()
+
     def _add_to(self, real: AmqpRpcServer, name: str, function: Callable[..., Any]) -> None:
         real.add_function(function if self._stand_in is None else self._stand_in(name, function), name)
 
     def _make(self) -> AmqpRpcServer:
         settings = self.settings
-        discover()
+        check_process(self.alias)
+        self._collect()
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
         server = self._build(kind, settings, settings.server_options)
         for middleware in self._outermost:
@@ -156,6 +181,7 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._tunings: list[tuple[str, Any]] = []
+        self._in_thread = False
 
     @property
     def call(self) -> PrettyCaller:
@@ -200,10 +226,22 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
 
         return decorate
 
+    def allow_thread(self) -> None:
+        """Let the client of a process that is not patched live in a thread of its own, instead of being refused.
+
+        For processes such as those of Celery's prefork pool. It is a `amphora.ThreadedClient` there.
+        """
+        self._in_thread = True
+
     def _make(self) -> AmqpRpcClient:
         settings = self.settings
-        kind = AmqpRpcFanoutClient if settings.fanout else AmqpRpcClient
-        client = self._build(kind, settings, settings.client_options)
+        kind: Any = AmqpRpcFanoutClient if settings.fanout else AmqpRpcClient
+        if self._in_thread or settings.threaded:
+            check_event_loop()
+            kind = partial(make_client, fanout=settings.fanout)
+        else:
+            check_process(self.alias, f"Or let calls wait in threads: AMPHORA[{self.alias!r}]['THREADED'] = True.")
+        client: AmqpRpcClient = self._build(kind, settings, settings.client_options)
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
         # A short program may connect as late as when it ends (`_stop_at_exit`). The broker's name is looked up in
@@ -293,11 +331,10 @@ def _stop_at_exit() -> None:
             # A short program may end before it is connected.
             with suppress(BrokerError):
                 each.wait_connected(_FAREWELL)
-        each.stop()
-        if unsent := each.stats()["outbox"]:
-            logger.error(
-                "AMPHORA[%r]: the process ends with %d requests that the broker has not got", each.alias, unsent
-            )
+            if not each.connected and (unsent := each.stats()["outbox"]):
+                text = "AMPHORA[%r]: the process ends with %d requests that the broker has not got"
+                logger.error(text, each.alias, unsent)
+    clients.reset()
     servers.reset()
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import gevent
 from django.apps import apps
 
 from amphora import (
@@ -243,6 +244,10 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
         client: AmqpRpcClient = self._build(kind, settings, settings.client_options)
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
+        # A short program may connect as late as when it ends (`_stop_at_exit`). The broker's name is looked up in
+        # threads, one for each connection, and from Python 3.12 on none can be started by then.
+        threads = gevent.get_hub().threadpool
+        threads.size = max(threads.size, 2)
         return client
 
 

@@ -18,8 +18,8 @@ from amphora.contrib.django.patching import is_patched, run_again_patched
 
 __all__ = ["patch_runserver", "patch_test"]
 
-#: Whose ``runserver`` is a WSGI server of threads, which become greenlets; daphne's runs on an asyncio event loop.
-_WSGI_RUNSERVERS = ("django.core", "django.contrib.staticfiles", "whitenoise.runserver_nostatic")
+#: Whose ``runserver`` runs on an asyncio event loop; others are a WSGI server of threads, which become greenlets.
+_ASGI_RUNSERVERS = ("daphne", "channels")
 
 
 def patch_runserver() -> None:
@@ -32,7 +32,7 @@ def patch_runserver() -> None:
     """
     if sys.argv[1:2] != ["runserver"] or not getattr(settings, "AMPHORA_PATCH_RUNSERVER", True):
         return
-    if get_commands()["runserver"] not in _WSGI_RUNSERVERS:
+    if get_commands()["runserver"] in _ASGI_RUNSERVERS:
         return
     if is_patched():
         _end_by_control_c()

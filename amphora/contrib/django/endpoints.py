@@ -10,6 +10,7 @@ from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import gevent
 from django.apps import apps
 
 from amphora import (
@@ -26,7 +27,7 @@ from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
 from amphora.contrib.django.lazy import LazyEndpoint
 from amphora.contrib.django.on_commit import caller_on_commit
-from amphora.contrib.django.process import check_process
+from amphora.contrib.django.process import check_event_loop, check_process
 from amphora.contrib.django.request_log import log_request
 from amphora.contrib.django.results import fetch_result
 
@@ -235,13 +236,18 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
     def _make(self) -> AmqpRpcClient:
         settings = self.settings
         kind: Any = AmqpRpcFanoutClient if settings.fanout else AmqpRpcClient
-        if self._in_thread:
+        if self._in_thread or settings.threaded:
+            check_event_loop()
             kind = partial(make_client, fanout=settings.fanout)
         else:
-            check_process(self.alias)
+            check_process(self.alias, f"Or let calls wait in threads: AMPHORA[{self.alias!r}]['THREADED'] = True.")
         client: AmqpRpcClient = self._build(kind, settings, settings.client_options)
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
+        # A short program may connect as late as when it ends (`_stop_at_exit`). The broker's name is looked up in
+        # threads, one for each connection, and from Python 3.12 on none can be started by then.
+        threads = gevent.get_hub().threadpool
+        threads.size = max(threads.size, 2)
         return client
 
 
@@ -325,11 +331,10 @@ def _stop_at_exit() -> None:
             # A short program may end before it is connected.
             with suppress(BrokerError):
                 each.wait_connected(_FAREWELL)
-        each.stop()
-        if unsent := each.stats()["outbox"]:
-            logger.error(
-                "AMPHORA[%r]: the process ends with %d requests that the broker has not got", each.alias, unsent
-            )
+            if not each.connected and (unsent := each.stats()["outbox"]):
+                text = "AMPHORA[%r]: the process ends with %d requests that the broker has not got"
+                logger.error(text, each.alias, unsent)
+    clients.reset()
     servers.reset()
 
 

@@ -25,7 +25,7 @@ FILE = re.compile(r"# (at the end of )?([\w/]+\.py)\n")
 #: What runs until it is stopped, by how it begins, with the line that says that it is ready.
 SERVERS = {
     "python manage.py runserver_rpc": "orders.total",
-    "python manage.py runserver": "Starting development server",
+    "python manage.py runserver": "Starting (WSGI )?development server",
     "DJANGO_ALLOW_ASYNC_UNSAFE=true python serve.py": "Uvicorn running on",
 }
 #: What needs more than this machine: the checkout is installed for the tests, and a shell wants a person.

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connections
 from django.test import override_settings
 
+from amphora import CurrentRequest
 from amphora.contrib.django import clients, servers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer
 from tests.support.broker import Broker
@@ -72,3 +73,15 @@ def start_service(broker: Broker, service: str) -> Iterator[Callable[..., Servic
     yield start
     if overridden is not None:
         overridden.disable()
+
+
+@pytest.fixture
+def make_request() -> Callable[[str], CurrentRequest]:
+    """Make requests as middleware gets them."""
+
+    def make(function: str) -> CurrentRequest:
+        return CurrentRequest(
+            id="request-1", client=None, function=function, deadline=None, redelivered=False, headers={}
+        )
+
+    return make

@@ -246,8 +246,9 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
             client.tune_function(name)(tuning)
         # A short program may connect as late as when it ends (`_stop_at_exit`). The broker's name is looked up in
         # threads, one for each connection, and from Python 3.12 on none can be started by then.
-        threads = gevent.get_hub().threadpool
-        threads.size = max(threads.size, 2)
+        if isinstance(client, AmqpRpcClient):
+            threads = gevent.get_hub().threadpool
+            threads.size = max(threads.size, 2)
         return client
 
 

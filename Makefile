@@ -13,10 +13,11 @@ COUNT ?= 100000
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-stock test-django6 lint format types bench chaos hostile clean
+.PHONY: help demo demo-django test test-stock test-django6 lint format types bench chaos hostile clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
+	@echo "make demo-django   run a chat on Django: a core, two web processes, and RabbitMQ where there is none"
 	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
 	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
 	@echo "make test-django6   the tests of the Django integration with Django 6, where Python 3.12 is installed"
@@ -30,6 +31,11 @@ help:
 # recipe, which is printed, for it may hold a password.
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
+
+# RabbitMQ is installed only where no BROKER_URL makes it needless.
+demo-django: $(VENV)/.installed-demo-django
+	@test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
+	$(BIN)/python examples/django/run.py $(ARGS)
 
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq

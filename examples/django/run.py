@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 USUAL_BROKER = "amqp://guest:guest@127.0.0.1:5672//"
 PORTS = sys.argv[1:] or ["8001", "8002"]
 #: Seconds for the broker to answer.
-PATIENCE = 10
+PATIENCE = 5
 #: Two host names of this machine: a browser keeps a session for each, so that one person can be two users.
 HOSTS = ["localhost", "127.0.0.1"]
 
@@ -34,8 +34,10 @@ HOSTS = ["localhost", "127.0.0.1"]
 class Process:
     """One process of the chat: its lines are printed with its name, and when it is killed it is started again."""
 
-    def __init__(self, name, command, environment, ended):
+    def __init__(self, name, command, environment, ended, sign):
+        self.ready = Event()
         self._name = name
+        self._sign = sign
         self._command = command
         self._environment = environment
         self._ended = ended
@@ -56,7 +58,10 @@ class Process:
 
     def _watch(self, child):
         for line in child.stdout:
-            say(f"{self._name:<5}| {line.decode(errors='replace').rstrip()}")
+            text = line.decode(errors="replace").rstrip()
+            say(f"{self._name:<5}| {text}")
+            if self._sign in text:
+                self.ready.set()
         status = child.wait()
         if self._stopping:
             return
@@ -109,14 +114,19 @@ def run(broker_url, ended, stopped):
     """Run the processes on a broker that answers."""
     environment = {**os.environ, "BROKER_URL": broker_url, "PYTHONUNBUFFERED": "1"}
     subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=HERE, env=environment, check=True)
-    processes = [Process("core", ["manage.py", "runserver_rpc", "default", "--noreload"], environment, ended)]
+    core = ["manage.py", "runserver_rpc", "default", "--noreload"]
+    processes = [Process("core", core, environment, ended, sign="taking requests")]
     for number, port in enumerate(PORTS, 1):
         command = ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
         its_environment = {**environment, "CHAT_PROCESS": f"web {number}"}
-        processes.append(Process(f"web {number}", command, its_environment, ended))
-    for number, port in enumerate(PORTS):
-        say(f"Web process {number + 1}: http://{HOSTS[number % len(HOSTS)]}:{port}/")
-    say("Open both, enter two names, and talk; what a process that is killed had to do is not lost.")
+        processes.append(Process(f"web {number}", command, its_environment, ended, sign="Booting worker"))
+    all_ready = gevent.spawn(gevent.wait, [process.ready for process in processes])
+    gevent.wait([all_ready, ended, stopped], count=1)
+    if all_ready.dead:
+        say("")
+        for number, port in enumerate(PORTS):
+            say(f"Web process {number + 1} is at http://{HOSTS[number % len(HOSTS)]}:{port}/")
+        say("Open both, enter two names, and talk. Ctrl+C ends all.")
     gevent.wait([ended, stopped], count=1)
     for process in processes:
         process.stop()

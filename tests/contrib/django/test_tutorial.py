@@ -148,6 +148,7 @@ def reader(broker: Broker, tmp_path: Path) -> Iterator[Reader]:
     reader.close()
 
 
+@pytest.mark.timeout(300)
 def test_the_tutorial_works_as_it_is_typed_in(reader: Reader) -> None:
     reader.read(PAGE.read_text())
 

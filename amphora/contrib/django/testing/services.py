@@ -35,10 +35,12 @@ def check_patched() -> None:
     """
     if not monkey.is_module_patched("socket"):
         raise RuntimeError(
-            "These tests run remote functions, and need gevent's monkey-patching. Start them with\n\n"
-            "    python -m gevent.monkey manage.py test\n\n"
-            "or, with pytest, let the settings in pyproject.toml (pytest.ini, ...) say\n\n"
+            "These tests run remote functions, and need gevent's monkey-patching. For manage.py test, let the "
+            "project's settings say\n\n"
+            "    AMPHORA_PATCH_TEST = True\n\n"
+            "and for pytest, those in pyproject.toml (or pytest.ini, ...)\n\n"
             '    addopts = "-p amphora.contrib.django.pytest_plugin"\n\n'
+            "python -m gevent.monkey manage.py test patches too. "
             "It cannot be done later: Django is loaded by now."
         )
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import gevent
-from gevent import monkey
 
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, PrettyCaller, make_client
 from amphora.contrib.django.lazy import LazyEndpoint
@@ -93,7 +92,7 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
         client: AmqpRpcClient = self._build(kind, settings, settings.client_options)
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
-        if monkey.is_module_patched("socket"):
+        if isinstance(client, AmqpRpcClient):
             # A short program may connect as late as when it ends. The broker's name is looked up in threads, one for
             # each connection, and from Python 3.12 on none can be started by then.
             threads = gevent.get_hub().threadpool

@@ -5,6 +5,7 @@ The settings come from the environment, and so does whether clients may live in 
 
 import os
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import django
@@ -31,6 +32,8 @@ def totals() -> list[int]:
 print(type(client.real).__name__, totals() == [10 * number for number in range(20)])
 print(client.defer.add(1, 2).get(timeout=30), client.service_name, client.connected)
 sys.stdout.flush()
+# Python 3.12 and newer warn of what is tried here.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 pid = os.fork()
 if pid == 0:
     print("worker", client.made, totals() == [10 * number for number in range(20)], flush=True)

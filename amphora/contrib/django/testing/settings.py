@@ -21,6 +21,7 @@ _OF_A_BROKER = frozenset(
         "SSL",
         "SHUFFLE_BROKERS",
         "AUTOSTART",
+        "THREADED",
         "DECLARE",
         "UUID",
     }

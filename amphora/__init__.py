@@ -17,6 +17,7 @@ A server registers functions, a client calls them::
     client.defer.add(1, 2).get()    # 3
 """
 
+from amphora.bridge import ThreadedClient, ThreadedResult, make_client
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
 from amphora.exceptions import (
@@ -37,13 +38,15 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.health import Health
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
 from amphora.protocol.signatures import sign_request
-from amphora.request import CurrentRequest, current_request
+from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.stubs import stub_of
 from amphora.version import __version__
 
 __all__ = [
@@ -59,6 +62,7 @@ __all__ = [
     "BrokerUnreachable",
     "CurrentRequest",
     "DeadLettered",
+    "Health",
     "IgnoreRequest",
     "Inspector",
     "MessageTooLarge",
@@ -72,12 +76,17 @@ __all__ = [
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
     "ServerInfo",
+    "ThreadedClient",
+    "ThreadedResult",
     "TopologyConflict",
     "Unroutable",
     "VhostNotFound",
     "WrongRequest",
     "WrongResult",
     "__version__",
+    "call_deadline",
     "current_request",
+    "make_client",
     "sign_request",
+    "stub_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
 from functools import partial
 from time import monotonic
@@ -14,6 +15,7 @@ from gevent import monkey
 from gevent.event import Event
 
 from amphora.exceptions import BrokerError, BrokerUnreachable
+from amphora.health import Health
 from amphora.links.consumer import Consumer
 from amphora.links.forks import let_go_after_fork
 from amphora.links.publisher import Publisher
@@ -21,12 +23,25 @@ from amphora.links.topology import QueueStatus, queue_status
 from amphora.serializer import AbstractRpcSerializer
 from amphora.settings import BrokerAddress
 
-__all__ = ["Endpoint", "check_patched", "make_serializer"]
+__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched", "make_serializer"]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that stopping may take to bring things to a good end while the broker answers.
 _FAREWELL = 5.0
+
+
+#: True in threads whose hub is their own affair.
+_bridge = threading.local()
+
+
+def allow_unpatched_thread() -> None:
+    """Let clients be made in the calling thread of a program that is not patched.
+
+    Whoever says so sees to it that only greenlets of this thread use them: the links take gevent's own
+    modules by name, and need nothing patched.
+    """
+    _bridge.allowed = True
 
 
 def check_patched(class_name: str) -> None:
@@ -35,7 +50,7 @@ def check_patched(class_name: str) -> None:
     Raises:
         RuntimeError: Sockets are not patched; the text says what to add and where.
     """
-    if not monkey.is_module_patched("socket"):
+    if not monkey.is_module_patched("socket") and not getattr(_bridge, "allowed", False):
         raise RuntimeError(
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"
@@ -103,6 +118,22 @@ class Endpoint:
     def blocked(self) -> bool:
         """Whether the broker takes no messages at present (memory or disk alarm)."""
         return self._publisher.link.blocked
+
+    def health(self) -> Health:
+        """Return whether it can do its work, as probes ask; waits for one turn of the event loop.
+
+        A process whose event loop does not turn does not answer at all. For Kubernetes: not alive where nothing
+        answers in time, and not ready where `Health.ready` is false; a broker that is away is no reason to restart
+        a process, which connects again by itself.
+        """
+        began = monotonic()
+        gevent.sleep(0)
+        return Health(
+            connected=self.connected,
+            consuming=self._consumer.consuming,
+            blocked=self.blocked,
+            loop_lag=monotonic() - began,
+        )
 
     def _link_stats(self) -> dict[str, int]:
         reconnects = self._publisher.link.reconnects + self._consumer.link.reconnects

@@ -27,7 +27,7 @@ def lifetime_of(function: str, timeout: float | None, expires: Any) -> Lifetime:
             False for no deadline at all, not even an inherited one.
 
     Raises:
-        NoResult: The deadline of the request that the calling function runs for has passed.
+        NoResult: The deadline of the request that the calling function runs for, or of `call_deadline`, has passed.
         TypeError, ValueError: Not an option that makes sense.
     """
     if expires is False:

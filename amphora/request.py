@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import time
@@ -13,10 +14,13 @@ from amphora.links.delivery import Delivery
 from amphora.protocol.deadlines import deadline_of
 from amphora.protocol.messages import message_id_of
 
-__all__ = ["CurrentRequest", "current_deadline", "current_request", "enter_request"]
+__all__ = ["CurrentRequest", "call_deadline", "current_deadline", "current_request", "enter_request"]
 
 #: The delivery, and the name of the function; what functions see is made when one asks for it.
 _running: ContextVar[tuple[Delivery, str] | None] = ContextVar("amphora_request", default=None)
+
+#: A deadline (`time.time`) that the program itself has set for calls.
+_limit: ContextVar[float | None] = ContextVar("amphora_call_deadline", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,33 @@ def enter_request(delivery: Delivery, function: str) -> None:
     _running.set((delivery, function))
 
 
+@contextmanager
+def call_deadline(deadline: float | None) -> Iterator[None]:
+    """Give the calls that are made within a ``with`` block a deadline.
+
+    ::
+
+        with call_deadline(time.time() + 5):
+            client.call.search("x")
+
+    It is what a remote function's calls inherit from its own request (see docs/deadlines.md): no call waits
+    longer, and what has not begun to run by then does not. Blocks nest; the earliest deadline holds, that of
+    the current request included. A context variable holds it, see `current_request`.
+
+    Args:
+        deadline: Time (`time.time`, in seconds); None for no change.
+    """
+    outer = _limit.get()
+    token = _limit.set(outer if deadline is None else deadline if outer is None else min(outer, deadline))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
 def current_deadline() -> float | None:
-    """Return the deadline (`time.time`) of the current request; None if there is none."""
+    """Return the deadline (`time.time`) of the current request and of `call_deadline`; None if there is none."""
     running = _running.get()
-    return None if running is None else deadline_of(running[0].properties)
+    limit = _limit.get()
+    deadline = None if running is None else deadline_of(running[0].properties)
+    return limit if deadline is None else deadline if limit is None else min(deadline, limit)

@@ -45,7 +45,8 @@ class ControlChannel:
         Raises:
             ChannelError: The broker refused, and closed the channel.
         """
-        if self._channel is None:
+        if self._channel is None or self._channel.connection is None:
+            # (None of its own: an action may catch the refusal that closed it.)
             self._channel = self._connection.channel()
             self._channel.on_closed = self._on_closed
         try:

@@ -103,3 +103,14 @@ def test_what_an_endpoint_says_of_itself_shows_no_password(
 
     assert client.broker == server.broker == f"amqp://guest@127.0.0.1:{broker.port}//;amqp://guest@127.0.0.1:1//"
     assert (client.service_name, server.service_name, server.concurrency) == (service, service, 7)
+
+
+def test_a_queue_that_is_not_there_costs_no_connection_later(new_client: NewClient) -> None:
+    client = new_client()
+    assert list(client.queue_status("missing").values()) == [None]
+
+    # What the consumer does every heartbeat, on the channel that the broker has closed.
+    client._consumer.check_topology()
+    assert list(client.queue_status("missing").values()) == [None]
+
+    assert client.stats()["reconnects"] == 0

@@ -13,7 +13,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 from amphora import AmqpRpcClient, AmqpRpcServer
 from amphora.contrib.django.conf import ServiceSettings, imported, service
-from amphora.contrib.django.process import check_process
 
 __all__ = ["LazyEndpoint"]
 
@@ -74,6 +73,11 @@ class LazyEndpoint(Generic[Real]):
             ImproperlyConfigured: There is no such alias, or something is wrong with it.
         """
         return service(self.alias)
+
+    @property
+    def service_name(self) -> str:
+        """Namespace of the RPC service, of which the settings tell: nothing is made for it."""
+        return self.settings.service_name
 
     @property
     def real(self) -> Real:
@@ -147,9 +151,8 @@ class LazyEndpoint(Generic[Real]):
     def _make(self) -> Real:
         raise NotImplementedError
 
-    def _build(self, kind: type[Real], settings: ServiceSettings, options: Any) -> Real:
+    def _build(self, kind: Callable[..., Real], settings: ServiceSettings, options: Any) -> Real:
         """Make the real endpoint from its options."""
-        check_process(self.alias)
         try:
             return kind(settings.service_name, **{**imported(options), **self._overrides})
         except (ImportError, TypeError, ValueError) as error:

@@ -93,7 +93,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_runserver_patches_for_itself_and_reloads(start: Start, project: Path) -> None:
     site = start(project / "manage.py", "runserver", f"{HOST}:PORT")
-    site.program.wait_for_line("Starting development server", PATIENCE)
+    site.program.wait_for_line("Starting (WSGI )?development server", PATIENCE)
     assert site.ask() == {"order": 42, "total": 420}
 
     views = project / "orders" / "views.py"
@@ -105,7 +105,7 @@ def test_runserver_patches_for_itself_and_reloads(start: Start, project: Path) -
         return "views.py changed, reloading" in site.program.output
 
     wait_until(is_noticed, PATIENCE)
-    site.program.wait_for_line("Starting development server", PATIENCE)
+    site.program.wait_for_line("Starting (WSGI )?development server", PATIENCE)
     assert site.ask() == {"order": 1, "total": 10}
     # As CONTROL-C at a terminal does, which reaches all processes.
     os.killpg(site.program.pid, signal.SIGINT)

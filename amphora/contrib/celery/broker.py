@@ -1,0 +1,68 @@
+"""Celery's broker, as Amphora's clients and servers take it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from celery.exceptions import ImproperlyConfigured
+
+__all__ = ["broker_options"]
+
+#: Kombu's names of transports that talk AMQP to RabbitMQ, and those that are TLS.
+_SCHEMES = {"amqp": "amqp", "pyamqp": "amqp", "librabbitmq": "amqp", "amqps": "amqps", "memory": "memory"}
+
+#: Names of py-amqp's TLS options, and ours.
+_TLS = {
+    "ca_certs": "ca_certs",
+    "certfile": "certfile",
+    "keyfile": "keyfile",
+    "password": "password",
+    "server_hostname": "server_hostname",
+    "check_hostname": "check_hostname",
+}
+
+
+def broker_options(app: Any) -> dict[str, Any]:
+    """Return ``broker_url`` and ``ssl`` for clients and servers, from Celery's ``broker_url`` and ``broker_use_ssl``.
+
+    Raises:
+        ImproperlyConfigured: Celery's broker is not RabbitMQ.
+    """
+    connection = app.connection_for_write()
+    urls = [_url(app.connection_for_write(url)) for url in connection.alt] or [_url(connection)]
+    options: dict[str, Any] = {"broker_url": ";".join(urls)}
+    tls = app.conf.broker_use_ssl
+    if tls:
+        options["ssl"] = _tls(tls) if isinstance(tls, Mapping) else True
+    return options
+
+
+def _url(connection: Any) -> str:
+    scheme = _SCHEMES.get(connection.transport_cls)
+    if scheme is None:
+        raise ImproperlyConfigured(
+            f"Celery's broker is of the kind {connection.transport_cls!r}, and Amphora needs RabbitMQ: set "
+            "amphora_broker_url (amqp://user:password@host:port/vhost)"
+        )
+    if scheme == "memory":
+        return "memory://"
+    user, password = quote(connection.userid or "guest", safe=""), quote(connection.password or "guest", safe="")
+    host = f"[{connection.hostname}]" if ":" in (connection.hostname or "") else connection.hostname or "127.0.0.1"
+    port = f":{connection.port}" if connection.port else ""
+    return f"{scheme}://{user}:{password}@{host}{port}/{quote(connection.virtual_host or '/', safe='')}"
+
+
+def _tls(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate py-amqp's options."""
+    unknown = sorted(set(given) - {*_TLS, "cert_reqs", "ssl_version", "ciphers"})
+    if unknown:
+        raise ImproperlyConfigured(
+            f"broker_use_ssl has {', '.join(unknown)}, which Amphora cannot use: set amphora_ssl"
+        )
+    options = {ours: given[theirs] for theirs, ours in _TLS.items() if theirs in given}
+    if given.get("cert_reqs", ssl.CERT_REQUIRED) == ssl.CERT_NONE:
+        options["verify"] = False
+    return options

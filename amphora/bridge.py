@@ -263,7 +263,7 @@ class ThreadedClient:
     the child's first call makes a client of the child's own.
 
     Middleware and tuning functions run in the client's thread, with the context variables of the
-    caller; they must not block that thread.
+    caller; they must not block that thread. See docs/threads.md.
 
     Args:
         service_name: Namespace of the RPC service.
@@ -287,6 +287,7 @@ class ThreadedClient:
         self._tunings: list[tuple[str, TuningFunction]] = []
         self._middleware: list[Callable[..., Any]] = []
         self._lock = threading.Lock()
+        self._first_pid = os.getpid()
         self._pid = 0
         self._hub: _Hub | None = None
         self._started()
@@ -362,7 +363,8 @@ class ThreadedClient:
     def stop(self) -> None:
         """Disconnect from the broker and end the thread; calls that wait end with `NoResult`.
 
-        The next call connects again.
+        Takes some seconds at the most. What the broker has not confirmed by then is gone; the next call connects
+        again.
         """
         with self._lock:
             hub, self._hub = self._hub, None
@@ -393,7 +395,11 @@ class ThreadedClient:
             return self._hub
 
     def _make(self) -> AmqpRpcClient:
-        client = self._class(self._service_name, **self._options)
+        options = dict(self._options)
+        if os.getpid() != self._first_pid:
+            # It is the parent's.
+            options.pop("uuid", None)
+        client = self._class(self._service_name, **options)
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
         for middleware in self._middleware:

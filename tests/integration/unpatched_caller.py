@@ -29,7 +29,7 @@ class Dotted(Protocol):
 
 def main() -> None:
     """Try everything, and print it."""
-    client = ThreadedClient(SERVICE, broker_url=URL, timeout=PATIENCE)
+    client = ThreadedClient(SERVICE, broker_url=URL, timeout=PATIENCE, uuid=f"{SERVICE}-caller")
     seen = {
         "calls": calls(client),
         "deferred": deferred(client),
@@ -42,10 +42,17 @@ def main() -> None:
         "stop": stop(client),
         "cut": cut(),
         "mistakes": mistakes(),
+        "inspected": [len(client.inspect.ping(timeout=PATIENCE, limit=1)), client.bind(Bound).echo("bound")],
     }
     print(json.dumps(seen), flush=True)
     # Nobody waits for this one, and nobody stops the client: it is sent before the program ends.
     client.defer(wait_publish=False).note("last words")
+
+
+class Bound(Protocol):
+    """Some functions of the service."""
+
+    def echo(self, value: str) -> str: ...
 
 
 def outcome(function: Callable[[], Any]) -> Any:
@@ -217,6 +224,7 @@ def stop(client: ThreadedClient) -> dict[str, Any]:
 def cut() -> Any:
     """Call a function that breaks our connections before it answers."""
     with ThreadedClient(SERVICE, broker_url=PROXY_URL, timeout=PATIENCE) as client:
+        client.wait_connected(PATIENCE)
         return [client.call.cut(), client.stats()["reconnects"] > 0]
 
 

@@ -11,8 +11,13 @@ import pytest
 
 from tests.conftest import StartProgram
 from tests.contrib.django.chat import PATIENCE, PROJECT, Browser, Chat
+from tests.contrib.django.chat_page import Page
 from tests.support.broker import Broker
+from tests.support.browser import start_browser
 from tests.support.eventually import wait_until
+
+# Every process that is started takes seconds, on a busy machine many.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +159,31 @@ def test_who_has_no_name_is_not_let_in(chat: Chat) -> None:
         Browser("<b>", chat.ports[0]).enter()
 
     assert "Your name" in page
+
+
+def test_the_page_shows_what_is_said_and_goes_on_when_its_web_process_is_back(chat: Chat, tmp_path: Path) -> None:
+    names = [f"{name}_{uuid4().hex[:6]}" for name in ("Alice", "Bob")]
+    chromium = start_browser(tmp_path / "profile")
+    try:
+        alice, bob = Page(chromium, names[0]), Page(chromium, names[1])
+        # Two names of one machine: the browser keeps a session for each.
+        alice.enter(f"http://localhost:{chat.ports[0]}/")
+        bob.enter(f"http://127.0.0.1:{chat.ports[1]}/")
+
+        alice.say("<b>Hello</b>")
+        bob.wait_for("<b>Hello</b>")
+        bob.choose(alice.name)
+        bob.say("Just for you")
+        alice.wait_for(f"{bob.name} to {alice.name}")
+        chat.kill_web(0)
+        bob.say("Are you there?")
+        chat.start()
+        alice.wait_for("Are you there?")
+        # Nothing twice, and nothing that is still being sent.
+        said = ["<b>Hello</b>", "Just for you", "Are you there?"]
+        assert alice.texts(*said) == bob.texts(*said) == said
+    finally:
+        chromium.quit()
 
 
 def test_one_command_starts_everything_and_ends_it(broker: Broker, start_program: StartProgram, tmp_path: Path) -> None:

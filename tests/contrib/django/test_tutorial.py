@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
+import django
 import port_for
 import pytest
 from gevent.subprocess import PIPE, STDOUT, run
@@ -25,11 +26,15 @@ FILE = re.compile(r"# (at the end of )?([\w/]+\.py)\n")
 #: What runs until it is stopped, by how it begins, with the line that says that it is ready.
 SERVERS = {
     "python manage.py runserver_rpc": "orders.total",
-    "python manage.py runserver": "Starting development server",
+    "python manage.py runserver": "Starting (WSGI )?development server",
     "DJANGO_ALLOW_ASYNC_UNSAFE=true python serve.py": "Uvicorn running on",
 }
 #: What needs more than this machine: the checkout is installed for the tests, and a shell wants a person.
 NOT_RUN = ("pip install", "python -m gevent.monkey manage.py shell")
+
+#: Settings of the page that the project has from the beginning: Django 6.1 refuses both its and the older ones.
+MAIL = 'EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"\n'
+IN_SETTINGS_ALREADY = {MAIL: ""} if django.VERSION >= (6, 1) else {}
 
 
 @dataclass
@@ -136,6 +141,7 @@ def reader(broker: Broker, tmp_path: Path) -> Iterator[Reader]:
             "amqp://guest:guest@127.0.0.1:5672//": broker.url_for(vhost="django-tutorial"),
             "127.0.0.1:8000": f"{HOST}:{port_for.select_random()}",
             "8001": str(port_for.select_random()),
+            **IN_SETTINGS_ALREADY,
         },
     )
     yield reader

@@ -37,6 +37,10 @@ _OPTIONS: Mapping[str, Any] = {
 }
 
 
+#: The queues that each client has created. Not of the backend: Django makes one for each thread, which greenlets are.
+_created: WeakKeyDictionary[AmqpRpcClient, set[str]] = WeakKeyDictionary()
+
+
 class AmphoraBackend(BaseTaskBackend):
     """Sends tasks to the service of an alias; its servers (``manage.py runserver_rpc``) run them.
 
@@ -73,7 +77,6 @@ class AmphoraBackend(BaseTaskBackend):
         if cache is not None:
             self.results = TaskResults(cache, options["RESULT_TIMEOUT"])
         self.supports_get_result = cache in settings.CACHES and is_shared(cache)
-        self._created: WeakKeyDictionary[AmqpRpcClient, set[str]] = WeakKeyDictionary()
 
     def enqueue(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
         """Send a task; it is stored by the broker when this returns.
@@ -166,7 +169,7 @@ class AmphoraBackend(BaseTaskBackend):
         options: dict[str, Any] = {"function_name": RUN_TASK, "expires": False}
         queue = result.task.queue_name
         if queue != DEFAULT_TASK_QUEUE_NAME:
-            created = self._created.setdefault(client.real, set())
+            created = _created.setdefault(client.real, set())
             if queue not in created:
                 client.create_new_request_queue(queue)
                 created.add(queue)

@@ -54,6 +54,14 @@ def test_every_other_pool_is_refused(app: Celery, pool: str) -> None:
         AmphoraStep(worker)
 
 
+def test_a_setting_that_is_wrong_is_refused_before_anything_starts(app: Celery) -> None:
+    app.conf.amphora_concurrency = 0
+    worker = SimpleNamespace(app=app, pool_cls=type("TaskPool", (), {"__module__": "celery.concurrency.gevent"}))
+
+    with pytest.raises(WorkerRefused, match="concurrency"):
+        AmphoraStep(worker, amphora=True)
+
+
 def test_the_command_line_overrules_the_setting(app: Celery) -> None:
     app.conf.amphora_worker = True
     worker = SimpleNamespace(app=app, pool_cls=type("TaskPool", (), {"__module__": "celery.concurrency.prefork"}))

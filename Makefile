@@ -15,13 +15,14 @@ COUNT ?= 100000
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-celery test test-stock lint format types bench bench-celery chaos chaos-celery hostile clean
+.PHONY: help demo demo-celery test test-stock test-django6 lint format types bench bench-celery chaos chaos-celery hostile clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
 	@echo "make demo-celery   run a Celery worker that answers calls, and somebody who makes some"
 	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
 	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
+	@echo "make test-django6   the tests of the Django integration with Django 6, where Python 3.12 is installed"
 	@echo "make lint    check style           make format   put the code in that style"
 	@echo "make types   check types           make bench    run the benchmarks"
 	@echo "make bench-celery   the same call through Celery's rpc:// and through Amphora, in one worker"
@@ -42,10 +43,18 @@ demo-celery: $(VENV)/.installed-test
 
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
+	sh scripts/install-postgresql
+	sh scripts/install-chromium
 	$(BIN)/python -m pytest $(ARGS)
 
 test-stock: export AMPHORA_STOCK_TRANSPORT = 1
 test-stock: test
+
+# Where that Python is missing, find-python says so, and nothing has failed.
+test-django6: $(VENV)/.installed-tox
+	sh scripts/install-rabbitmq
+	sh scripts/install-postgresql
+	python=$$(sh scripts/find-python 3.12) || exit 0; $(BIN)/tox run -e django6 --discover "$$python" -- $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

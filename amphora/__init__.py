@@ -38,12 +38,15 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.health import Health
+from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.topology import QueueStatus
 from amphora.middleware import OutgoingRequest
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.stubs import stub_of
 from amphora.version import __version__
 
 __all__ = [
@@ -59,7 +62,9 @@ __all__ = [
     "BrokerUnreachable",
     "CurrentRequest",
     "DeadLettered",
+    "Health",
     "IgnoreRequest",
+    "Inspector",
     "MessageTooLarge",
     "NoResult",
     "OutgoingRequest",
@@ -67,8 +72,10 @@ __all__ = [
     "PublishNacked",
     "QueueStatus",
     "RemoteException",
+    "RemoteFunction",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerInfo",
     "ThreadedClient",
     "ThreadedResult",
     "TopologyConflict",
@@ -81,4 +88,5 @@ __all__ = [
     "current_request",
     "make_client",
     "sign_request",
+    "stub_of",
 ]

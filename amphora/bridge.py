@@ -12,22 +12,25 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextvars import Context, copy_context
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 from weakref import WeakSet
 
 import gevent
 from gevent import monkey
 from gevent.event import AsyncResult, Event
 
+from amphora.bound import bind
 from amphora.caller import CallOptions, PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
 from amphora.endpoint import allow_unpatched_thread
 from amphora.exceptions import NoResult
+from amphora.inspector import Answer, Inspector
 from amphora.protocol.routing import TuningFunction
 
 __all__ = ["ThreadedClient", "ThreadedResult", "make_client"]
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
+Service = TypeVar("Service")
 Middleware = TypeVar("Middleware", bound=Callable[..., Any])
 
 #: Options of `ThreadedClient.call`.
@@ -280,6 +283,7 @@ class ThreadedClient:
         self._options = options
         self._caller = PrettyCaller(self._call, _OPTIONS)
         self._deferring_caller = PrettyCaller(self._defer, (*_OPTIONS, "wait_publish"))
+        self._inspector = Inspector(self._gather)
         self._tunings: list[tuple[str, TuningFunction]] = []
         self._middleware: list[Callable[..., Any]] = []
         self._lock = threading.Lock()
@@ -309,6 +313,18 @@ class ThreadedClient:
             A `PrettyCaller`; calling it returns a `ThreadedResult`.
         """
         return self._deferring_caller
+
+    @property
+    def inspect(self) -> Inspector:
+        """Ask all servers of the service at once; see `AmqpRpcClient.inspect`."""
+        return self._inspector
+
+    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+        """Give remote functions as the methods of a class; see `AmqpRpcClient.bind`."""
+        caller = self._caller(**options)
+        for name in prefix.split(".") if prefix else ():
+            caller = getattr(caller, name)
+        return cast("Service", bind(caller, service))
 
     def __getattr__(self, name: str) -> Any:
         """Give what else a client has: its methods run in the client's thread, and properties are read there."""
@@ -386,6 +402,10 @@ class ThreadedClient:
 
     def _run(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
         return self._started().run(function)
+
+    def _gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
+        answers: list[Answer] = self._run(lambda client: client._gather(function, timeout, limit))
+        return answers
 
     def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._run(lambda client: client.call(function_name=function, **options)(*args, **kwargs))

@@ -10,6 +10,7 @@ from time import monotonic, time
 from typing import Any
 from uuid import uuid4
 
+import gevent
 from gevent.event import Event
 
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable, WrongResult
@@ -19,12 +20,29 @@ from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, bind_queue
 from amphora.pending import Call, PendingCalls
-from amphora.protocol.messages import Codec, Failure, message_id_of, request_properties
+from amphora.protocol.messages import Codec, Failure, Result, message_id_of, request_properties
 from amphora.protocol.signatures import Signatures
 
 __all__ = ["Calls"]
 
 logger = logging.getLogger(__name__)
+
+
+class _Inbox:
+    """Answers to one request to several servers."""
+
+    __slots__ = ("_began", "_limit", "answers", "full")
+
+    def __init__(self, began: float, limit: int | None) -> None:
+        self._began = began
+        self._limit = limit
+        self.answers: list[tuple[Result | Failure, float]] = []
+        self.full = Event()
+
+    def put(self, outcome: Result | Failure) -> None:
+        self.answers.append((outcome, monotonic() - self._began))
+        if self._limit is not None and len(self.answers) >= self._limit:
+            self.full.set()
 
 
 class Calls:
@@ -67,6 +85,7 @@ class Calls:
         self._id_prefix = f"{uuid4().hex}-"
         self._ids = count(1)
         self._restores: set[str] = set()
+        self._gathering: dict[str, _Inbox] = {}
         self._counts = dict.fromkeys(("calls", "replies", "late_replies", "untrusted", "without_result", "refused"), 0)
 
     def stats(self) -> dict[str, int]:
@@ -129,6 +148,33 @@ class Calls:
         self._counts["calls"] += 1
         return call
 
+    def gather(
+        self, function: str, timeout: float, *, routing_key: str, limit: int | None
+    ) -> list[tuple[Result | Failure, float]]:
+        """Send a request that several servers answer; return the answers in time, each with its seconds.
+
+        Args:
+            function: Name of the remote function.
+            timeout: Seconds to wait for answers.
+            routing_key: Routing key of the request.
+            limit: How many answers are enough; None to wait for the whole time.
+
+        Raises:
+            BrokerError: The broker refuses.
+        """
+        began = monotonic()
+        lifetime = timeout, time() + timeout
+        call = self.send(function, (), {}, lifetime=lifetime, routing_key=routing_key, wait_publish=False)
+        inbox = self._gathering[call.id] = _Inbox(began, limit)
+        try:
+            gevent.wait([call.result, inbox.full], timeout=timeout, count=1)
+        finally:
+            del self._gathering[call.id]
+            self.forget(call)
+        if isinstance(call.refused, BrokerError) and not inbox.answers:
+            raise call.refused
+        return inbox.answers
+
     def forget(self, call: Call) -> None:
         """Nobody waits for this call any more; a middleware that watches its result learns of that."""
         if self._pending.pop(call.id) is not None:
@@ -136,7 +182,11 @@ class Calls:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a reply."""
-        call = self._pending.pop(message_id_of(delivery.properties))
+        message_id = message_id_of(delivery.properties)
+        if self._gathering and message_id in self._gathering:
+            self._gathering[message_id].put(self._read(delivery))
+            return
+        call = self._pending.pop(message_id)
         if call is None:
             # Given up already, or a second reply: from a fan-out service, or to a redelivery.
             self._counts["late_replies"] += 1
@@ -160,6 +210,16 @@ class Calls:
             call.result.set(outcome.value)
         if call.decided is not None:
             call.decided.set()
+
+    def _read(self, delivery: Delivery) -> Result | Failure:
+        """Read one of several answers."""
+        if self._signatures is not None:
+            try:
+                self._signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
+            except WrongResult as error:
+                self._counts["untrusted"] += 1
+                return Failure(error)
+        return self._codec.read_reply(delivery.properties, delivery.body)
 
     def _distrust(self, call: Call, error: WrongResult) -> None:
         """End a call whose reply may come from anybody."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 from uuid import uuid4
 
 from gevent.event import AsyncResult
 
+from amphora.bound import bind
 from amphora.caller import CallOptions, PrettyCaller
 from amphora.calls import Calls
-from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import (
     BrokerError,
 )
+from amphora.inspector import Answer, Inspector
 from amphora.labels import LabelQueues
 from amphora.lifetimes import lifetime_of
 from amphora.links.consumer import Consumer
@@ -32,7 +34,7 @@ from amphora.middleware import ClientMiddleware, OutgoingRequest, send_through
 from amphora.pending import Call
 from amphora.protocol.headers import check_headers
 from amphora.protocol.messages import Codec
-from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
+from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
 from amphora.protocol.routing import Router, TuningFunction
 from amphora.protocol.signatures import signatures_of
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
@@ -54,6 +56,7 @@ from amphora.settings import (
 
 __all__ = ["AmqpRpcClient", "AmqpRpcFanoutClient"]
 
+Service = TypeVar("Service")
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Middleware = TypeVar("Middleware", bound=ClientMiddleware)
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
@@ -167,7 +170,7 @@ class AmqpRpcClient(Endpoint):
         outbox_max_bytes: int = 64 * 1024 * 1024,
         max_message_size: int = 128 * 1024 * 1024,
     ) -> None:
-        check_patched(type(self).__name__)
+        self._check_patched()
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._timeout = _timeout(timeout)
@@ -241,6 +244,7 @@ class AmqpRpcClient(Endpoint):
         super().__init__(service_name, settings.brokers, publisher, consumer)
         self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended, arguments)
         self._router = Router()
+        self._inspector = Inspector(self._gather)
         self._middleware: list[ClientMiddleware] = []
         if autostart:
             self.serve()
@@ -328,6 +332,37 @@ class AmqpRpcClient(Endpoint):
         """
         return self._deferring_caller
 
+    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+        """Give remote functions as the methods of a class, so that a type checker knows them.
+
+        ::
+
+            class Math(Protocol):
+                def add(self, x: int, y: int = 1) -> int: ...
+
+            math = client.bind(Math)
+            math.add(1, y=2)        # as client.call.add(1, y=2); a type checker takes it for an int
+
+        Nothing of the class runs, and its types are not checked when the program runs. A class that an attribute is
+        annotated with stands for functions with the attribute's name in front: ``text: Text`` for ``text.upper``.
+        ``amphora functions NAMESPACE --stub`` writes such a class from the servers that run.
+
+        Args:
+            service: The class, often a `typing.Protocol`, with a method for each remote function.
+            prefix: What the functions' names begin with, before a dot.
+            options: Options of every call, see `call`.
+
+        Returns:
+            An object whose methods call the remote functions, as `call` does.
+
+        Raises:
+            TypeError: It is not a class, a method is a coroutine function, or an option is unknown.
+        """
+        caller = self._caller(**options)
+        for name in prefix.split(".") if prefix else ():
+            caller = getattr(caller, name)
+        return cast("Service", bind(caller, service))
+
     def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
         """Choose the routing key of a remote function's calls by their arguments.
 
@@ -382,6 +417,14 @@ class AmqpRpcClient(Endpoint):
             raise TypeError(f"a middleware takes (request, send), and {middleware!r} is not callable")
         self._middleware.append(middleware)
         return middleware
+
+    @property
+    def inspect(self) -> Inspector:
+        """Ask all servers of the service at once: ``client.inspect.ping()``, ``.functions()``, ``.stats()``.
+
+        Servers of 0.1 and those made with ``introspection=False`` do not answer.
+        """
+        return self._inspector
 
     # -- label queues -----------------------------------------------------------------------
 
@@ -518,6 +561,12 @@ class AmqpRpcClient(Endpoint):
 
         request = OutgoingRequest(function, args, kwargs, routing_key)
         return send_through(self._middleware, request, send=send, forget=self._calls.forget)
+
+    def _gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
+        self._raise_failure()
+        # Every fan-out server gets every request, whatever its routing key.
+        key = "" if self._fanout else CONTROL_KEY
+        return [Answer(*each) for each in self._calls.gather(function, timeout, routing_key=key, limit=limit)]
 
     # -- life cycle -------------------------------------------------------------------------
 

@@ -8,14 +8,16 @@ from collections.abc import Iterable
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import gevent
 from gevent import monkey
 from gevent.event import Event
 
 from amphora.exceptions import BrokerError, BrokerUnreachable
+from amphora.health import Health
 from amphora.links.consumer import Consumer
+from amphora.links.forks import let_go_after_fork
 from amphora.links.publisher import Publisher
 from amphora.links.topology import QueueStatus, queue_status
 from amphora.serializer import AbstractRpcSerializer
@@ -76,6 +78,26 @@ class Endpoint:
         self._consumer = consumer
         self._failure: BrokerError | None = None
         self._ended = Event()
+        self._forked = False
+        let_go_after_fork(self)
+
+    @classmethod
+    def check_arguments(cls, *args: Any, **kwargs: Any) -> None:
+        """Check arguments for the constructor without making anything that lasts; nothing connects.
+
+        For whoever looks at a configuration only: the program need not be monkey-patched.
+
+        Args:
+            *args: As for the constructor.
+            **kwargs: As for the constructor.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong.
+        """
+        type(cls.__name__, (_Trial, cls), {})(*args, **kwargs)
+
+    def _check_patched(self) -> None:
+        check_patched(type(self).__name__)
 
     @property
     def service_name(self) -> str:
@@ -97,6 +119,22 @@ class Endpoint:
         """Whether the broker takes no messages at present (memory or disk alarm)."""
         return self._publisher.link.blocked
 
+    def health(self) -> Health:
+        """Return whether it can do its work, as probes ask; waits for one turn of the event loop.
+
+        A process whose event loop does not turn does not answer at all. For Kubernetes: not alive where nothing
+        answers in time, and not ready where `Health.ready` is false; a broker that is away is no reason to restart
+        a process, which connects again by itself.
+        """
+        began = monotonic()
+        gevent.sleep(0)
+        return Health(
+            connected=self.connected,
+            consuming=self._consumer.consuming,
+            blocked=self.blocked,
+            loop_lag=monotonic() - began,
+        )
+
     def _link_stats(self) -> dict[str, int]:
         reconnects = self._publisher.link.reconnects + self._consumer.link.reconnects
         return {"reconnects": reconnects, "outbox": len(self._publisher)}
@@ -112,7 +150,9 @@ class Endpoint:
 
         Raises:
             BrokerError: The broker refused in a way that trying again cannot mend.
+            RuntimeError: It was made before this process was forked.
         """
+        self._raise_failure()
         deadline = None if timeout is None else monotonic() + timeout
         for link in (self._consumer.link, self._publisher.link):
             remaining = None if deadline is None else _until(deadline)
@@ -150,7 +190,9 @@ class Endpoint:
             BrokerError: Only with ``nowait=False``: the first connection was refused for a reason
                 that trying again cannot mend (credentials, virtual host, certificates, a conflicting
                 exchange or queue). A broker that is merely not there yet is waited for.
+            RuntimeError: It was made before this process was forked.
         """
+        self._insist_on_own_process()
         self._failure = None
         self._ended.clear()
         self._publisher.link.start()
@@ -163,8 +205,11 @@ class Endpoint:
         """Disconnect from the broker.
 
         What was not sent is kept for the next `serve`; what was not acknowledged goes back to its
-        queue. Takes a few seconds at the most, and does nothing where it has stopped already.
+        queue. Takes a few seconds at the most, and does nothing where it has stopped already, or in a
+        forked child that inherited it.
         """
+        if self._forked:
+            return
         deadline = monotonic() + _FAREWELL
         self._publisher.flush(_FAREWELL)
         self._consumer.link.stop(_until(deadline))
@@ -201,13 +246,36 @@ class Endpoint:
         self._fail_pending(error)
         self._ended.set()
 
+    def let_go(self) -> None:
+        """Leave the connections to the parent, in a child that was just forked; called by Amphora itself."""
+        self._forked = True
+
     def _fail_pending(self, error: BrokerError) -> None:
         """End what waits for the broker; overridden where something does."""
 
+    def _insist_on_own_process(self) -> None:
+        """Raise a `RuntimeError` in a forked child that inherited this endpoint."""
+        if self._forked:
+            raise RuntimeError(
+                f"{self!r} was made before this process was forked, and belongs to its parent: make another one here "
+                "(under gunicorn and uWSGI, in the worker)"
+            )
+
     def _raise_failure(self) -> None:
-        """Raise the error that ended `serve`, as a new exception each time."""
+        """Raise the error that ended `serve`, as a new exception each time; or that this is another process."""
+        self._insist_on_own_process()
         if self._failure is not None:
             raise type(self._failure)(*self._failure.args) from self._failure
+
+
+class _Trial(Endpoint):
+    """An endpoint whose arguments are tried out: it serves nothing, and so needs no patched program."""
+
+    def _check_patched(self) -> None:
+        pass
+
+    def serve(self, nowait: bool = True) -> None:
+        pass
 
 
 def _until(deadline: float) -> float:

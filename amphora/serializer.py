@@ -88,8 +88,23 @@ class RpcJsonSerializer(AbstractRpcSerializer):
     content_type = "application/json"
 
     def __init__(self) -> None:
-        self._encode = json_encoder(_json_default)
+        self._encode = json_encoder(self.default)
         self._decode = json_decoder()
+
+    def default(self, value: Any) -> Any:
+        """Give the plain value that stands for one which JSON does not know; override it to encode others.
+
+        Args:
+            value: What is neither text, a number, a ``bool``, None, a list, a tuple nor a ``dict``. With
+                ``orjson`` also a subclass of one of those; `TypeError` leaves it to the standard library.
+
+        Returns:
+            A value that JSON knows, or that this method takes in turn.
+
+        Raises:
+            TypeError: The value cannot be encoded.
+        """
+        return _json_default(value)
 
     def dumps(self, value: Any) -> bytes:
         """Encode to JSON; see `AbstractRpcSerializer.dumps`."""

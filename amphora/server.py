@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import gevent
 
-from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
+from amphora.introspection import ControlRequests, introspection_of
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.publisher import Publisher
 from amphora.links.refusals import patience_with
@@ -129,6 +130,10 @@ class AmqpRpcServer(Endpoint):
         remember_seconds: Seconds for which they are remembered.
         send_tracebacks: Whether a remote exception carries its traceback; off by default, as it
             shows the server's inside to its clients.
+        introspection: Whether to answer `AmqpRpcClient.inspect` and calls of the reserved functions ``amphora.ping``,
+            ``amphora.functions`` and ``amphora.stats``: who and where this server is, its functions with their
+            docstrings, its counts. A server that is not fan-out has a queue ``rpc_{service_name}_{uuid}_control``
+            for it, and does without where it lacks the permission.
         fanout_queue_expires: Seconds that the broker keeps the queue of a fan-out server that is not
             connected.
         max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0,
@@ -170,10 +175,11 @@ class AmqpRpcServer(Endpoint):
         remember_bytes: int = 16 * 1024 * 1024,
         remember_seconds: float = 300.0,
         send_tracebacks: bool = False,
+        introspection: bool = True,
         fanout_queue_expires: float = 60.0,
         max_message_size: int = 128 * 1024 * 1024,
     ) -> None:
-        check_patched(type(self).__name__)
+        self._check_patched()
         self._names = names = Names(service_name, queue_template)
         self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
         self._concurrency = at_least_one("concurrency", concurrency)
@@ -237,6 +243,7 @@ class AmqpRpcServer(Endpoint):
         poison = None
         if limit is not None:
             poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=publisher, topology=topology)
+        signatures = signatures_of(signing_keys, service=names.namespace, window=signature_window)
         self._registry = Registry()
         self._handler = RequestHandler(
             repr(self),
@@ -256,8 +263,28 @@ class AmqpRpcServer(Endpoint):
             drop_ignored=self._fanout,
             send_tracebacks=send_tracebacks,
             poison=poison,
-            signatures=signatures_of(signing_keys, service=names.namespace, window=signature_window),
+            signatures=signatures,
         )
+        self._control: ControlRequests | None = None
+        if introspection:
+            reserved = introspection_of(
+                uuid=self._uuid,
+                concurrency=self._concurrency,
+                functions=lambda: self._registry.functions,
+                stats=self.stats,
+            )
+            self._registry.reserve(reserved)
+            if not self._fanout:
+                self._control = ControlRequests(
+                    repr(self),
+                    names=names,
+                    uuid=self._uuid,
+                    codec=codec,
+                    functions=reserved,
+                    publisher=publisher,
+                    consumer=consumer,
+                    signatures=signatures,
+                )
         self._subscription: Subscription | None = None
         self._receiving = Receiving(consumer, self._handler, self._concurrency, self._ended)
 
@@ -417,12 +444,16 @@ class AmqpRpcServer(Endpoint):
             BrokerError: Only with ``nowait=False``: the first connection was refused for a reason
                 that trying again cannot mend (credentials, virtual host, a conflicting exchange or
                 queue). A broker that is merely not there yet is waited for.
+            RuntimeError: It was made before this process was forked.
         """
+        self._insist_on_own_process()
         self._handler.accepting = True
         if self._subscription is None:
             self._subscription = self._consumer.subscribe(
                 self._queue, prefetch=self._concurrency, deliver=self._handler.deliver, own=True
             )
+        if self._control is not None:
+            self._control.start()
         super().serve(nowait)
 
     def prepare_stop(self, timeout: float | None = 30.0) -> bool:
@@ -463,6 +494,9 @@ class AmqpRpcServer(Endpoint):
             subscriptions.append(self._subscription)
             self._consumer.cancel(self._subscription)
             self._subscription = None
+        control = None if self._control is None else self._control.stop()
+        if control is not None:
+            subscriptions.append(control)
         if self._consumer.link.connected:
             gevent.wait([each.cancelled for each in subscriptions], timeout=timeout)
 

@@ -21,6 +21,7 @@ from gevent.event import Event
 from amphora.exceptions import BrokerError
 from amphora.links import memory, stock, transport
 from amphora.links.faults import Fault, explain
+from amphora.links.forks import let_go_after_fork
 from amphora.links.tls import tls_context
 from amphora.settings import BrokerAddress, LinkSettings
 from amphora.version import __version__
@@ -90,6 +91,7 @@ class Link:
         self._hopeless: set[BrokerAddress] = set()
         self._trouble: BrokerError | None = None
         self.address = settings.brokers[0]
+        let_go_after_fork(self)
 
     # -- for anyone -------------------------------------------------------------------------
 
@@ -144,6 +146,12 @@ class Link:
         greenlet, self._greenlet = self._greenlet, None
         if greenlet is not None and greenlet is not gevent.getcurrent():
             greenlet.kill(block=False)
+
+    def let_go(self) -> None:
+        """Forget the connection in a forked child: its socket does so too, and the parent goes on with it."""
+        self._stopping = True
+        self.attached.clear()
+        self.abort()
 
     def wake(self) -> None:
         """Let the worker's `work` be called soon."""

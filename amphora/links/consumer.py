@@ -16,12 +16,13 @@ from typing import Any
 from amqp.exceptions import ChannelError
 from gevent import get_hub
 from gevent.event import AsyncResult, Event
+from kombu import Queue
 
 from amphora.links.connection import Link
 from amphora.links.control import Command, ControlChannel, is_not_found
 from amphora.links.delivery import Delivery
 from amphora.links.faults import explain
-from amphora.links.topology import Topology
+from amphora.links.topology import Topology, create_queue
 from amphora.settings import LinkSettings
 
 __all__ = ["Consumer", "Subscription"]
@@ -50,6 +51,8 @@ class Subscription:
         deliver: Takes each delivery, in the owner's greenlet; must neither block nor raise.
         own: Whether the queue is part of the topology: declared again when it is gone. Any other
             queue is waited for.
+        optional: The queue as an entity, if it is one that may be done without: it is declared when it is consumed
+            from, and where the broker refuses that, it is left alone until the next connection.
 
     Attributes:
         settled: Set once the queue was found or found missing.
@@ -57,15 +60,25 @@ class Subscription:
         cancelled: Set when no more deliveries can come.
     """
 
-    def __init__(self, queue: str, prefetch: int, deliver: Callable[[Delivery], None], *, own: bool) -> None:
+    def __init__(
+        self,
+        queue: str,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+        *,
+        own: bool,
+        optional: Queue | None = None,
+    ) -> None:
         self.queue = queue
         self.prefetch = prefetch
         self.deliver = deliver
         self.own = own
+        self.optional = optional
         self.settled = Event()
         self.missing = False
         self.cancelled = Event()
         self._tag: str | None = None
+        self._refused = False
         self._look_at = 0.0
         self._delay = _LOOK_SOON
 
@@ -115,9 +128,17 @@ class Consumer:
 
     # -- for anyone -------------------------------------------------------------------------
 
-    def subscribe(self, queue: str, *, prefetch: int, deliver: Callable[[Delivery], None], own: bool) -> Subscription:
+    def subscribe(
+        self,
+        queue: str,
+        *,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+        own: bool,
+        optional: Queue | None = None,
+    ) -> Subscription:
         """Begin to consume from a queue; see `Subscription`."""
-        subscription = Subscription(queue, prefetch, deliver, own=own)
+        subscription = Subscription(queue, prefetch, deliver, own=own, optional=optional)
         self._subscriptions[subscription] = None
         self._change(subscription)
         return subscription
@@ -142,6 +163,12 @@ class Consumer:
     def is_current(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acknowledged."""
         return delivery.channel is self._channel
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker delivers from every queue of the topology that is subscribed to."""
+        own = [each for each in self._subscriptions if each.own]
+        return bool(own) and self._channel is not None and all(each._tag is not None for each in own)
 
     def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
         """Do something on the control channel, as soon as the connection is up.
@@ -206,6 +233,7 @@ class Consumer:
         self._changed.clear()
         for subscription in self._subscriptions:
             subscription._tag = None
+            subscription._refused = False
 
     def finish(self) -> None:
         """Close the channel, which makes the broker take every acknowledgement; see `Worker`."""
@@ -265,13 +293,15 @@ class Consumer:
             elif self._channel is None:
                 # Lost on the way: the next one takes up every subscription.
                 continue
-            elif subscription._tag is None and subscription._look_at <= now:
+            elif subscription._tag is None and subscription._look_at <= now and not subscription._refused:
                 self._consume(subscription)
         self._set_alarm()
 
     def _consume(self, subscription: Subscription) -> None:
         try:
-            if not subscription.own:
+            if subscription.optional is not None:
+                self._control.run(partial(create_queue, subscription.optional))
+            elif not subscription.own:
                 self._control.run(partial(_look_for, subscription.queue))
             self._start(subscription)
         except ChannelError as error:
@@ -282,6 +312,9 @@ class Consumer:
                 return
             if subscription.own:
                 raise
+            if subscription.optional is not None:
+                self._do_without(subscription, error)
+                return
             if not is_not_found(error):
                 fault = explain(error, self.link.address)
                 logger.warning("%s: %r: %s", self.link.name, subscription.queue, fault.error)
@@ -297,6 +330,15 @@ class Consumer:
             subscription._delay = _LOOK_SOON
             self._missing.pop(subscription, None)
         subscription.settled.set()
+
+    def _do_without(self, subscription: Subscription, error: ChannelError) -> None:
+        """The broker refuses a queue that may be done without."""
+        fault = explain(error, self.link.address)
+        logger.info("%s: doing without queue %r: %s", self.link.name, subscription.queue, fault.error)
+        subscription._refused = True
+        subscription.settled.set()
+        if self._channel is not None and self._channel.connection is None:
+            self._lose_channel()
 
     def _start(self, subscription: Subscription) -> None:
         channel, tag = self._channel, f"amphora-{next(self._tags)}"

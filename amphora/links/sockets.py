@@ -18,6 +18,7 @@ from amqp.transport import TCPTransport
 from gevent import get_hub, socket
 from gevent.hub import Waiter
 
+from amphora.links.forks import let_go_after_fork
 from amphora.links.tls_session import TlsSession
 
 __all__ = ["BatchingSocket", "NoTls", "TlsPort"]
@@ -90,6 +91,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         self._readable: Any = None
         self._writable: Any = None
         self._loop: Any = get_hub().loop
+        let_go_after_fork(self)
 
     # -- called by py-amqp ------------------------------------------------------------------
 
@@ -152,14 +154,29 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         """Close the socket; what is still queued for sending is sent as far as it goes."""
         if self._error is None:
             self._flush()
+        self._close_watchers()
+        super().close()
+        self._outgoing.clear()
+        self._encrypted = b""
+
+    def let_go(self) -> None:
+        """Forget the connection in a forked child: what is queued is the parent's to send, and the end its to tell."""
+        self._error = OSError(errno.ENOTCONN, "the connection is that of the parent process")
+        self.connected = False
+        self._outgoing.clear()
+        self._encrypted = b""
+        self._close_watchers()
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            # Without a shutdown, which would end it for the parent too.
+            sock.close()
+
+    def _close_watchers(self) -> None:
         for watcher in (self._readable, self._writable):
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
         self._readable = self._writable = None
-        super().close()
-        self._outgoing.clear()
-        self._encrypted = b""
 
     # -- called by anyone -------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ __all__ = [
     "QueueStatus",
     "Topology",
     "bind_queue",
+    "control_queue",
     "create_queue",
     "dead_letter_queue",
     "delete_queue",
@@ -106,6 +107,19 @@ def request_arguments(queue_type: str, delivery_limit: int | None, dead_letters:
             "x-dead-letter-routing-key": dead_letters,
         }
     return arguments
+
+
+def control_queue(name: str, exchange: Exchange, routing_key: str, x_expires: int) -> Queue:
+    """Give a queue that goes with its consumer; one that never had any, after ``x_expires`` milliseconds."""
+    return Queue(
+        name,
+        exchange,
+        routing_key=routing_key,
+        durable=True,
+        auto_delete=True,
+        # Where the virtual host makes quorum queues of all others: those cannot go with their consumers.
+        queue_arguments={"x-expires": x_expires, "x-queue-type": "classic"},
+    )
 
 
 def dead_letter_queue(name: str, queue_type: str) -> Queue:

@@ -9,9 +9,15 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_QUEUE_TEMPLATE", "Names", "check_routing_key"]
+__all__ = ["CONTROL_KEY", "DEFAULT_QUEUE_TEMPLATE", "RESERVED_PREFIX", "Names", "check_routing_key"]
 
 DEFAULT_QUEUE_TEMPLATE = "rpc_{label}_request"
+
+#: Names of functions that servers have of themselves begin with it.
+RESERVED_PREFIX = "amphora."
+
+#: Routing key of requests that all servers of a service answer.
+CONTROL_KEY = "amphora.control"
 
 #: Longest name that fits into an AMQP short string, in bytes.
 _LONGEST = 255
@@ -70,6 +76,10 @@ class Names:
     def response_queue(self, uuid: str) -> str:
         """Queue with the replies to one client."""
         return _short(f"rpc_{self.namespace}_{uuid}_response", "client uuid")
+
+    def control_queue(self, uuid: str) -> str:
+        """Queue of one server for requests that all servers answer."""
+        return _short(f"rpc_{self.namespace}_{uuid}_control", "server uuid")
 
     def fanout_queue(self, uuid: str) -> str:
         """Queue of one fan-out server."""

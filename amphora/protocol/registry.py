@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ class Registry:
 
     def __init__(self, *, passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._reserved: dict[str, Callable[..., Any]] = {}
         self._around: list[Callable[[Callable[[], Any]], Any]] = []
         self._passing = passing
 
@@ -50,7 +51,7 @@ class Registry:
 
         Raises:
             TypeError: It is not callable, the name is not text, or it has no name of its own.
-            ValueError: The name is empty or taken by another function.
+            ValueError: The name is empty, reserved, or taken by another function.
         """
         if not callable(function):
             raise TypeError(f"only a callable can be a remote function, not {function!r}")
@@ -62,10 +63,16 @@ class Registry:
             raise TypeError(f"the name of a remote function must be a str, not {name!r}")
         if not name:
             raise ValueError("the name of a remote function must not be empty")
+        if name in self._reserved:
+            raise ValueError(f"the name {name!r} is reserved: every server has a function of that name")
         taken = self._functions.get(name)
         if taken is not None and taken is not function:
             raise ValueError(f"there is already a remote function {name!r}: {taken!r}")
         self._functions[name] = function
+
+    def reserve(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        """Add functions that are nobody's own: they are not listed, and nothing runs around them."""
+        self._reserved.update(functions)
 
     def surround(self, around: Callable[[Callable[[], Any]], Any]) -> None:
         """Let something run around every function.
@@ -88,14 +95,17 @@ class Registry:
         included; only the exceptions listed as ``passing`` come out.
         """
         function = self._functions.get(request.function)
+        around = self._around
+        if function is None:
+            function, around = self._reserved.get(request.function), []
         if function is None:
             return Raised(WrongRequest(f"No function {request.function} defined"))
         try:
-            if not self._around:
+            if not around:
                 return Returned(function(*request.args, **request.kwargs))
             call: Callable[[], Any] = partial(function, *request.args, **request.kwargs)
-            for around in reversed(self._around):
-                call = partial(around, call)
+            for each in reversed(around):
+                call = partial(each, call)
             return Returned(call())
         except IgnoreRequest:
             return Ignored()

@@ -111,8 +111,10 @@ def test_a_broker_that_comes_back_empty_is_furnished_again(
 
     assert client.call.abs(-2) == 2
     assert client.call(routing_key=label).abs(-3) == 3
+    wait_until(lambda: [each.uuid for each in client.inspect.ping(20, limit=1)] == [server.uuid], 60)
     assert own_broker.queues().keys() == {
         f"rpc_{service}_request",
+        f"rpc_{service}_{server.uuid}_control",
         f"rpc_{label}_request",
         f"rpc_{service}_{client.uuid}_response",
     }

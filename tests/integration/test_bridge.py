@@ -91,6 +91,10 @@ def test_label_queues_can_be_created_asked_for_and_removed(seen: Seen) -> None:
     assert seen["labels"] == [[1], [None]]
 
 
+def test_servers_can_be_inspected_and_functions_bound(seen: Seen) -> None:
+    assert seen["inspected"] == [1, "bound"]
+
+
 def test_after_a_fork_the_child_has_a_client_of_its_own(seen: Seen) -> None:
     assert seen["fork"]["child"]["echo"] == "child"
     assert seen["fork"]["child"]["headers"] == "of the caller"

@@ -73,11 +73,26 @@ def connected_client(new_client: NewClient) -> Callable[..., AmqpRpcClient]:
 def test_a_server_declares_both_exchanges_and_the_request_queue(
     new_server: NewServer, seen: Seen, service: str
 ) -> None:
-    new_server(connected=True)
+    new_server(connected=True, introspection=False)
 
     assert seen.exchanges == {(f"rpc_{service}_request", "direct"), (f"rpc_{service}_response", "direct")}
     assert seen.queues == {f"rpc_{service}_request": {}}
     assert seen.bindings == {(f"rpc_{service}_request", f"rpc_{service}_request", "")}
+
+
+def test_a_server_that_tells_about_itself_has_a_queue_for_that_too(
+    new_server: NewServer, seen: Seen, service: str
+) -> None:
+    server = new_server(connected=True)
+
+    control = f"rpc_{service}_{server.uuid}_control"
+    assert seen.queues == {f"rpc_{service}_request": {}, control: {"x-expires": 60_000, "x-queue-type": "classic"}}
+    assert seen.bindings == {
+        (f"rpc_{service}_request", f"rpc_{service}_request", ""),
+        (f"rpc_{service}_request", control, "amphora.control"),
+    }
+    [queue] = [each for each in seen.raw_queues if each.name == control]
+    assert (queue.durable, queue.auto_delete, queue.exclusive) == (True, True, False)
 
 
 def test_a_client_declares_these_and_a_response_queue_of_its_own(
@@ -103,7 +118,7 @@ def test_everything_is_durable_and_stays_without_arguments_of_its_exchanges_and_
         (service, AmqpRpcServer, AmqpRpcClient),
         (f"{service}_fanout", AmqpRpcFanoutServer, AmqpRpcFanoutClient),
     ):
-        new_server(service_name=name, cls=server, connected=True)
+        new_server(service_name=name, cls=server, connected=True, introspection=False)
         new_client(service_name=name, cls=client).create_new_request_queue(f"{service}_label_of_{server.__name__}")
 
     assert len(seen.raw_exchanges) == 4
@@ -155,7 +170,7 @@ def test_server_and_client_of_one_service_declare_the_same(
     client = connected_client()
     before = (seen.exchanges, seen.queues, seen.bindings)
 
-    new_server(connected=True)
+    new_server(connected=True, introspection=False)
 
     assert (seen.exchanges, seen.queues, seen.bindings) == before
     assert client.connected

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from amphora import AmqpRpcException, RemoteException, ThreadedClient, call_deadline, current_request, make_client
 
@@ -38,10 +38,17 @@ def main() -> None:
         "stop": stop(client),
         "cut": cut(),
         "mistakes": mistakes(),
+        "inspected": [len(client.inspect.ping(timeout=PATIENCE, limit=1)), client.bind(Bound).echo("bound")],
     }
     print(json.dumps(seen), flush=True)
     # Nobody waits for this one, and nobody stops the client: it is sent before the program ends.
     client.defer(wait_publish=False).note("last words")
+
+
+class Bound(Protocol):
+    """Some functions of the service."""
+
+    def echo(self, value: str) -> str: ...
 
 
 def outcome(function: Callable[[], Any]) -> Any:
@@ -210,6 +217,7 @@ def stop(client: ThreadedClient) -> dict[str, Any]:
 def cut() -> Any:
     """Call a function that breaks our connections before it answers."""
     with ThreadedClient(SERVICE, broker_url=PROXY_URL, timeout=PATIENCE) as client:
+        client.wait_connected(PATIENCE)
         return [client.call.cut(), client.stats()["reconnects"] > 0]
 
 

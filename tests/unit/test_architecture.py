@@ -15,12 +15,20 @@ PACKAGE = Path(amphora.version.__file__).parent
 # and modules of one package may import each other. Modules of one row do not, except in the last row.
 LAYERS = (
     ("amphora.__main__",),
-    ("amphora.cli", "amphora.contrib", "amphora.contrib.django.*", "amphora.contrib.celery.*"),
+    (
+        "amphora.cli",
+        "amphora.contrib",
+        "amphora.contrib.celery.*",
+        "amphora.contrib.django.*",
+        "amphora.contrib.opentelemetry",
+        "amphora.contrib.prometheus",
+    ),
     ("amphora",),
     ("amphora.bridge",),
     ("amphora.server", "amphora.client"),
+    ("amphora.bound", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
-    ("amphora.handling", "amphora.lifetimes", "amphora.middleware"),
+    ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
     ("amphora.poison",),
     ("amphora.job",),
     (
@@ -33,7 +41,14 @@ LAYERS = (
     ),
     ("amphora.links.*",),
     ("amphora.protocol.*",),
-    ("amphora.exceptions", "amphora.json_text", "amphora.serializer", "amphora.settings", "amphora.version"),
+    (
+        "amphora.exceptions",
+        "amphora.health",
+        "amphora.json_text",
+        "amphora.serializer",
+        "amphora.settings",
+        "amphora.version",
+    ),
 )
 
 # What the order of the rows would allow, and the design does not.
@@ -48,7 +63,12 @@ FORBIDDEN = {
 }
 
 # An integration uses what every user can: the public names.
-PUBLIC_API_ONLY = ("amphora.contrib.django.*", "amphora.contrib.celery.*")
+PUBLIC_API_ONLY = (
+    "amphora.contrib.celery.*",
+    "amphora.contrib.django.*",
+    "amphora.contrib.opentelemetry",
+    "amphora.contrib.prometheus",
+)
 
 # Packages that only some layers may import.
 ONLY_IN = {

@@ -1,12 +1,15 @@
 """What clients and servers check about the program that makes them."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
+import gevent
 import pytest
 
-from amphora.endpoint import check_patched, make_serializer
+from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.endpoint import Endpoint, check_patched, make_serializer
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
 
 ROOT = Path(__file__).parents[2]
@@ -67,3 +70,24 @@ def test_a_serializer_that_lacks_a_method_is_refused() -> None:
 
     with pytest.raises(TypeError, match="loads"):
         make_serializer(Half)
+
+
+@pytest.mark.parametrize("kind", [AmqpRpcServer, AmqpRpcFanoutServer, AmqpRpcClient, AmqpRpcFanoutClient])
+def test_arguments_are_checked_as_the_constructor_does_without_a_connection(kind: type[Endpoint]) -> None:
+    kind.check_arguments("shop", broker_url="amqp://127.0.0.1:1", heartbeat=10)
+    with pytest.raises(TypeError, match="heartbeat must be a number of seconds, not 'ten'"):
+        kind.check_arguments("shop", heartbeat="ten")
+    with pytest.raises(ValueError, match="broker_url must begin with"):
+        kind.check_arguments("shop", broker_url="http://127.0.0.1")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hearbeat'"):
+        kind.check_arguments("shop", hearbeat=10)
+
+    assert not [each for each in gc.get_objects() if isinstance(each, gevent.Greenlet) and "shop" in str(each)]
+
+
+def test_arguments_are_checked_in_a_program_that_is_not_patched() -> None:
+    source = (
+        "from amphora import AmqpRpcClient as C, AmqpRpcServer as S; C.check_arguments('a'); S.check_arguments('a')"
+    )
+
+    subprocess.run([sys.executable, "-c", source], check=True, timeout=60)

@@ -10,7 +10,7 @@ from amphora.exceptions import NoResult
 from amphora.lifetimes import Lifetime, lifetime_of
 from amphora.links.delivery import Delivery
 from amphora.protocol.deadlines import deadline_header
-from amphora.request import enter_request
+from amphora.request import call_deadline, enter_request
 
 
 def for_a_request(deadline: float | None, timeout: float | None, expires: Any) -> Lifetime:
@@ -88,3 +88,27 @@ def test_a_call_after_the_deadline_of_the_outer_request_fails_at_once() -> None:
 
 def test_expires_false_passes_no_deadline_on() -> None:
     assert for_a_request(time.time() - 1, 5.0, False) == (5.0, None)
+
+
+def test_a_deadline_set_for_calls_is_passed_on_and_bounds_the_timeout_within_its_block_only() -> None:
+    deadline = time.time() + 60
+
+    with call_deadline(deadline):
+        timeout, passed_on = lifetime_of("f", 3600.0, None)
+
+    assert passed_on == deadline
+    assert timeout is not None
+    assert 0 < timeout <= 60
+    assert lifetime_of("f", 3600.0, None) == (3600.0, None)
+
+
+def test_the_earliest_of_several_deadlines_holds() -> None:
+    now = time.time()
+
+    with call_deadline(now + 60), call_deadline(now + 90), call_deadline(None):
+        assert lifetime_of("f", None, None)[1] == now + 60
+        # Whole milliseconds: as headers have it.
+        assert for_a_request(float(int(now) + 30), None, None)[1] == float(int(now) + 30)
+        assert for_a_request(float(int(now) + 90), None, None)[1] == now + 60
+    with call_deadline(now - 1), pytest.raises(NoResult):
+        lifetime_of("f", None, None)

@@ -7,6 +7,8 @@ import enum
 import math
 import sys
 import uuid
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import pytest
@@ -231,6 +233,21 @@ def test_messagepack_that_is_not_installed_is_named_with_the_remedy(monkeypatch:
 
     with pytest.raises(ImportError, match=r"pip install 'amphora\[msgpack\]'"):
         RpcMsgpackSerializer()
+
+
+def test_a_subclass_encodes_further_types_as_json() -> None:
+    class FractionsToo(RpcJsonSerializer):
+        def default(self, value: Any) -> Any:
+            return [value.numerator, value.denominator] if isinstance(value, Fraction) else super().default(value)
+
+    serializer = FractionsToo()
+
+    assert serializer.dumps({"half": Fraction(1, 2), "price": Decimal("1.50")}) in (
+        b'{"half":[1,2],"price":"1.50"}',
+        b'{"half": [1, 2], "price": "1.50"}',
+    )
+    with pytest.raises(TypeError, match="cannot encode object"):
+        serializer.dumps(object())
 
 
 plain = st.recursive(

@@ -262,6 +262,11 @@ class Amphora:
     def _on_worker_setup(self, *, instance: Any, **_: Any) -> None:
         if instance.app is self.app:
             self._on_finalized()
+            for client in (self._client, self._fanout_client):
+                # Django's: a web server that is not patched is another matter than a worker's pool.
+                allow_thread = getattr(client, "allow_thread", None)
+                if allow_thread is not None:
+                    allow_thread()
 
     def _on_process_shutdown(self, **_: Any) -> None:
         """A child of the prefork pool ends: it runs no exit handlers."""

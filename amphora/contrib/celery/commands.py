@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 import gevent
 from celery.bin.base import LOG_LEVEL
+from celery.exceptions import ImproperlyConfigured
 from gevent import monkey
 from gevent.event import Event
 
@@ -147,7 +148,7 @@ def _checked(action: Callable[[], Any]) -> Any:
         return action()
     except AmqpRpcException as error:
         raise click.ClickException(f"{type(error).__name__}: {error}") from error
-    except (TypeError, ValueError, ImportError) as error:
+    except (TypeError, ValueError, ImproperlyConfigured) as error:
         raise click.ClickException(str(error)) from error
 
 

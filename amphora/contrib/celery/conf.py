@@ -45,7 +45,7 @@ _OWN: Mapping[str, Any] = {
     "worker": False,
     # Seconds that running calls have to finish in a warm shutdown.
     "grace": 30.0,
-    # Seconds that a function with via="queue" waits for its task, where the request has no deadline.
+    # Seconds that a function with via="queue" waits for its task.
     "result_timeout": 300.0,
     # Labels of further queues that the server takes requests from.
     "queues": (),

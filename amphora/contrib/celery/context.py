@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from socket import gethostname
 from time import monotonic, time
 from typing import Any
@@ -31,19 +31,47 @@ CALLER = "celery_task"
 TRACE = ("traceparent", "tracestate", "baggage")
 
 
+class SoftLimit:
+    """The soft time limit of a running task whose pool has none.
+
+    It is raised once: from all calls that wait when the time has come, or from the next one.
+
+    Args:
+        limit: Seconds from now.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._end = monotonic() + limit
+        self._raised = False
+
+    def watch(self, result: Any) -> None:
+        """Let it end a call.
+
+        Args:
+            result: The `gevent.event.AsyncResult` of the call, of the calling thread's hub.
+        """
+        if not self._raised:
+            timer = gevent.spawn_later(max(0.0, self._end - monotonic()), self._end_call, result)
+            result.rawlink(lambda _: timer.kill(block=False))
+
+    def _end_call(self, result: Any) -> None:
+        if not result.ready():
+            self._raised = True
+            result.set_exception(SoftTimeLimitExceeded(self._limit))
+
+
 @dataclass(frozen=True, slots=True)
 class RunningTask:
     """A task while it runs.
 
     Args:
         headers: Headers of the requests that it makes.
-        soft_limit: Its soft time limit in seconds; None if it has none.
-        soft_end: When that ends (`time.monotonic`); None if nobody but us raises it.
+        soft_limit: Its soft time limit; None if it has none, or if something else raises it.
     """
 
-    headers: Mapping[str, str] = field(default_factory=dict)
-    soft_limit: float | None = None
-    soft_end: float | None = None
+    headers: Mapping[str, str]
+    soft_limit: SoftLimit | None = None
 
 
 _running: ContextVar[RunningTask | None] = ContextVar("amphora_celery_task", default=None)
@@ -77,16 +105,9 @@ def hand_on(request: OutgoingRequest, send: Any) -> Any:
     for name, value in task.headers.items():
         request.headers.setdefault(name, value)
     result = send()
-    if task.soft_end is not None:
-        error = SoftTimeLimitExceeded(task.soft_limit)
-        timer = gevent.spawn_later(max(0.0, task.soft_end - monotonic()), _end, result, error)
-        result.rawlink(lambda _: timer.kill(block=False))
+    if task.soft_limit is not None:
+        task.soft_limit.watch(result)
     return result
-
-
-def _end(result: Any, error: Exception) -> None:
-    if not result.ready():
-        result.set_exception(error)
 
 
 @contextmanager
@@ -153,9 +174,9 @@ def _on_prerun(*, task: Any, task_id: str, **_: Any) -> None:
     }
     # A pool of child processes raises it by itself, also in a call that waits.
     raised_by_pool = _worker_pid is not None and os.getpid() != _worker_pid
-    soft_end = None if soft is None or raised_by_pool or request.is_eager else monotonic() + soft
+    soft_limit = None if soft is None or raised_by_pool or request.is_eager else SoftLimit(soft)
     scope = ExitStack()
-    token = _running.set(RunningTask(headers, soft, soft_end))
+    token = _running.set(RunningTask(headers, soft_limit))
     scope.callback(_running.reset, token)
     ends = [limit for limit in (hard, None if soft is None else soft + _GRACE) if limit is not None]
     scope.enter_context(call_deadline(time() + min(ends) if ends else None))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from celery.backends.base import DisabledBackend
 from celery.exceptions import ImproperlyConfigured
+from celery.exceptions import TimeoutError as CeleryTimeoutError
 
 from amphora import current_request
 from amphora.contrib.celery.conf import Conf
@@ -18,8 +20,8 @@ __all__ = ["QueuedTask"]
 class QueuedTask:
     """Sends a task to Celery's queue for a request, and answers with its result.
 
-    The task's id is that of the RPC request. A request with a deadline gives the task the same: once nobody
-    waits any more, Celery's workers do not begin it.
+    The task's id is that of the RPC request. A request with a deadline gives the task the same: after it,
+    Celery's workers do not begin to run it.
 
     Args:
         task: The task.
@@ -49,7 +51,7 @@ class QueuedTask:
 
         Raises:
             TaskRevokedError: It was revoked, or expired before a worker began it.
-            TimeoutError: There is no result within what the request gives it, or ``amphora_result_timeout``.
+            TimeoutError: There is no result within ``amphora_result_timeout``.
             Exception: What the task raised.
         """
         request = current_request()
@@ -57,6 +59,7 @@ class QueuedTask:
         task_id = str(uuid4()) if request is None or request.id is None else request.id
         remaining = None if request is None else request.remaining
         if request is not None and request.redelivered:
+            # Another server may have sent it, and died while it waited.
             earlier = self.task.AsyncResult(task_id)
             if earlier.ready():
                 return earlier.get(disable_sync_subtasks=False)
@@ -66,8 +69,23 @@ class QueuedTask:
             task_id=task_id,
             root_id=headers.get(ROOT_ID),
             parent_id=headers.get(CALLER_ID),
-            expires=remaining,
             ignore_result=False,
+            **({} if remaining is None else _expiring(remaining)),
         )
-        timeout = self._conf.result_timeout if remaining is None else remaining
-        return result.get(timeout=timeout, disable_sync_subtasks=False)
+        timeout = self._conf.result_timeout
+        try:
+            return result.get(timeout=timeout, disable_sync_subtasks=False)
+        except CeleryTimeoutError as error:
+            raise TimeoutError(
+                f"task {self.task.name}[{task_id}] has no result after {timeout:g} s (amphora_result_timeout): is "
+                "there a worker for its queue?"
+            ) from error
+
+
+def _expiring(seconds: float) -> dict[str, Any]:
+    """Return options that let a task expire, in such a way that a worker says so.
+
+    The option ``expires`` lets the broker drop the message, and nobody would hear of the task again.
+    """
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+    return {"expires": None, "headers": {"expires": end.isoformat()}}

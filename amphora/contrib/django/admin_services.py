@@ -1,0 +1,118 @@
+"""What the admin shows of a service: its settings, its functions, and how its queues are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import gevent
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext as _
+
+from amphora import AmqpRpcException, BrokerUnreachable, QueueStatus
+from amphora.contrib.django.conf import ServiceSettings
+from amphora.contrib.django.endpoints import clients
+from amphora.contrib.django.functions import RemoteFunction, remote_functions
+from amphora.contrib.django.process import not_patched
+
+__all__ = [
+    "Functions",
+    "Queue",
+    "Queues",
+    "functions_of",
+    "queues_of",
+]
+
+#: Seconds that the broker has to answer; the page is shown without its answer after that.
+STATUS_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions of a service that this project defines.
+
+    Args:
+        known: The functions, in the order of their names.
+        problem: Why they are not known; None if they are.
+    """
+
+    known: Sequence[RemoteFunction]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue on the broker.
+
+    Args:
+        name: Its name there.
+        status: Messages and consumers; None if there is no such queue.
+    """
+
+    name: str
+    status: QueueStatus | None
+
+
+@dataclass(frozen=True)
+class Queues:
+    """The queues of a service, as far as AMQP tells.
+
+    Args:
+        broker: Address of the broker, without the password; empty if it is not known.
+        all: The queues.
+        problem: Why nothing is known of them; None if something is.
+    """
+
+    broker: str = ""
+    all: tuple[Queue, ...] = ()
+    problem: str | None = None
+
+
+def functions_of(alias: str) -> Functions:
+    """Describe the functions that the project's handlers add to a service.
+
+    Args:
+        alias: Alias of the service.
+    """
+    try:
+        found = remote_functions(alias)
+    except ImproperlyConfigured as error:
+        # Of modules that cannot be imported too.
+        return Functions([], str(error))
+    return Functions(found)
+
+
+def queues_of(services: Iterable[ServiceSettings]) -> dict[str, Queues]:
+    """Ask the broker how the queues of services are, of all at the same time.
+
+    Args:
+        services: Settings of the services.
+
+    Returns:
+        By alias; what the broker did not tell within two seconds has a `Queues.problem`.
+    """
+    wanted = list(services)
+    if not_patched() is not None:
+        return {each.alias: Queues(problem=_("Not known in this process.")) for each in wanted}
+    asking = {each.alias: gevent.spawn(_queues_of, each) for each in wanted}
+    # Not even the making of a client, which looks names up, can hold up the page.
+    gevent.joinall(list(asking.values()), timeout=STATUS_TIMEOUT + 1)
+    unreachable = Queues(problem=_("Broker not reachable."))
+    gevent.killall(list(asking.values()), block=False)
+    return {alias: unreachable if each.value is None else each.value for alias, each in asking.items()}
+
+
+def _queues_of(service: ServiceSettings) -> Queues:
+    broker = ""
+    try:
+        client = clients[service.alias]
+        broker = client.broker
+        found = client.queue_status(timeout=STATUS_TIMEOUT)
+        if service.queues:
+            found.update(client.queue_status(*service.queues, timeout=STATUS_TIMEOUT))
+    except BrokerUnreachable:
+        return Queues(broker, problem=_("Broker not reachable."))
+    except (AmqpRpcException, ImproperlyConfigured, RuntimeError, TypeError, ValueError) as error:
+        # All but the first are about the settings, or the process.
+        return Queues(broker, problem=f"{type(error).__name__}: {error}")
+    return Queues(broker, tuple(Queue(name, status) for name, status in found.items()))

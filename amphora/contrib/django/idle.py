@@ -1,0 +1,158 @@
+"""Database connections that stay open after a request (``CONN_MAX_AGE``), for the next one of the same greenlet."""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections.abc import Callable
+from math import inf
+from time import monotonic
+from typing import Any
+
+import gevent
+from django.db import connections
+from gevent import monkey
+from gevent.event import Event
+from gevent.lock import RLock
+
+__all__ = ["IdleConnections"]
+
+logger = logging.getLogger(__name__)
+
+# Asks, and returns at once: gevent's own would let the event loop turn.
+_poll: Callable[[], Any] = monkey.get_original("select", "poll")
+
+
+class _Parked:
+    """Open connections of one greenlet between two requests.
+
+    Args:
+        wrappers: Django's connections (`BaseDatabaseWrapper`), none while the greenlet uses them.
+    """
+
+    __slots__ = ("lock", "wrappers")
+
+    def __init__(self) -> None:
+        self.wrappers: list[Any] = []
+        self.lock = RLock()
+
+
+class IdleConnections:
+    """Closes what Django would leave open.
+
+    Django looks at a connection's age when its thread has the next request, and a greenlet that was busy in a rush may
+    not have one for hours. Here a connection is closed when its ``CONN_MAX_AGE`` is over, and when its greenlet ends;
+    one that the database has closed meanwhile is noticed before it fails a request.
+    """
+
+    def __init__(self) -> None:
+        self._parked: dict[Any, _Parked] = {}
+        self._reaper: gevent.Greenlet[[], None] | None = None
+        self._wake_at = 0.0
+        self._sooner = Event()
+
+    def __len__(self) -> int:
+        return sum(len(parked.wrappers) for parked in self._parked.values())
+
+    def park(self) -> None:
+        """The calling greenlet has finished a request: look after the connections that it has left open."""
+        wrappers = [each for each in connections.all(initialized_only=True) if _is_idle(each)]
+        if not wrappers:
+            return
+        greenlet = gevent.getcurrent()
+        parked = self._parked.get(greenlet)
+        if parked is None:
+            parked = self._parked[greenlet] = _Parked()
+            # Others, such as a program's main one, do not end before the program does.
+            if isinstance(greenlet, gevent.Greenlet):
+                greenlet.rawlink(self._on_end)
+        parked.wrappers = wrappers
+        end = min(map(_end_of, wrappers))
+        if end < inf:
+            self._wake(end)
+
+    def resume(self) -> None:
+        """The calling greenlet begins a request: its connections are its own again, without those that have died."""
+        parked = self._parked.get(gevent.getcurrent())
+        if parked is None:
+            return
+        # Held while one of them is being closed.
+        with parked.lock:
+            wrappers, parked.wrappers = parked.wrappers, []
+        for each in wrappers:
+            if _has_news(each) and not each.is_usable():
+                each.close()
+
+    def close_all(self) -> None:
+        """Close all that wait for a request."""
+        for parked in list(self._parked.values()):
+            _close(parked, inf)
+
+    def _on_end(self, greenlet: Any) -> None:
+        """A greenlet has ended; runs in the event loop, so it must not block."""
+        parked = self._parked.pop(greenlet)
+        if parked.wrappers:
+            gevent.spawn(_close, parked, inf)
+
+    def _wake(self, at: float) -> None:
+        """Have the connections looked at then."""
+        if self._reaper is None:
+            self._wake_at = at
+            self._reaper = gevent.spawn(self._reap)
+        elif at < self._wake_at:
+            self._wake_at = at
+            self._sooner.set()
+
+    def _reap(self) -> None:
+        """Close connections as they become too old, until there are none that will."""
+        while True:
+            self._sooner.clear()
+            self._sooner.wait(max(0.0, self._wake_at - monotonic()))
+            for parked in list(self._parked.values()):
+                _close(parked, monotonic())
+            end = min((_end_of(each) for parked in self._parked.values() for each in parked.wrappers), default=inf)
+            if end == inf:
+                self._reaper = None
+                return
+            self._wake_at = end
+
+
+def _is_idle(wrapper: Any) -> bool:
+    # Somebody else takes care of what is shared: a test that lends its connection to the functions that it calls.
+    return wrapper.connection is not None and not wrapper.in_atomic_block and not wrapper.allow_thread_sharing
+
+
+def _has_news(wrapper: Any) -> bool:
+    """Tell whether the database has said something since the last request, which is mostly that it is gone."""
+    fileno = getattr(wrapper.connection, "fileno", None)
+    if fileno is None:
+        return False
+    poll = _poll()
+    try:
+        poll.register(fileno(), select.POLLIN)
+    except wrapper.Database.Error:
+        # It is closed on this side.
+        return True
+    return bool(poll.poll(0))
+
+
+def _end_of(wrapper: Any) -> float:
+    """Return when a connection is too old (`time.monotonic`, as Django notes it)."""
+    return inf if wrapper.close_at is None else float(wrapper.close_at)
+
+
+def _close(parked: _Parked, until: float) -> None:
+    """Close the connections that are too old at that time, or all of them at infinity.
+
+    They belong to another greenlet, which waits in `IdleConnections.resume` if it needs them meanwhile.
+    """
+    with parked.lock:
+        for each in [wrapper for wrapper in parked.wrappers if _end_of(wrapper) <= until]:
+            parked.wrappers.remove(each)
+            each.inc_thread_sharing()
+            try:
+                each.close()
+            except each.Database.Error as error:
+                logger.warning("database %r: a connection did not close: %s", each.alias, error)
+            finally:
+                each.dec_thread_sharing()

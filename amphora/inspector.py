@@ -1,0 +1,161 @@
+"""`Inspector`: asks all servers of a service about themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from amphora.protocol.messages import Failure, Result
+from amphora.protocol.names import RESERVED_PREFIX
+from amphora.settings import seconds
+
+__all__ = ["Answer", "Inspector", "RemoteFunction", "ServerInfo"]
+
+Made = TypeVar("Made")
+
+
+class Answer(NamedTuple):
+    """A server's answer.
+
+    Attributes:
+        outcome: What it says.
+        elapsed: Seconds from the call until it came.
+    """
+
+    outcome: Result | Failure
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """A server that answered; see `Inspector.ping`.
+
+    Attributes:
+        uuid (str): Its identifier.
+        host (str): Name of the machine.
+        pid (int): Process id there.
+        version (str): Version of Amphora.
+        started (float): When it was made (`time.time` of its machine).
+        concurrency (int): How many requests it runs at the same time.
+        round_trip (float): Seconds from the question to its answer.
+    """
+
+    uuid: str
+    host: str
+    pid: int
+    version: str
+    started: float
+    concurrency: int
+    round_trip: float
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFunction:
+    """A function of a service; see `Inspector.functions`.
+
+    Attributes:
+        name (str): Its remote name.
+        signature (str): Its parameters, such as ``(x, y=1)``; ``(...)`` where nobody knows them.
+        doc (str): Its docstring, of 4000 characters at the most; empty if it has none.
+        module (str): Where it is defined; empty if nobody knows.
+        servers (tuple[str, ...]): Uuids of the servers that have it.
+    """
+
+    name: str
+    signature: str
+    doc: str
+    module: str
+    servers: tuple[str, ...]
+
+
+class Inspector:
+    """Asks all servers of a service at once; see `AmqpRpcClient.inspect`.
+
+    Nobody knows how many servers there are: every method waits for its whole ``timeout``, unless it is told how many
+    answers are enough.
+
+    Args:
+        gather: Calls a reserved function of all servers; returns the answers that came within the timeout.
+    """
+
+    def __init__(self, gather: Callable[[str, float, int | None], list[Answer]]) -> None:
+        self._gather = gather
+
+    def ping(self, timeout: float = 1.0, limit: int | None = None) -> list[ServerInfo]:
+        """Return the servers that answer, in the order of their answers.
+
+        Args:
+            timeout: Seconds to wait for answers.
+            limit: How many are enough; None to wait for the whole time.
+
+        Raises:
+            BrokerError: The broker refuses the client.
+        """
+        return list(self._ask("ping", timeout, limit, _server_info))
+
+    def functions(self, timeout: float = 1.0, limit: int | None = None) -> dict[str, RemoteFunction]:
+        """Return the functions of the service by name, as the first server describes each.
+
+        Args:
+            timeout: Seconds to wait for answers.
+            limit: How many servers are enough; None to wait for the whole time.
+
+        Raises:
+            BrokerError: The broker refuses the client.
+        """
+        found: dict[str, RemoteFunction] = {}
+        for uuid, described in self._ask("functions", timeout, limit, _functions):
+            for each in described:
+                known = found.get(each.name, each)
+                servers = (*(known.servers if each.name in found else ()), uuid)
+                found[each.name] = RemoteFunction(known.name, known.signature, known.doc, known.module, servers)
+        return dict(sorted(found.items()))
+
+    def stats(self, timeout: float = 1.0, limit: int | None = None) -> dict[str, dict[str, int]]:
+        """Return `AmqpRpcServer.stats` of every server, by its uuid.
+
+        Args:
+            timeout: Seconds to wait for answers.
+            limit: How many are enough; None to wait for the whole time.
+
+        Raises:
+            BrokerError: The broker refuses the client.
+        """
+        return dict(self._ask("stats", timeout, limit, _stats))
+
+    def _ask(
+        self, question: str, timeout: float, limit: int | None, make: Callable[[Any, float], Made]
+    ) -> Iterator[Made]:
+        """Yield what the answers say; what cannot be understood comes from no server of ours, and is left out."""
+        for answer in self._gather(f"{RESERVED_PREFIX}{question}", seconds("timeout", timeout), limit):
+            if isinstance(answer.outcome, Result):
+                try:
+                    made = make(answer.outcome.value, answer.elapsed)
+                except (KeyError, TypeError, ValueError):
+                    continue
+                yield made
+
+
+def _server_info(value: Any, elapsed: float) -> ServerInfo:
+    return ServerInfo(
+        uuid=str(value["uuid"]),
+        host=str(value["host"]),
+        pid=int(value["pid"]),
+        version=str(value["version"]),
+        started=float(value["started"]),
+        concurrency=int(value["concurrency"]),
+        round_trip=elapsed,
+    )
+
+
+def _functions(value: Any, elapsed: float) -> tuple[str, list[RemoteFunction]]:  # noqa: ARG001
+    uuid = str(value["uuid"])
+    return uuid, [
+        RemoteFunction(str(each["name"]), str(each["signature"]), str(each["doc"]), str(each["module"]), (uuid,))
+        for each in value["functions"]
+    ]
+
+
+def _stats(value: Any, elapsed: float) -> tuple[str, dict[str, int]]:  # noqa: ARG001
+    return str(value["uuid"]), {str(name): int(count) for name, count in value["stats"].items()}

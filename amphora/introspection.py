@@ -1,0 +1,188 @@
+"""What every server answers about itself: the reserved functions ``amphora.ping``, ``.functions`` and ``.stats``.
+
+They can be called like any other function, and then one server of the service answers. Asked through the control
+queue (of fan-out servers: through their own), all of them do, at once: what the service is busy with is not waited for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import platform
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import time
+from typing import Any
+
+from amphora.exceptions import WrongRequest
+from amphora.links.consumer import Consumer, Subscription
+from amphora.links.delivery import Delivery
+from amphora.links.outgoing import Outgoing
+from amphora.links.publisher import Publisher
+from amphora.links.topology import control_queue, direct_exchange
+from amphora.protocol.deadlines import is_expired
+from amphora.protocol.messages import Codec, message_id_of, reply_properties
+from amphora.protocol.names import CONTROL_KEY, RESERVED_PREFIX, Names
+from amphora.protocol.registry import Raised, Registry, Returned
+from amphora.protocol.signatures import Signatures
+from amphora.version import __version__
+
+__all__ = ["ControlRequests", "introspection_of"]
+
+logger = logging.getLogger(__name__)
+
+#: How many requests the broker may send ahead.
+_PREFETCH = 100
+
+#: Milliseconds after which the broker deletes a queue that never got its consumer.
+_EXPIRES = 60_000
+
+#: Characters of a docstring that travel, at the most.
+_DOCSTRING = 4000
+
+
+def introspection_of(
+    *,
+    uuid: str,
+    concurrency: int,
+    functions: Callable[[], Mapping[str, Callable[..., Any]]],
+    stats: Callable[[], dict[str, int]],
+) -> dict[str, Callable[[], Any]]:
+    """Give the reserved functions of a server, by name.
+
+    Args:
+        uuid: Identifier of the server, in every answer.
+        concurrency: How many requests it runs at the same time.
+        functions: Gives the functions of the service.
+        stats: Gives `AmqpRpcServer.stats`.
+    """
+    started = time()
+
+    def ping() -> dict[str, Any]:
+        """Tell which server this is, and where and since when it runs."""
+        return {
+            "uuid": uuid,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "version": __version__,
+            "started": started,
+            "concurrency": concurrency,
+        }
+
+    def describe() -> dict[str, Any]:
+        """Tell the functions, with signature, docstring and module."""
+        return {"uuid": uuid, "functions": [_described(name, each) for name, each in sorted(functions().items())]}
+
+    def count() -> dict[str, Any]:
+        """Tell what the server has done, and what it is doing."""
+        return {"uuid": uuid, "stats": stats()}
+
+    return {
+        f"{RESERVED_PREFIX}{name}": each for name, each in (("ping", ping), ("functions", describe), ("stats", count))
+    }
+
+
+def _described(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        signature = str(inspect.signature(function))
+    except (TypeError, ValueError):
+        # Of some functions written in C nobody knows.
+        signature = "(...)"
+    docstring = inspect.getdoc(function) or ""
+    return {
+        "name": name,
+        "signature": signature,
+        "doc": docstring[:_DOCSTRING],
+        "module": getattr(function, "__module__", None) or "",
+    }
+
+
+class ControlRequests:
+    """Answers requests for reserved functions that are for all servers, beside the service's own requests.
+
+    Args:
+        name: What operators see in the log.
+        names: The service's AMQP names.
+        uuid: Identifier of the server.
+        codec: Reads requests and encodes replies.
+        functions: The reserved functions.
+        publisher: Takes the replies.
+        consumer: Brings the requests.
+        signatures: Checks requests and signs replies; None where nobody signs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        names: Names,
+        uuid: str,
+        codec: Codec,
+        functions: Mapping[str, Callable[[], Any]],
+        publisher: Publisher,
+        consumer: Consumer,
+        signatures: Signatures | None,
+    ) -> None:
+        self._name = name
+        self._names = names
+        self._codec = codec
+        self._publisher = publisher
+        self._consumer = consumer
+        self._signatures = signatures
+        self._registry = Registry()
+        for each, function in functions.items():
+            self._registry.add(function, each)
+        exchange = direct_exchange(names.request_exchange)
+        self._queue = control_queue(names.control_queue(uuid), exchange, CONTROL_KEY, _EXPIRES)
+        self._subscription: Subscription | None = None
+
+    def start(self) -> None:
+        """Begin to take them, where the broker lets us."""
+        if self._subscription is None:
+            self._subscription = self._consumer.subscribe(
+                self._queue.name, prefetch=_PREFETCH, deliver=self.deliver, own=False, optional=self._queue
+            )
+
+    def stop(self) -> Subscription | None:
+        """Take no more of them; return the subscription that ends with that."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._consumer.cancel(subscription)
+        return subscription
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Answer a request; runs in the greenlet that owns the connection, and does not block."""
+        properties = delivery.properties
+        reply_to = properties.get("reply_to")
+        if not reply_to or is_expired(properties):
+            self._consumer.ack(delivery)
+            return
+        try:
+            if self._signatures is not None:
+                self._signatures.check_request(properties, delivery.body)
+                self._signatures.check_age(properties)
+            outcome = self._registry.execute(self._codec.read_request(properties, delivery.body))
+        except WrongRequest as error:
+            outcome = Raised(error)
+        asked_in = properties.get("content_type")
+        if isinstance(outcome, Returned):
+            content_type, body = self._codec.encode_result(outcome.value, content_type=asked_in)
+        elif isinstance(outcome, Raised):
+            logger.debug("%s: a request to all servers failed", self._name, exc_info=outcome.error)
+            content_type, body = self._codec.encode_error(outcome.error, content_type=asked_in)
+        else:
+            self._consumer.ack(delivery)
+            return
+        answer = reply_properties(message_id_of(properties), content_type=content_type)
+        if self._signatures is not None:
+            answer = self._signatures.sign_reply(answer, body, client=reply_to)
+        done = partial(self._on_sent, delivery)
+        self._publisher.publish_now(Outgoing(self._names.response_exchange, reply_to, answer, body, done))
+
+    def _on_sent(self, delivery: Delivery, message: Outgoing, error: Exception | None) -> None:
+        # Only now, so that no more answers wait than the broker sends ahead. One that could not be sent is not tried
+        # again: whoever needs it asks again.
+        self._consumer.ack(delivery)
+        if error is not None:
+            logger.debug("%s: an answer to %r could not be sent: %s", self._name, message.routing_key, error)

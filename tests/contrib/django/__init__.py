@@ -1,0 +1,1 @@
+"""Tests of the Django integration, with the sample projects in `projects/`."""

@@ -1,0 +1,1 @@
+"""An app with handlers of another alias."""

@@ -1,0 +1,1 @@
+"""A project with tasks of Django 6."""

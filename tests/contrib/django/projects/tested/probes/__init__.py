@@ -1,0 +1,1 @@
+"""An app that asks the testing helpers hard questions."""

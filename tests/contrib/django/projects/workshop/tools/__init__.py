@@ -1,0 +1,1 @@
+"""An app whose handlers take and give what looks like HTML."""

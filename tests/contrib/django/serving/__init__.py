@@ -1,0 +1,1 @@
+"""Tests of serving: the command, and database connections around requests."""

@@ -35,6 +35,7 @@ class _Lazy:
         self._pid: int | None = None
         self._real: Any = None
         self._middleware: list[Any] = []
+        _all.add(self)
 
     def __repr__(self) -> str:
         kind = f"{type(self).__name__}{' fanout' if self._fanout else ''}"
@@ -65,6 +66,8 @@ class _Lazy:
     @property
     def service_name(self) -> str:
         """Name of the service."""
+        if self.made:
+            return str(self._real.service_name)
         name: str = self._conf.fanout_service_name if self._fanout else self._conf.service_name
         return name
 
@@ -106,8 +109,25 @@ class _Lazy:
             self._real = None
             real.stop()
 
+    def forget_parent(self) -> None:
+        """Leave the endpoint to the parent, in a child that was just forked."""
+        self._real = None
+        # Held, perhaps, by a thread that is the parent's.
+        self._lock = RLock()
+
     def _make(self) -> Any:
         raise NotImplementedError
+
+
+_all: WeakSet[_Lazy] = WeakSet()
+
+
+def _forget_parent() -> None:
+    for endpoint in list(_all):
+        endpoint.forget_parent()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 class LazyServer(_Lazy):

@@ -1,5 +1,6 @@
 """`Amphora(app)` and `setup(app)`: what an application gets, and when."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -174,3 +175,29 @@ def test_importing_an_application_connects_nothing_reads_nothing_and_patches_not
         "<LazyClient, not used yet> <LazyServer, not used yet>",
         "AmqpRpcServer needs gevent's monkey-patching",
     ]
+
+
+def test_the_page_s_examples_work(own_tasks: None) -> None:
+    page = (ROOT / "docs" / "celery-settings.md").read_text()
+    first, functions, tasks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"__name__": "shop.tasks"}
+    exec(first.replace("amqp://guest@localhost//", "memory://"), names)
+    app = names["app"]
+    app.conf.result_backend = "cache+memory://"
+    app.task(name="shop.tasks.clean")(_clean)
+    asked = "app.amphora.client.call.price"
+    assert asked in functions
+
+    with app.amphora.server:
+        exec(functions.replace(asked, f"answer = {asked}"), names)
+        exec(tasks, names)
+        served = app.amphora.server.functions
+        app.amphora.client.reset()
+    app.amphora.server.reset()
+    app.close()
+
+    assert names["answer"] == 15
+    assert sorted(served) == ["clean", "price", "report", "shop.tasks.resize"]
+
+
+def _clean() -> None: ...

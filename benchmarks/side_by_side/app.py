@@ -1,6 +1,6 @@
 """The application that the worker and the clients share.
 
-The environment says BENCH_BROKER (a URL) and BENCH_TUNED (1 where Celery is set up for speed and safety).
+The environment says BENCH_BROKER (a URL) and BENCH_CELERY: plain, fast (set up for speed) or safe (and against losses).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from celery.signals import worker_ready
 from amphora.contrib.celery import Amphora
 
 SERVICE = "bench_side_by_side"
-TUNED = os.environ["BENCH_TUNED"] == "1"
+SETUP = os.environ["BENCH_CELERY"]
+TUNED = SETUP in ("fast", "safe")
 
 app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend="rpc://")
 app.conf.update(
@@ -31,7 +32,9 @@ if TUNED:
         # connections and poll a reply queue of its own.
         result_backend_thread_safe=True,
         worker_disable_rate_limits=True,
-        # What Celery has against losses.
+    )
+if SETUP == "safe":
+    app.conf.update(
         broker_transport_options={"confirm_publish": True},
         result_persistent=True,
         task_acks_late=True,

@@ -42,6 +42,11 @@ class Worker:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
+    @property
+    def running(self):
+        """Whether it has not ended."""
+        return self._child.poll() is None
+
     def wait_for_letters(self, count):
         """Wait until so many letters are written; return whether they are."""
         return all(self._letters.acquire(timeout=PATIENCE) for _ in range(count))
@@ -93,8 +98,8 @@ def run(environment):
     say("$ celery -A shop worker -P gevent -l INFO")
     worker = Worker(environment)
     try:
-        if not worker.serves.wait(PATIENCE):
-            return explain(f"the worker did not serve within {PATIENCE} s")
+        if not (worker.serves.wait(PATIENCE) and worker.running):
+            return explain(f"the worker has ended, or did not serve within {PATIENCE} s")
         for name, command in {
             "python customer.py": ["customer.py"],
             "celery -A shop amphora call price pear 10": [*CELERY, "amphora", "call", "price", "pear", "10"],

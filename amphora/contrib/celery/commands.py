@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 import gevent
 from celery.bin.base import LOG_LEVEL
+from celery.exceptions import ImproperlyConfigured
 from gevent import monkey
 from gevent.event import Event
 
@@ -39,8 +40,9 @@ def amphora(context: click.Context) -> None:
         )
     if not monkey.is_module_patched("socket"):
         _start_again_patched()
+    _checked(attached.conf.check)
     app.loader.import_default_modules()
-    app.finalize()
+    _checked(app.finalize)
     context.obj.amphora = attached
 
 
@@ -62,7 +64,6 @@ def serve(program: Any, loglevel: int, logfile: str | None) -> None:
     gives them; a second one ends it at once.
     """
     attached: Amphora = program.amphora
-    _checked(attached.conf.check)
     attached.app.log.setup(loglevel=loglevel, logfile=logfile, redirect_stdouts=False, colorize=not program.no_color)
     asked, hurried, failures = Event(), Event(), []
 
@@ -127,7 +128,6 @@ def call(
 def functions(program: Any) -> None:
     """List the functions that the application serves."""
     attached: Amphora = program.amphora
-    _checked(attached.conf.check)
     for server in (attached.server, attached.fanout_server):
         if not server.functions:
             continue
@@ -148,7 +148,7 @@ def _checked(action: Callable[[], Any]) -> Any:
         return action()
     except AmqpRpcException as error:
         raise click.ClickException(f"{type(error).__name__}: {error}") from error
-    except (TypeError, ValueError, ImportError) as error:
+    except (TypeError, ValueError, ImproperlyConfigured) as error:
         raise click.ClickException(str(error)) from error
 
 

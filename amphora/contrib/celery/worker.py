@@ -52,15 +52,13 @@ class AmphoraStep(StartStopStep):
     def __init__(self, worker: Any, amphora: bool | None = None, **options: Any) -> None:
         super().__init__(worker, **options)
         self._serving: Serving | None = None
-        conf = worker.app.amphora.conf
-        self.enabled = bool(conf.worker if amphora is None else amphora)
+        self._grace: float | None = worker.app.amphora.conf.grace
+        self.enabled = bool(worker.app.amphora.conf.worker if amphora is None else amphora)
         if self.enabled:
             _refuse_other_pools(worker)
-            _refuse_wrong_settings(conf)
-            self._grace: float | None = conf.grace
+            self._serving = _serving_for(worker)
             # Whatever makes the worker (the program, an embedded one in a test), this is called when it consumes.
-            ready, worker.ready_callback = worker.ready_callback, lambda consumer: self._on_ready(worker, consumer)
-            self._ready = ready
+            self._ready, worker.ready_callback = worker.ready_callback, self._on_ready
 
     def start(self, worker: Any) -> None:
         """Nothing: the servers start when the worker consumes, which is after its last step has started."""
@@ -89,22 +87,29 @@ class AmphoraStep(StartStopStep):
         """Return what `celery inspect stats` shows of the servers."""
         return {"amphora": self.report()}
 
-    def _on_ready(self, worker: Any, consumer: Any) -> None:
+    def _on_ready(self, consumer: Any) -> None:
         self._ready(consumer)
-
-        def give_up(error: AmqpRpcException) -> None:
-            logger.critical("the RPC server cannot start, so the worker ends: %s", error)
-            worker.state.should_stop = EX_FAILURE
-
-        self._serving = Serving(worker.app.amphora, on_failure=give_up)
-        self._serving.start()
+        if self._serving is not None:
+            self._serving.start()
 
 
-def _refuse_wrong_settings(conf: Any) -> None:
+def _serving_for(worker: Any) -> Serving:
+    """Make the servers, which connect later: the modules that add functions are imported by now.
+
+    Raises:
+        WorkerRefused: A setting is wrong or missing.
+    """
+
+    def give_up(error: AmqpRpcException) -> None:
+        logger.critical("the RPC server cannot start, so the worker ends: %s", error)
+        worker.state.should_stop = EX_FAILURE
+
     try:
-        conf.check()
+        serving = Serving(worker.app.amphora, on_failure=give_up)
+        serving.report()
     except ImproperlyConfigured as error:
         raise WorkerRefused(f"Amphora's server cannot run in this worker: {error}") from error
+    return serving
 
 
 def _refuse_other_pools(worker: Any) -> None:

@@ -1,5 +1,6 @@
 """A worker inside the tests' own process, as Celery's test helpers start it."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -26,15 +27,21 @@ def start(app: Celery, **options: object) -> object:
     return start_worker(app, pool="gevent", perform_ping_check=False, shutdown_timeout=60, **options)
 
 
-def test_the_worker_serves_and_its_inspection_tells_what(app: Celery, broker: Broker, service: str) -> None:
+def test_the_worker_serves_its_queues_too_and_its_inspection_tells_what(
+    app: Celery, broker: Broker, service: str, unique_name: Callable[[str], str]
+) -> None:
+    label = unique_name("label")
+    app.conf.amphora_queues = [label]
     with start(app, amphora=True), AmqpRpcClient(service, broker_url=broker.url, timeout=30) as client:
+        client.create_new_request_queue(label)
         assert client.call.abs(-2) == 2
+        assert client.call(routing_key=label).abs(-3) == 3
 
         (answer,) = wait_until(lambda: app.control.broadcast("amphora", reply=True, limit=1), 30)
 
     (told,) = answer.values()
     assert told[service]["functions"] == ["abs"]
-    assert told[service]["calls"] == 1
+    assert told[service]["calls"] == 2
 
 
 def test_a_worker_that_was_not_asked_to_serves_nothing_and_says_so(app: Celery, broker: Broker, service: str) -> None:
@@ -52,6 +59,14 @@ def test_every_other_pool_is_refused(app: Celery, pool: str) -> None:
 
     with pytest.raises(WorkerRefused, match=f"its pool is {pool.rpartition('.')[2]}, and the server needs gevent"):
         AmphoraStep(worker)
+
+
+def test_a_setting_that_is_wrong_is_refused_before_anything_starts(app: Celery) -> None:
+    app.conf.amphora_concurrency = 0
+    worker = SimpleNamespace(app=app, pool_cls=type("TaskPool", (), {"__module__": "celery.concurrency.gevent"}))
+
+    with pytest.raises(WorkerRefused, match="concurrency"):
+        AmphoraStep(worker, amphora=True)
 
 
 def test_the_command_line_overrules_the_setting(app: Celery) -> None:

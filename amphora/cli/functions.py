@@ -12,7 +12,7 @@ from amphora import RemoteFunction
 from amphora.cli.output import console, print_indented, print_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import Failed, NoAnswer
-from amphora.cli.values import seconds
+from amphora.cli.values import count, seconds
 
 __all__ = ["command"]
 
@@ -33,11 +33,12 @@ Exit statuses:
 @service_options
 @click.argument("pattern", required=False)
 @click.option("--timeout", type=seconds, default=1.0, show_default=True, help="How long to wait for servers.")
+@click.option("--servers", type=count, metavar="N", help="So many are there: wait no longer once they have answered.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each function.")
-def command(service: Service, pattern: str | None, timeout: float, as_json: bool) -> None:
+def command(service: Service, pattern: str | None, timeout: float, servers: int | None, as_json: bool) -> None:
     """List the functions of the service NS: names, signatures, docstrings."""
     with service.connected() as client:
-        found = client.inspect.functions(timeout=timeout)
+        found = client.inspect.functions(timeout=timeout, limit=servers)
         if not found and not client.inspect.ping(timeout=timeout, limit=1):
             raise NoAnswer(
                 f"no server of service {service.name!r} has answered within {timeout:g} s: none is there, or none that "
@@ -47,9 +48,9 @@ def command(service: Service, pattern: str | None, timeout: float, as_json: bool
     if as_json:
         print_json(chosen)
     else:
-        servers = len({uuid for each in found.values() for uuid in each.servers})
+        answered = len({uuid for each in found.values() for uuid in each.servers})
         for number, each in enumerate(chosen):
-            _print(each, servers=servers, whole=pattern is not None, first=number == 0)
+            _print(each, servers=answered, whole=pattern is not None, first=number == 0)
     if not chosen:
         what = "no functions" if pattern is None else f"no function {pattern!r}"
         raise Failed(f"service {service.name!r} has {what}")

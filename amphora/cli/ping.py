@@ -23,7 +23,7 @@ A server that has answered before and does not now is named in each round. Serve
 \b
 Exit statuses:
   0    all servers that were seen have answered every round since
-  1    answers are missing
+  1    answers are missing, or there are fewer than --servers
   3    no server has answered
   4    the broker cannot be reached, or refuses
 """
@@ -49,9 +49,18 @@ class _Seen:
 @click.option("-c", "--count", "rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")
 @click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")
 @click.option("-W", "--timeout", type=seconds, default=1.0, show_default=True, help="For the answers of a round.")
+@click.option("--servers", type=count, metavar="N", help="So many are there: a round ends when they have answered.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the summary; 1 round if no --count.")
-def command(service: Service, rounds: int | None, interval: float, timeout: float, quiet: bool, as_json: bool) -> None:
+def command(
+    service: Service,
+    rounds: int | None,
+    interval: float,
+    timeout: float,
+    servers: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Ask all servers of the service NS whether they are there, and measure the round trips."""
     seen: dict[str, _Seen] = {}
     done = 0
@@ -63,7 +72,7 @@ def command(service: Service, rounds: int | None, interval: float, timeout: floa
         try:
             while rounds is None or done < rounds:
                 began = monotonic()
-                _ask(client, done + 1, timeout, seen, quiet=quiet)
+                _ask(client, done + 1, timeout, servers, seen, quiet=quiet)
                 done += 1
                 if done != rounds:
                     gevent.sleep(max(0.0, interval - (monotonic() - began)))
@@ -78,12 +87,16 @@ def command(service: Service, rounds: int | None, interval: float, timeout: floa
         _print_summary(service.name, seen, done)
     if not seen:
         raise NoAnswer(f"no server of service {service.name!r} has answered within {timeout:g} s")
+    if servers is not None and len(seen) < servers:
+        raise Failed(f"{_counted(len(seen), 'server')} instead of {servers}")
     if any(len(each.times) < _asked(each, done) for each in seen.values()):
         raise Failed("answers are missing")
 
 
-def _ask(client: AmqpRpcClient, number: int, timeout: float, seen: dict[str, _Seen], *, quiet: bool) -> None:
-    answers = client.inspect.ping(timeout=timeout)
+def _ask(
+    client: AmqpRpcClient, number: int, timeout: float, servers: int | None, seen: dict[str, _Seen], *, quiet: bool
+) -> None:
+    answers = client.inspect.ping(timeout=timeout, limit=servers)
     for info in answers:
         one = seen.setdefault(info.uuid, _Seen(info, number))
         one.times.append(info.round_trip)

@@ -12,7 +12,7 @@ from amphora.cli.output import print_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import BadArguments
 
-__all__ = ["command"]
+__all__ = ["can_be_asked", "command"]
 
 _EPILOG = """\
 What is deleted is gone: it asks before, and needs --yes where nobody can answer.
@@ -33,7 +33,7 @@ Exit statuses:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; needs --yes or --dry-run.")
 def command(service: Service, choice: Choice, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete dead letters of the service NS."""
-    if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
+    if not (yes or dry_run) and (as_json or not can_be_asked()):
         raise BadArguments("nobody can be asked here: say --yes to delete, or --dry-run to look")
     with service.open_dead_letters() as dead:
         if choice.is_everything and not dry_run:
@@ -44,6 +44,11 @@ def command(service: Service, choice: Choice, yes: bool, dry_run: bool, as_json:
             deleted, left = _delete(service, dead, choice, yes=yes, dry_run=dry_run, as_json=as_json)
     if not as_json:
         click.echo(f"{deleted} {'would be ' if dry_run else ''}deleted, {left} left")
+
+
+def can_be_asked() -> bool:
+    """Tell whether somebody sits at the other end of standard input."""
+    return sys.stdin.isatty()
 
 
 def _delete_all(service: Service, dead: DeadLetters, *, yes: bool) -> int:

@@ -20,7 +20,10 @@ from amphora.cli.services import Service
 __all__ = ["service_findings"]
 
 #: Seconds for the answers of servers.
-_ANSWER = 2.0
+_ANSWER = 5.0
+
+#: The same where nobody is known to be there.
+_BRIEFLY = 1.0
 
 _PERMISSIONS = "docs/security.md#permissions has those that a client needs"
 
@@ -110,7 +113,10 @@ def _queue_findings(client: AmqpRpcClient) -> Iterator[Finding]:
 
 
 def _server_findings(client: AmqpRpcClient) -> Iterator[Finding]:
-    servers = client.inspect.ping(timeout=_ANSWER)
+    # One consumer a server, unless labels or fan-out are in play: then all of the time is waited for.
+    queues = client.queue_status()
+    consumers = sum(each.consumers for each in queues.values() if each is not None)
+    servers = client.inspect.ping(timeout=_ANSWER if consumers else _BRIEFLY, limit=consumers or None)
     if servers:
         versions = sorted({each.version for each in servers})
         text = f"{len(servers)} answer{'s' if len(servers) == 1 else ''}, Amphora {', '.join(versions)}"

@@ -154,12 +154,12 @@ def _with_options(command: Command) -> Command:
         verbose: bool,
         **others: Any,
     ) -> Any:
-        _log(verbose=verbose)
         if (broker or "").startswith("memory:"):
             raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
         keys = (signing_key_file.read_bytes().rstrip(b"\r\n"),) if signing_key_file else ()
         service = Service(namespace, fanout, broker or None, connect_timeout, serializer, keys)
-        return command(service=service, **others)
+        with _logging(verbose=verbose):
+            return command(service=service, **others)
 
     return with_service  # type: ignore[return-value]
 
@@ -167,14 +167,24 @@ def _with_options(command: Command) -> Command:
 _BROKER_HELP = "The broker, as amqp://user:password@host:port/vhost; the local one if nobody says."
 
 
-def _log(*, verbose: bool) -> None:
+@contextmanager
+def _logging(*, verbose: bool) -> Iterator[None]:
     """Show what Amphora logs, or keep it from standard error, where the command itself says what went wrong."""
     logger = logging.getLogger("amphora")
+    handler: logging.Handler = logging.NullHandler()
     if verbose:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    else:
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    before = logger.propagate, logger.level
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before[0]
+        logger.setLevel(before[1])
 
 
 @contextmanager

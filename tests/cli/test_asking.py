@@ -1,0 +1,188 @@
+"""What the commands tell of a service over RabbitMQ: call, functions, ping, queues, doctor."""
+
+import json
+import os
+
+import pytest
+from click.testing import Result
+
+from amphora import AmqpRpcFanoutServer, __version__
+from tests.cli.conftest import Invoke, Shop
+from tests.support.broker import Broker
+from tests.support.eventually import wait_until
+
+#: A machine may be slow, and the one server that is there need not be waited for any longer.
+PATIENT = ("--timeout", "30", "--servers", "1")
+
+
+def rows(result: Result) -> list[list[str]]:
+    """Return the words of each line."""
+    return [line.split() for line in result.stdout.splitlines()]
+
+
+def test_call_prints_the_result_as_json(invoke: Invoke, shop: Shop, service: str) -> None:
+    assert invoke("call", service, "add", "20", "22").stdout == "42\n"
+    assert invoke("call", service, "add", "ü", "--kw", "y=2").exit_code == 1
+    assert invoke("call", service, "add", "ü", "--kw", 'y="2"').stdout == '"ü2"\n'
+    assert invoke("call", service, "add", "--", "-20", "-22").stdout == "-42\n"
+    assert invoke("call", service, "add", "20", "22", "--no-wait").stdout == ""
+    assert invoke("call", service, "add", "[1]", "[2]", "--serializer", "msgpack").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["fail"], 1, "ValueError: sold out"),
+        (["missing"], 1, "No function missing defined"),
+        (["add", "1", "--routing-key", "nobody"], 4, "no queue takes"),
+        (["add", "1", "--timeout", "0"], 3, "No result of 'add' within 0 s"),
+    ],
+)
+def test_call_says_how_it_went_wrong(
+    invoke: Invoke, shop: Shop, service: str, arguments: list[str], status: int, said: str
+) -> None:
+    result = invoke("call", service, *arguments)
+
+    assert result.exit_code == status
+    assert said in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_service_that_was_never_there_is_not_made_by_asking(invoke: Invoke, service: str, broker: Broker) -> None:
+    result = invoke("call", service, "add", "1", "--connect-timeout", "0.5")
+
+    assert result.exit_code == 4
+    assert f"service '{service}' was never served" in result.stderr
+    assert f"rpc_{service}_request" not in broker.queues()
+
+
+def test_a_broker_that_is_not_there_and_one_that_refuses_are_status_4(invoke: Invoke, broker: Broker) -> None:
+    gone = invoke("call", "math", "add", "--broker", "amqp://me:a-secret@127.0.0.1:1", "--connect-timeout", "0.3")
+    refused = invoke("ping", "math", "--broker", broker.url_for(password="a-secret"))
+
+    assert (gone.exit_code, refused.exit_code) == (4, 4)
+    assert "Connection refused" in gone.stderr
+    assert "wrong user or password" in refused.stderr
+    assert "a-secret" not in gone.output + refused.output
+
+
+def test_functions_are_listed_with_signatures_and_docstrings(invoke: Invoke, shop: Shop, service: str) -> None:
+    listed = invoke("functions", service, *PATIENT)
+    whole = invoke("functions", service, "a*", *PATIENT)
+    as_json = invoke("functions", service, "--json", *PATIENT)
+
+    assert (
+        listed.stdout
+        == "add(x: Any, y: Any = 1) -> Any\n    Add two numbers.\nfail() -> None\nstock.ship(number: int) -> None\n"
+    )
+    assert "    They may be of any size.\n" in whole.stdout
+    assert [each["name"] for each in json.loads(as_json.stdout)] == ["add", "fail", "stock.ship"]
+    assert invoke("functions", service, "nothing", *PATIENT).exit_code == 1
+
+
+def test_a_service_whose_servers_are_gone_has_no_answer(invoke: Invoke, shop: Shop, service: str) -> None:
+    shop.server.stop()
+
+    for command in (["functions", service, "--timeout", "0.2"], ["ping", service, "-c", "1", "-W", "0.2"]):
+        result = invoke(*command)
+        assert result.exit_code == 3, result.output
+        assert "no server of service" in result.stderr
+
+
+def test_ping_shows_every_round_and_sums_up(invoke: Invoke, shop: Shop, service: str) -> None:
+    shown = invoke("ping", service, "-c", "2", "-i", "0.01", *PATIENT)
+    as_json = invoke("ping", service, "--json", *PATIENT)
+
+    assert shown.exit_code == 0, shown.output
+    assert [row[2] for row in rows(shown) if len(row) > 2 and row[2].startswith("seq=")] == ["seq=1", "seq=2"]
+    assert f"--- {service}: 1 server, 2 rounds, 2 answers ---" in shown.stdout
+    (server,) = json.loads(as_json.stdout)["servers"]
+    assert (server["uuid"], server["pid"], server["answers"]) == (shop.server.uuid, os.getpid(), 1)
+    assert server["min"] <= server["avg"] <= server["max"]
+
+
+def test_queues_are_shown_and_what_is_missing_is_status_1(invoke: Invoke, shop: Shop, service: str) -> None:
+    shown = invoke("queues", service)
+    missing = invoke("queues", service, "--label", f"{service}_Alice", "--json")
+
+    assert shown.exit_code == 0
+    assert rows(shown) == [
+        ["QUEUE", "KIND", "MESSAGES", "CONSUMERS"],
+        [f"rpc_{service}_request", "requests", "0", "1"],
+        [f"rpc_{service}_dead", "dead", "letters", "0", "0"],
+    ]
+    assert missing.exit_code == 1
+    assert json.loads(missing.stdout)[2] == {
+        "queue": f"rpc_{service}_Alice_request",
+        "kind": "label",
+        "messages": None,
+        "consumers": None,
+    }
+    shop.server.stop()
+    assert invoke("queues", service).exit_code == 0
+
+
+def test_a_queue_with_messages_that_nobody_consumes_is_status_1(invoke: Invoke, shop: Shop, service: str) -> None:
+    shop.server.stop()
+    assert invoke("call", service, "add", "1", "--no-wait").exit_code == 0
+
+    result = invoke("queues", service)
+
+    assert result.exit_code == 1
+    assert "nobody consumes from" in result.stderr
+
+
+def test_the_doctor_finds_a_healthy_service_healthy(invoke: Invoke, shop: Shop, service: str) -> None:
+    result = invoke("doctor", service, "--json")
+
+    assert result.exit_code == 0, result.output
+    levels = {each["check"]: each["level"] for each in json.loads(result.stdout)}
+    assert levels.pop("open files", "ok") in ("ok", "warning")
+    assert levels.pop("speed", "note") == "note"
+    assert levels == dict.fromkeys(
+        (
+            "versions",
+            "patching",
+            "connection",
+            "broker",
+            "heartbeat",
+            "queue arguments",
+            "queue",
+            "servers",
+            "clock",
+            "round trip",
+        ),
+        "ok",
+    )
+
+
+def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
+    invoke: Invoke, shop: Shop, service: str, broker: Broker
+) -> None:
+    shop.bury(17)
+    other_type = invoke("doctor", service, "--queue-type", "quorum")
+    refused = invoke("doctor", service, "--broker", broker.url_for(password="a-secret"))
+    shop.server.stop()
+    nobody = invoke("doctor", service)
+
+    assert (other_type.exit_code, nobody.exit_code, refused.exit_code) == (1, 1, 4)
+    assert "BAD  queue arguments:" in other_type.stdout
+    assert f"-> look at them: `amphora requeue-dead {service} --dry-run`" in other_type.stdout
+    assert f"BAD  queue: 'rpc_{service}_request' has no consumer" in nobody.stdout
+    assert "BAD  connection:" in refused.stdout
+    assert "-> check user and password" in refused.stdout
+    assert "a-secret" not in refused.output
+
+
+def test_a_fanout_service_is_asked_with_fanout(invoke: Invoke, service: str, broker: Broker) -> None:
+    server = AmqpRpcFanoutServer(service, broker_url=broker.url)
+    server.add_function(lambda: "here", name="where")
+    with server:
+        assert server.wait_connected(60)
+        wait_until(lambda: server.connected)
+
+        called = invoke("call", service, "where", "--fanout")
+        pinged = invoke("ping", service, "--fanout", "--json", *PATIENT)
+
+    assert called.stdout == '"here"\n'
+    assert [each["version"] for each in json.loads(pinged.stdout)["servers"]] == [__version__]

@@ -426,6 +426,9 @@ class ThreadedClient:
     def _run(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
         return self._started().run(function)
 
+    def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._run(lambda client: client.call(function_name=function, **options)(*args, **kwargs))
+
     def _gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
         return cast("list[Answer]", self._run(lambda client: client.gather(function, timeout, limit)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -28,6 +30,8 @@ from amphora.inspector import Answer, Inspector
 from amphora.protocol.routing import TuningFunction
 
 __all__ = ["ThreadedClient", "ThreadedResult", "make_client"]
+
+logger = logging.getLogger(__name__)
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Service = TypeVar("Service")
@@ -107,14 +111,13 @@ class _Job:
         context: The context variables of the thread that asks.
     """
 
-    __slots__ = ("abandoned", "context", "function", "greenlet", "outcome")
+    __slots__ = ("context", "function", "greenlet", "outcome")
 
     def __init__(self, function: Callable[[AmqpRpcClient], Any], context: Context) -> None:
         self.function = function
         self.context = context
         self.outcome: Future[Any] = Future()
         self.greenlet: gevent.Greenlet[..., None] | None = None
-        self.abandoned = False
 
     def run(self, client: AmqpRpcClient) -> None:
         """Run it, in a greenlet of its own."""
@@ -145,6 +148,7 @@ class _Hub:
     def __init__(self, make: Callable[[], AmqpRpcClient], name: str) -> None:
         self._make = make
         self._jobs: deque[_Job] = deque()
+        self._abandoned: deque[_Job] = deque()
         self._begun: set[_Job] = set()
         self._ended = False
         self._stopping = False
@@ -152,9 +156,20 @@ class _Hub:
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._main, args=(started,), name=name, daemon=True)
         self._thread.start()
-        started.result()
+        try:
+            started.result()
+        except BaseException:
+            # What a signal's handler raises, perhaps.
+            self._stopping = True
+            self._wake()
+            raise
 
     # -- for any thread ---------------------------------------------------------------------
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is there to run functions."""
+        return not self._ended
 
     def run(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
         """Run a function with the client in a greenlet there, and wait for it.
@@ -168,7 +183,7 @@ class _Hub:
             return job.outcome.result()
         except BaseException:
             if not job.outcome.done():
-                job.abandoned = True
+                self._abandoned.append(job)
                 self._wake()
             raise
 
@@ -189,7 +204,9 @@ class _Hub:
     def _wake(self) -> None:
         waker = self._waker
         if waker is not None:
-            waker.send()
+            # (Of a hub that is destroyed in this moment.)
+            with suppress(ValueError):
+                waker.send()
 
     # -- in the thread ----------------------------------------------------------------------
 
@@ -217,6 +234,8 @@ class _Hub:
             self._ended = True
             if client is not None:
                 client.stop()
+                if unsent := client.stats()["outbox"]:
+                    logger.error("%r ended with %d requests that the broker has not got", client, unsent)
             gevent.killall([job.greenlet for job in self._begun if job.greenlet is not None], timeout=1.0)
             self._fail_all(NoResult("the client was stopped"))
             self._waker = None
@@ -228,11 +247,12 @@ class _Hub:
         """Begin what was asked for, and end what nobody waits for any more."""
         while self._jobs:
             job = self._jobs.popleft()
-            if job.abandoned:
-                continue
             self._begun.add(job)
             job.greenlet = gevent.spawn(self._run, job, client)
-        for job in [each for each in self._begun if each.abandoned]:
+        while self._abandoned:
+            job = self._abandoned.popleft()
+            # One that has not begun to run never will, and so cannot do this itself.
+            self._begun.discard(job)
             if job.greenlet is not None:
                 job.greenlet.kill(block=False)
 
@@ -263,7 +283,7 @@ class ThreadedClient:
     the child's first call makes a client of the child's own.
 
     Middleware and tuning functions run in the client's thread, with the context variables of the
-    caller; they must not block that thread.
+    caller; they must not block that thread. See docs/threads.md.
 
     Args:
         service_name: Namespace of the RPC service.
@@ -287,6 +307,7 @@ class ThreadedClient:
         self._tunings: list[tuple[str, TuningFunction]] = []
         self._middleware: list[Callable[..., Any]] = []
         self._lock = threading.Lock()
+        self._first_pid = os.getpid()
         self._pid = 0
         self._hub: _Hub | None = None
         self._started()
@@ -362,7 +383,8 @@ class ThreadedClient:
     def stop(self) -> None:
         """Disconnect from the broker and end the thread; calls that wait end with `NoResult`.
 
-        The next call connects again.
+        Takes some seconds at the most. What the broker has not confirmed by then is gone; the next call connects
+        again.
         """
         with self._lock:
             hub, self._hub = self._hub, None
@@ -385,15 +407,19 @@ class ThreadedClient:
 
     def _started(self) -> _Hub:
         hub = self._hub
-        if hub is not None and self._pid == os.getpid():
+        if hub is not None and hub.usable and self._pid == os.getpid():
             return hub
         with self._lock:
-            if self._hub is None or self._pid != os.getpid():
+            if self._hub is None or not self._hub.usable or self._pid != os.getpid():
                 self._hub, self._pid = _Hub(self._make, f"amphora {self._service_name} client"), os.getpid()
             return self._hub
 
     def _make(self) -> AmqpRpcClient:
-        client = self._class(self._service_name, **self._options)
+        options = dict(self._options)
+        if os.getpid() != self._first_pid:
+            # It is the parent's.
+            options.pop("uuid", None)
+        client = self._class(self._service_name, **options)
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
         for middleware in self._middleware:

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 from own_rabbitmq import OwnRabbitMQ, listens, program
 
 from amphora import AmqpRpcClient, BrokerError
@@ -73,14 +73,14 @@ class Process:
             self._ended.set()
 
     def stop(self):
-        """Ask it to end, once."""
-        if not self._stopping:
-            self._stopping = True
-            self._child.terminate()
+        """Start it no more."""
+        self._stopping = True
 
-    def wait(self):
-        """Wait until it has ended; kill it if it does not."""
+    def wait(self, told):
+        """Wait until it has ended; tell it to, unless it was told already, and kill it if it does not."""
         try:
+            if not told:
+                self._child.terminate()
             self._child.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self._child.kill()
@@ -89,9 +89,9 @@ class Process:
 def main():
     """Run everything until Ctrl+C or a failure; return the exit status."""
     ended = Event()
-    stopped = Event()
+    stopped = AsyncResult()
     for number in (signal.SIGINT, signal.SIGTERM):
-        gevent.signal_handler(number, stopped.set)
+        gevent.signal_handler(number, stopped.set, number)
     broker_url, own = os.environ.get("BROKER_URL") or USUAL_BROKER, None
     try:
         if not os.environ.get("BROKER_URL") and not listens(5672):
@@ -130,9 +130,9 @@ def run(broker_url, ended, stopped):
     gevent.wait([ended, stopped], count=1)
     for process in processes:
         process.stop()
-    for process in processes:
-        process.wait()
-    return 0 if stopped.is_set() else 1
+    # Ctrl+C at a terminal reaches all processes; a second signal would end them at once, whatever they do.
+    gevent.joinall([gevent.spawn(process.wait, stopped.value == signal.SIGINT) for process in processes])
+    return 0 if stopped.ready() else 1
 
 
 def answers(broker_url):

@@ -161,6 +161,21 @@ def test_the_fragments_about_observability_give_what_their_comments_say(names: d
     assert [given for given, _ in answers] == [said for _, said in answers]
 
 
+def test_the_program_about_threads_prints_what_its_calls_give(start_program: StartProgram, broker_url: str) -> None:
+    with AmqpRpcServer("math", broker_url=broker_url) as server:
+        server.add_function(lambda x, y: x + y, name="add")
+
+        program = start_program(
+            "-c",
+            programs("docs/threads.md")["threaded_caller.py"].replace(
+                'ThreadedClient("math")', f'ThreadedClient("math", broker_url={broker_url!r})'
+            ),
+        )
+
+        assert program.wait(60) == 0, program.output
+    assert program.lines == ["3", "7", "TypeError", "11", "11"]
+
+
 def test_the_program_about_dead_letters_shows_them_and_gives_back_the_wanted_ones(
     start_program: StartProgram, broker_url: str, service: str
 ) -> None:

@@ -25,7 +25,7 @@ PATIENCE = 60.0
 
 def main() -> None:
     """Try everything, and print it."""
-    client = ThreadedClient(SERVICE, broker_url=URL, timeout=PATIENCE)
+    client = ThreadedClient(SERVICE, broker_url=URL, timeout=PATIENCE, uuid=f"{SERVICE}-caller")
     seen = {
         "calls": calls(client),
         "deferred": deferred(client),

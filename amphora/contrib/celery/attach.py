@@ -168,9 +168,11 @@ class Amphora:
         `AmqpRpcServer` later are found when a worker starts, or when this is called again.
 
         Args:
-            server: An `AmqpRpcServer`, or anything with ``functions`` and ``service_name``.
+            server: An `AmqpRpcServer`, or anything with ``functions``, ``service_name`` and ``add_middleware``.
             options: Options of the tasks, as for ``app.task``: ``queue``, ``time_limit``, ...
         """
+        if not any(known is server for known, _ in self._registered):
+            self._surround(server)
         self._registered = [each for each in self._registered if each[0] is not server]
         self._registered.append((server, options))
         if self.app.finalized:
@@ -181,13 +183,17 @@ class Amphora:
     def _take_server(self, server: Any) -> None:
         """Have a server's functions registered, tasks exposed, and functions run as their tasks."""
         self._registered.append((server, {}))
-        server.add_middleware(InTaskContext(self.app, lambda: server.service_name))
+        self._surround(server)
         if isinstance(server, LazyServer):
             server.on_function(lambda name, function: self._on_function(server, name, function))
         # Before its functions are needed, tasks that are exposed by their options have to be known.
         add_source = getattr(server, "add_source", None)
         if add_source is not None:
             add_source(self._complete)
+
+    def _surround(self, server: Any) -> None:
+        """Let a server's functions run as their tasks."""
+        server.add_middleware(InTaskContext(self.app, lambda: server.service_name))
 
     def _settle(self, *, fanout: bool) -> None:
         """Take Django's endpoints instead of our own, as soon as it can be known whether there are any."""

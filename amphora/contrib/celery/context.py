@@ -20,7 +20,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from amphora import CurrentRequest, OutgoingRequest, call_deadline, current_request
 
-__all__ = ["CALLER_ID", "ROOT_ID", "follow_tasks", "hand_on", "received_trace", "within_task"]
+__all__ = ["follow_tasks", "hand_on", "received_trace", "sender_of", "within_task"]
 
 #: Headers of a request that a task makes: the id of the task that began it all, that of the calling task, its name.
 ROOT_ID = "celery_root_id"
@@ -122,12 +122,13 @@ def within_task(task: Any, request: CurrentRequest) -> Iterator[None]:
     """
     request_id = request.id or str(uuid4())
     headers = dict(request.headers)
-    root_id = headers.get(ROOT_ID, request_id)
+    root_id, parent_id = sender_of(request)
+    root_id = root_id or request_id
     current = Context(
         id=request_id,
         task=task.name,
         root_id=root_id,
-        parent_id=headers.get(CALLER_ID),
+        parent_id=parent_id,
         called_directly=False,
         hostname=gethostname(),
         headers=headers,
@@ -143,6 +144,15 @@ def within_task(task: Any, request: CurrentRequest) -> Iterator[None]:
         _running.reset(token)
         task.request_stack.pop()
         pop_current_task()
+
+
+def sender_of(request: CurrentRequest | None) -> tuple[str | None, str | None]:
+    """Return the ids of the task that began it all, and of the task that made a request; None for those unknown."""
+    if request is None:
+        return None, None
+    # Anybody may send a request: other things than text are nobody's id.
+    root_id, parent_id = (request.headers.get(name) for name in (ROOT_ID, CALLER_ID))
+    return root_id if isinstance(root_id, str) else None, parent_id if isinstance(parent_id, str) else None
 
 
 def received_trace() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections.abc import Callable
 from threading import RLock
@@ -12,10 +13,12 @@ from weakref import WeakSet
 
 from celery.exceptions import ImproperlyConfigured
 
-from amphora import AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller, make_client
+from amphora import AmqpRpcClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller, make_client
 from amphora.contrib.celery.conf import Conf
 
 __all__ = ["LazyClient", "LazyServer"]
+
+logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,6 +38,7 @@ class _Lazy:
         self._pid: int | None = None
         self._real: Any = None
         self._middleware: list[Any] = []
+        _all.add(self)
 
     def __repr__(self) -> str:
         kind = f"{type(self).__name__}{' fanout' if self._fanout else ''}"
@@ -65,6 +69,8 @@ class _Lazy:
     @property
     def service_name(self) -> str:
         """Name of the service."""
+        if self.made:
+            return str(self._real.service_name)
         name: str = self._conf.fanout_service_name if self._fanout else self._conf.service_name
         return name
 
@@ -106,8 +112,25 @@ class _Lazy:
             self._real = None
             real.stop()
 
+    def forget_parent(self) -> None:
+        """Leave the endpoint to the parent, in a child that was just forked."""
+        self._real = None
+        # Held, perhaps, by a thread that is the parent's.
+        self._lock = RLock()
+
     def _make(self) -> Any:
         raise NotImplementedError
+
+
+_all: WeakSet[_Lazy] = WeakSet()
+
+
+def _forget_parent() -> None:
+    for endpoint in list(_all):
+        endpoint.forget_parent()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 class LazyServer(_Lazy):
@@ -235,6 +258,17 @@ class LazyClient(_Lazy):
             return tuning
 
         return decorate
+
+    def reset(self) -> None:
+        """Stop the client of this process, if there is one; the next use makes another, from the settings then.
+
+        It is said in the log where the broker has not got all requests.
+        """
+        real = self._real if self.made else None
+        super().reset()
+        # (A `ThreadedClient` says so itself, when it stops.)
+        if isinstance(real, AmqpRpcClient) and (unsent := real.stats()["outbox"]):
+            logger.error("%r ended with %d requests that the broker has not got", real, unsent)
 
     def _make(self) -> Any:
         client = make_client(self.service_name, fanout=self._fanout, **self._conf.client_options())

@@ -13,7 +13,7 @@ from celery.app.trace import build_tracer
 from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded
 
 from amphora import CurrentRequest, IgnoreRequest, current_request
-from amphora.contrib.celery.context import CALLER_ID, ROOT_ID
+from amphora.contrib.celery.context import sender_of
 
 __all__ = ["InlineTask", "RetryRefused"]
 
@@ -97,12 +97,13 @@ class _Limits:
 def _request_of(task: Any, request: CurrentRequest | None) -> dict[str, Any]:
     """Return what becomes the task's request."""
     headers = {} if request is None else dict(request.headers)
+    root_id, parent_id = sender_of(request)
     request_id = str(uuid4()) if request is None or request.id is None else request.id
     return {
         "id": request_id,
         "task": task.name,
-        "root_id": headers.get(ROOT_ID, request_id),
-        "parent_id": headers.get(CALLER_ID),
+        "root_id": root_id or request_id,
+        "parent_id": parent_id,
         "retries": 0,
         # So that a retry is raised here, and not sent to the queue.
         "is_eager": True,

@@ -12,7 +12,7 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 
 from amphora import current_request
 from amphora.contrib.celery.conf import Conf
-from amphora.contrib.celery.context import CALLER_ID, ROOT_ID
+from amphora.contrib.celery.context import sender_of
 
 __all__ = ["QueuedTask"]
 
@@ -55,7 +55,7 @@ class QueuedTask:
             Exception: What the task raised.
         """
         request = current_request()
-        headers = {} if request is None else request.headers
+        root_id, parent_id = sender_of(request)
         task_id = str(uuid4()) if request is None or request.id is None else request.id
         remaining = None if request is None else request.remaining
         if request is not None and request.redelivered:
@@ -67,8 +67,8 @@ class QueuedTask:
             args,
             kwargs,
             task_id=task_id,
-            root_id=headers.get(ROOT_ID),
-            parent_id=headers.get(CALLER_ID),
+            root_id=root_id,
+            parent_id=parent_id,
             ignore_result=False,
             **({} if remaining is None else _expiring(remaining)),
         )

@@ -1,5 +1,6 @@
 """`Amphora(app)` and `setup(app)`: what an application gets, and when."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,15 @@ def test_an_endpoint_that_was_reset_is_made_again_from_the_settings_then(app: An
     assert app.amphora.client.real is not first
 
 
+def test_a_client_that_ends_says_what_it_could_not_send(new_app: NewApp, caplog: pytest.LogCaptureFixture) -> None:
+    app = new_app(broker_url="amqp://127.0.0.1:1//")
+    app.amphora.client.defer(wait_publish=False).f()
+
+    app.amphora.client.reset()
+
+    assert "ended with 1 requests that the broker has not got" in caplog.text
+
+
 def test_endpoints_of_ones_own_take_the_place_of_those_of_the_settings(service: str) -> None:
     server, client = AmqpRpcServer(service, broker_url="memory://"), AmqpRpcClient(service, broker_url="memory://")
     app = Celery(service, broker="memory://", set_as_current=False)
@@ -174,3 +184,29 @@ def test_importing_an_application_connects_nothing_reads_nothing_and_patches_not
         "<LazyClient, not used yet> <LazyServer, not used yet>",
         "AmqpRpcServer needs gevent's monkey-patching",
     ]
+
+
+def test_the_page_s_examples_work(own_tasks: None) -> None:
+    page = (ROOT / "docs" / "celery-settings.md").read_text()
+    first, functions, tasks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"__name__": "shop.tasks"}
+    exec(first.replace("amqp://guest@localhost//", "memory://"), names)
+    app = names["app"]
+    app.conf.result_backend = "cache+memory://"
+    app.task(name="shop.tasks.clean")(_clean)
+    asked = "app.amphora.client.call.price"
+    assert asked in functions
+
+    with app.amphora.server:
+        exec(functions.replace(asked, f"answer = {asked}"), names)
+        exec(tasks, names)
+        served = app.amphora.server.functions
+        app.amphora.client.reset()
+    app.amphora.server.reset()
+    app.close()
+
+    assert names["answer"] == 15
+    assert sorted(served) == ["clean", "price", "report", "shop.tasks.resize"]
+
+
+def _clean() -> None: ...

@@ -6,7 +6,7 @@ import pytest
 from celery import chain, chord, group, signals
 from celery.exceptions import Retry
 
-from amphora import AmqpRpcServer, IgnoreRequest, current_request
+from amphora import AmqpRpcClient, AmqpRpcServer, IgnoreRequest, current_request
 from tests.contrib.celery.conftest import NewApp
 
 
@@ -74,6 +74,10 @@ def test_a_plain_server_can_be_registered_with_options_for_its_tasks(app: Any, s
     early, late = (app.tasks[f"amphora.{service}_other.{name}"] for name in ("early", "late"))
     assert (early.time_limit, late.time_limit) == (7, 7)
     assert (early(), late()) == ("early", "late")
+    server.add_function(lambda: app.current_task.name, name="whoami")
+    app.amphora.register(server)
+    with server, AmqpRpcClient(server.service_name, broker_url="memory://") as client:
+        assert client.call.whoami() == f"amphora.{service}_other.whoami"
 
 
 def test_a_function_that_ignores_its_request_is_tried_again_as_a_task(shop: Any) -> None:

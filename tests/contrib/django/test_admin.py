@@ -258,7 +258,7 @@ def test_handlers_that_cannot_be_imported_are_named(monkeypatch):
     def discover():
         raise HandlersNotImported("orders.rpc cannot be imported: SyntaxError: <a colon> is missing")
 
-    monkeypatch.setattr("amphora.contrib.django.endpoints.discover", discover)
+    monkeypatch.setattr("amphora.contrib.django.lazy_server.discover", discover)
     browser = browser_of("view_service")
 
     assert "SyntaxError: &lt;a colon&gt; is missing" in content(browser.get(SERVICE))

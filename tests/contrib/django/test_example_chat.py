@@ -16,6 +16,9 @@ from tests.support.broker import Broker
 from tests.support.browser import start_browser
 from tests.support.eventually import wait_until
 
+# Every process that is started takes seconds, on a busy machine many.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def processes(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:

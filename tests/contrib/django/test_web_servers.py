@@ -21,8 +21,12 @@ from tests.support.broker import HOST, Broker
 from tests.support.eventually import wait_until
 from tests.support.processes import Program
 
+# Every process that is started takes seconds, on a busy machine many.
+pytestmark = pytest.mark.timeout(300)
+
 PATIENCE = 60
 GUNICORN = ("-m", "gunicorn", "--no-control-socket", "--chdir", PROJECT, "--bind", f"{HOST}:PORT")
+UVICORN = ("-m", "uvicorn", "--app-dir", PROJECT, "--host", HOST, "--port", "PORT", "shop.asgi:application")
 PATCHED_UVICORN = """
 from gevent import monkey; monkey.patch_all()
 import sys, uvicorn
@@ -137,13 +141,20 @@ def test_gunicorn_s_other_workers_say_which_to_take(start: Start) -> None:
 
 
 def test_an_asgi_server_says_why_it_cannot_call_and_what_to_do(start: Start) -> None:
-    site = start("-m", "uvicorn", "--app-dir", PROJECT, "--host", HOST, "--port", "PORT", "shop.asgi:application")
+    site = start(*UVICORN)
 
     error = site.ask()
 
     assert "it is an ASGI server, on an asyncio event loop" in error
     assert "gunicorn -k gevent PROJECT.wsgi" in error
     assert "loop='asyncio'" in error
+    assert "['THREADED'] = True" in error
+
+
+def test_an_asgi_server_as_it_is_calls_from_threads(start: Start) -> None:
+    site = start(*UVICORN, SHOP_THREADED="yes")
+
+    assert [site.ask()["total"] for _ in range(5)] == [420] * 5
 
 
 def test_an_asgi_server_that_is_patched_first_of_all_calls(start: Start) -> None:

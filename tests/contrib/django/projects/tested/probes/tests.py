@@ -76,6 +76,12 @@ class DeferredCallTests(RpcTestMixin, TestCase):
         self.assertTrue(result.successful())
         self.assertEqual(Note.objects.count(), 1)
 
+    def test_a_service_that_runs_one_request_at_a_time_may_defer_to_itself(self):
+        clients["atomic"].call.notes.add_by_two("n")
+
+        self.assertIn("ValueError: n again", str(self.rpc.calls[-1].result.exception))
+        self.assertEqual(client.call.notes.list(), ["n"])
+
     def test_calls_on_commit_are_sent_by_capture_on_commit_callbacks(self):
         with self.captureOnCommitCallbacks(execute=True) as callbacks:
             client.defer_on_commit.notes.add("on commit")

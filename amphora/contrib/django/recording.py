@@ -33,7 +33,7 @@ _BATCH = 100
 
 #: Longest texts that are kept, in characters: of a message its beginning, of a traceback its end.
 _MESSAGE_LENGTH = 10_000
-_TRACEBACK_LENGTH = 100_000
+_TRACEBACK_LENGTH = 20_000
 
 
 class ErrorRecorder:

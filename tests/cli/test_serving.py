@@ -143,7 +143,15 @@ def test_a_mistake_in_the_program_is_shown_from_its_own_line_on(start_command: S
 
 
 def test_python_m_amphora_is_the_same_command_and_patched(start_program: StartProgram, invoke: Invoke):
-    asked = start_program("-m", "amphora", "doctor", "--json", env={"AMPHORA_BROKER_URL": "amqp://127.0.0.1:1"})
+    asked = start_program(
+        "-m",
+        "amphora",
+        "doctor",
+        "--json",
+        "--connect-timeout",
+        "0.3",
+        env={"AMPHORA_BROKER_URL": "amqp://127.0.0.1:1"},
+    )
     beside = start_program(COMMAND, "--version")
 
     assert asked.wait(60) == 4

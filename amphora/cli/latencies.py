@@ -50,7 +50,7 @@ def histogram(ordered: Sequence[float]) -> list[Bucket]:
     bounds: list[float] = []
     for bound in _bounds(max(ordered[0], 1e-6)):
         bounds.append(bound)
-        if bound > ordered[-1]:
+        if bound > ordered[-1] and len(bounds) > 1:
             break
     buckets = [Bucket(low, high, 0) for low, high in itertools.pairwise(bounds)]
     counts = [0] * len(buckets)

@@ -147,7 +147,7 @@ def _print(found: list[dict[str, Any]], *, managed: bool) -> None:
             cells += [str(each["unacknowledged"]), f"{each['incoming']:.1f}", f"{each['outgoing']:.1f}"]
             cells += [each["type"], escape(each["state"])]
         rows.add_row(*cells)
-    print_table(rows)
+    print_table(rows, optional=("TYPE", "STATE", "OUT/s", "IN/s", "KIND", "UNACKED"))
 
 
 def _depth(row: dict[str, Any]) -> str:

@@ -9,14 +9,15 @@ from typing import Any
 
 import click
 import gevent
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from amphora import AmqpRpcClient, BrokerError, QueueStatus, ServerInfo
 from amphora.cli.latencies import milliseconds, percentile
-from amphora.cli.output import console, table, to_json
+from amphora.cli.output import console, fitted, table, to_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import NoAnswer
 from amphora.cli.values import count, seconds
@@ -38,8 +39,8 @@ Exit statuses:
 #: Round trips that are remembered of each server.
 _REMEMBERED = 100
 
-#: On a terminal of fewer columns, less is shown.
-_NARROW = 76
+#: Columns that a narrow terminal goes without.
+_OPTIONAL = ("OUTBOX", "UP", "ERRORS", "p99", "ERR/s")
 
 
 @dataclass
@@ -100,8 +101,8 @@ class _Screen:
                 if server.missed > 10:
                     del self.servers[uuid]
 
-    def render(self, width: int) -> RenderableType:
-        """Give what is to be shown on so many columns."""
+    def render(self, out: Console) -> RenderableType:
+        """Give what is to be shown on a console."""
         present = [each for each in self.servers.values() if not each.missed]
         calls = sum(each.rates[0] for each in present)
         running = sum(each.stats.get("running", 0) for each in present)
@@ -110,7 +111,7 @@ class _Screen:
             f" on {self._client.broker}\n",
             f"{len(present)} server{'s' * (len(present) != 1)}, {calls:.1f} calls/s, {running} running",
         )
-        parts: list[RenderableType] = [title, "", self._server_table(width < _NARROW)]
+        parts: list[RenderableType] = [title, "", fitted(self._server_table(), out, _OPTIONAL)]
         if self._queues:
             parts += ["", self._queue_table()]
         if self._trouble:
@@ -138,17 +139,18 @@ class _Screen:
             "queues": {name: None if each is None else each._asdict() for name, each in self._queues.items()},
         }
 
-    def _server_table(self, narrow: bool) -> Any:
+    def _server_table(self) -> Table:
         numbers = ("UP", "CALLS/s", "RUN", "ERR/s", "ERRORS", "OUTBOX", "PING p50", "p99")
-        shown = [each for each in numbers if not (narrow and each in ("UP", "ERRORS", "OUTBOX"))]
-        rows = table("SERVER", *shown, right=numbers)
+        rows = table("SERVER", *numbers, right=numbers)
         for server in sorted(self.servers.values(), key=lambda each: (each.info.host, each.info.pid)):
             cells = _cells(server)
             style = "dim red" if server.missed else ""
-            rows.add_row(escape(f"{server.info.host}:{server.info.pid}"), *(cells[each] for each in shown), style=style)
+            rows.add_row(
+                escape(f"{server.info.host}:{server.info.pid}"), *(cells[each] for each in numbers), style=style
+            )
         return rows
 
-    def _queue_table(self) -> Any:
+    def _queue_table(self) -> Table:
         rows = table("QUEUE", "MESSAGES", "CONSUMERS", right=("MESSAGES", "CONSUMERS"))
         for name, each in self._queues.items():
             if each is not None:
@@ -192,10 +194,10 @@ def command(service: Service, interval: float, rounds: int | None, labels: tuple
                 if as_json:
                     click.echo(to_json(screen.record()))
                 elif live is not None:
-                    live.update(screen.render(out.width), refresh=True)
+                    live.update(screen.render(out), refresh=True)
                 else:
                     out.width = max(out.width, 120)
-                    out.print(screen.render(out.width), end="\n\n")
+                    out.print(screen.render(out), end="\n\n")
         except KeyboardInterrupt:
             # The end of it, as of top(1).
             pass

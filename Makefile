@@ -61,6 +61,7 @@ test-stock: test
 test-django6: $(VENV)/.installed-tox
 	sh scripts/install-rabbitmq
 	sh scripts/install-postgresql
+	sh scripts/install-chromium
 	python=$$(sh scripts/find-python 3.12) || exit 0; $(BIN)/tox run -e django6 --discover "$$python" -- $(ARGS)
 
 lint: $(VENV)/.installed-lint

@@ -17,6 +17,8 @@ from amphora.cli.statuses import Failed, NotSent, errors_end_the_command
 
 __all__ = ["command"]
 
+_AS_MADE = "As clients and servers of NS are made with it."
+
 _EPILOG = """\
 It changes nothing on the broker: with NS, it makes a queue for the reply to a ping, as any client does, which goes
 after a minute.
@@ -31,10 +33,16 @@ Exit statuses:
 
 @click.command("doctor", epilog=_EPILOG)
 @optional_service_options
-@click.option("--queue-type", type=click.Choice(["classic", "quorum"]), default="classic", show_default=True)
-@click.option("--delivery-limit", type=int, metavar="N", help="As clients and servers of NS have it.")
 @click.option(
-    "--management", metavar="URL", envvar="AMPHORA_MANAGEMENT_URL", show_envvar=True, help="http://host:15672."
+    "--queue-type", type=click.Choice(["classic", "quorum"]), default="classic", show_default=True, help=_AS_MADE
+)
+@click.option("--delivery-limit", type=int, metavar="N", help=_AS_MADE)
+@click.option(
+    "--management",
+    metavar="URL",
+    envvar="AMPHORA_MANAGEMENT_URL",
+    show_envvar=True,
+    help="Ask the management API too, such as http://host:15672.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each finding.")
 def command(

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["console", "errors", "print_indented", "print_json", "print_table", "table", "to_json"]
+__all__ = ["console", "errors", "fitted", "print_indented", "print_json", "print_table", "table", "to_json"]
 
 #: Columns of a table that no terminal shows.
 _PIPE = 10_000
@@ -36,22 +37,37 @@ def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
         headings: Names of the columns.
         right: Those of them that hold numbers.
     """
-    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    made = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     for heading in headings:
         numbers = heading in right
         made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
     return made
 
 
-def print_table(made: Table) -> None:
-    """Print a table: as wide as the terminal at the most, and as wide as it likes into a pipe or a file."""
+def print_table(made: Table, *, optional: tuple[str, ...] = ()) -> None:
+    """Print a table: as wide as the terminal at the most, and as wide as it likes into a pipe or a file.
+
+    Args:
+        made: The table.
+        optional: Names of columns that are left out, the first ones first, where the terminal is too narrow.
+    """
     out = console()
     if out.is_terminal:
-        out.print(made)
+        out.print(fitted(made, out, optional))
         return
     out.width = _PIPE
     for line in out.render_lines(made, pad=False):
         click.echo("".join(segment.text for segment in line).rstrip())
+
+
+def fitted(made: Table, out: Console, optional: tuple[str, ...]) -> Table:
+    """Leave columns out of a table until it fits, or none that may be left out is there; returns the table."""
+    unlimited = out.options.update(max_width=_PIPE)
+    for name in optional:
+        if Measurement.get(out, unlimited, made).maximum <= out.width:
+            break
+        made.columns = [each for each in made.columns if each.header != name]
+    return made
 
 
 def print_indented(text: str, spaces: int, *, style: str = "") -> None:

@@ -132,7 +132,7 @@ def _print_summary(name: str, seen: dict[str, _Seen], rounds: int) -> None:
             f"{len(one.times)}/{_asked(one, rounds)}",
             *_least_mean_most(one.times),
         )
-    print_table(rows)
+    print_table(rows, optional=("VERSION", "ANSWERS"))
     if len(seen) > 1:
         least, mean, most = _least_mean_most(times)
         out.print(f"round trip min/avg/max = {least}/{mean}/{most} ms")

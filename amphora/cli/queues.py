@@ -34,7 +34,11 @@ _PASSING = ("_response", "_control", "_tries")
 @service_options
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
 @click.option(
-    "--management", metavar="URL", envvar="AMPHORA_MANAGEMENT_URL", show_envvar=True, help="http://host:15672."
+    "--management",
+    metavar="URL",
+    envvar="AMPHORA_MANAGEMENT_URL",
+    show_envvar=True,
+    help="Ask the management API too, such as http://host:15672.",
 )
 @click.option("--all", "everything", is_flag=True, help="With --management: queues of single clients and servers too.")
 @click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For the broker's answer.")
@@ -143,7 +147,7 @@ def _print(found: list[dict[str, Any]], *, managed: bool) -> None:
             cells += [str(each["unacknowledged"]), f"{each['incoming']:.1f}", f"{each['outgoing']:.1f}"]
             cells += [each["type"], escape(each["state"])]
         rows.add_row(*cells)
-    print_table(rows)
+    print_table(rows, optional=("TYPE", "STATE", "OUT/s", "IN/s", "KIND", "UNACKED"))
 
 
 def _depth(row: dict[str, Any]) -> str:

@@ -97,11 +97,11 @@ def _queue_findings(client: AmqpRpcClient) -> Iterator[Finding]:
         yield Finding(
             "queue",
             Level.WARNING,
-            f"{own!r} has {found.messages} waiting for {found.consumers} consumers",
+            f"{own!r} has {found.messages} waiting for {_consumers(found.consumers)}",
             "start more servers, or raise their concurrency; `amphora top` shows whether they keep up",
         )
     else:
-        yield Finding("queue", Level.GOOD, f"{own!r}: {found.messages} waiting, {found.consumers} consumers")
+        yield Finding("queue", Level.GOOD, f"{own!r}: {found.messages} waiting, {_consumers(found.consumers)}")
     letters = status.get(dead)
     if letters is not None and letters.messages:
         yield Finding(
@@ -148,3 +148,7 @@ def _server_findings(client: AmqpRpcClient) -> Iterator[Finding]:
         yield Finding("round trip", Level.ERROR, str(error), "see the message")
     else:
         yield Finding("round trip", Level.GOOD, "a request was answered")
+
+
+def _consumers(number: int) -> str:
+    return f"{number} consumer{'s' * (number != 1)}"

@@ -131,18 +131,6 @@ def optional_service_options(command: Command) -> Command:
 
 
 def _with_options(command: Command) -> Command:
-    @click.option("--broker", envvar=BROKER_VARIABLE, metavar="URL", help=_BROKER_HELP, show_envvar=True)
-    @click.option("--fanout", is_flag=True, help="NS is a fan-out service: every server runs each request.")
-    @click.option("--connect-timeout", type=seconds, default=10.0, show_default=True, help="For the connection.")
-    @click.option("--serializer", type=click.Choice(["json", "msgpack"]), default="json", show_default=True)
-    @click.option(
-        "--signing-key-file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        envvar="AMPHORA_SIGNING_KEY_FILE",
-        show_envvar=True,
-        help="File that holds the key of a service whose messages are signed.",
-    )
-    @click.option("-v", "--verbose", is_flag=True, help="Show what Amphora logs.")
     @functools.wraps(command)
     def with_service(
         namespace: str,
@@ -161,10 +149,40 @@ def _with_options(command: Command) -> Command:
         with _logging(verbose=verbose):
             return command(service=service, **others)
 
+    # click reads them backwards: a command's own options are shown before those that all of them have.
+    own: list[click.Parameter] = getattr(command, "__click_params__", [])
+    with_service.__click_params__ = [*reversed(_options()), *own]  # type: ignore[attr-defined]
     return with_service  # type: ignore[return-value]
 
 
-_BROKER_HELP = "The broker, as amqp://user:password@host:port/vhost; the local one if nobody says."
+def _options() -> list[click.Parameter]:
+    key_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return [
+        click.Option(
+            ["--broker"],
+            envvar=BROKER_VARIABLE,
+            show_envvar=True,
+            metavar="URL",
+            help="amqp://user:password@host:port/vhost; the local broker if nobody says.",
+        ),
+        click.Option(["--fanout"], is_flag=True, help="NS is a fan-out service: every server runs each request."),
+        click.Option(["--connect-timeout"], type=seconds, default=10.0, show_default=True, help="For the connection."),
+        click.Option(
+            ["--serializer"],
+            type=click.Choice(["json", "msgpack"]),
+            default="json",
+            show_default=True,
+            help="Of the requests.",
+        ),
+        click.Option(
+            ["--signing-key-file"],
+            type=key_file,
+            envvar="AMPHORA_SIGNING_KEY_FILE",
+            show_envvar=True,
+            help="Holds the key of a service whose messages are signed.",
+        ),
+        click.Option(["-v", "--verbose"], is_flag=True, help="Show what Amphora logs."),
+    ]
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def test_it_serves_with_the_broker_and_the_concurrency_given_and_stops_warm(
     wait_until(begun.exists, 60)
 
     program.send_signal(signal.SIGTERM)
-    program.wait_for_line("SIGTERM: stopping .*; waiting for 1 running request", 60)
+    # The reply to the first may await its confirm.
+    program.wait_for_line(r"SIGTERM: stopping .*; waiting for [12] running request", 60)
     go.touch()
 
     assert running.get() == program.pid
@@ -143,7 +144,15 @@ def test_a_mistake_in_the_program_is_shown_from_its_own_line_on(start_command: S
 
 
 def test_python_m_amphora_is_the_same_command_and_patched(start_program: StartProgram, invoke: Invoke):
-    asked = start_program("-m", "amphora", "doctor", "--json", env={"AMPHORA_BROKER_URL": "amqp://127.0.0.1:1"})
+    asked = start_program(
+        "-m",
+        "amphora",
+        "doctor",
+        "--json",
+        "--connect-timeout",
+        "0.3",
+        env={"AMPHORA_BROKER_URL": "amqp://127.0.0.1:1"},
+    )
     beside = start_program(COMMAND, "--version")
 
     assert asked.wait(60) == 4

@@ -1,0 +1,219 @@
+"""``amphora bench``: load a service, and measure how it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import click
+import gevent
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from amphora import AmqpRpcClient, AmqpRpcException
+from amphora.cli.latencies import histogram, milliseconds, percentile
+from amphora.cli.output import console, errors, print_json, print_table, table
+from amphora.cli.services import Service, service_options
+from amphora.cli.statuses import BadArguments, Failed
+from amphora.cli.values import count, parse_keyword_arguments, parse_value, seconds
+
+__all__ = ["command"]
+
+_EPILOG = """\
+The function really runs, so often as it is called. Without one, it is amphora.ping, which every server has. VALUE and
+--kw are those of `amphora call`.
+
+\b
+Exit statuses:
+  0    all calls have got results
+  1    some have not; the report says how they failed
+  2    wrong arguments; nothing was sent
+  4    the broker cannot be reached, or refuses
+"""
+
+#: Seconds between two movements of the bar.
+_TICK = 0.1
+
+#: Columns of a bar of the histogram, at the most.
+_BAR = 40
+
+
+@dataclass
+class _Run:
+    """What has come of a run so far.
+
+    Args:
+        wanted: How many calls are to be made; None for any number within the time.
+        ends: Time (`time.monotonic`) after which no more calls are begun; None for no such time.
+    """
+
+    wanted: int | None
+    ends: float | None
+    begun: int = 0
+    durations: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    stopped: bool = False
+
+    @property
+    def done(self) -> int:
+        """How many calls have ended."""
+        return len(self.durations) + self.failures.total()
+
+    def begin(self) -> bool:
+        """Count one more call; tell whether it is to be made."""
+        if self.stopped or self.begun == self.wanted or (self.ends is not None and monotonic() >= self.ends):
+            return False
+        self.begun += 1
+        return True
+
+
+@click.command("bench", epilog=_EPILOG)
+@service_options
+@click.argument("function", default="amphora.ping")
+@click.argument("values", nargs=-1, metavar="[VALUE]...")
+@click.option("--kw", multiple=True, metavar="NAME=VALUE", help="A keyword argument; as often as needed.")
+@click.option("-c", "--concurrency", type=count, default=20, show_default=True, metavar="N", help="Calls at a time.")
+@click.option("-d", "--duration", type=seconds, help="For how long.  [default: 10, or until --count]")
+@click.option("-n", "--count", "wanted", type=count, metavar="N", help="How many calls.")
+@click.option("--routing-key", metavar="KEY", help="Call whoever receives from the queue of a label.")
+@click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For each reply.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
+def command(
+    service: Service,
+    function: str,
+    values: tuple[str, ...],
+    kw: tuple[str, ...],
+    concurrency: int,
+    duration: float | None,
+    wanted: int | None,
+    routing_key: str | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Call FUNCTION of the service NS over and over, and report rates and latencies."""
+    keywords = parse_keyword_arguments(kw)
+    arguments = [parse_value(text) for text in values]
+    if duration is None and wanted is None:
+        duration = 10.0
+    options: dict[str, Any] = {"function_name": function, "timeout": timeout}
+    if routing_key is not None:
+        options["routing_key"] = routing_key
+    with service.connected() as client:
+        caller = client.call(**options)
+        began = monotonic()
+        run = _Run(wanted, None if duration is None else began + duration)
+        try:
+            _load(run, lambda: caller(*arguments, **keywords), concurrency, duration, quiet=as_json)
+        except (TypeError, ValueError) as error:
+            raise BadArguments(str(error)) from error
+        took = monotonic() - began
+        where = _where(client, function)
+    report = _report(run, took)
+    if as_json:
+        print_json({"service": service.name, "function": function, "concurrency": concurrency, **report})
+    else:
+        _print(report, run, where, concurrency)
+    if run.failures:
+        raise Failed(f"{run.failures.total()} of {run.done} calls have failed")
+
+
+def _load(run: _Run, call: Callable[[], Any], concurrency: int, duration: float | None, *, quiet: bool) -> None:
+    """Keep so many calls under way until the run is over; Ctrl-C ends it early."""
+    callers = [gevent.spawn(_keep_calling, run, call) for _ in range(concurrency)]
+    out = errors()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(None),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=out,
+        transient=True,
+        disable=quiet or not out.is_terminal,
+        auto_refresh=False,
+    )
+    began = monotonic()
+    try:
+        with bar:
+            task = bar.add_task("calling", total=1.0, rate="")
+            while not all(caller.ready() for caller in callers):
+                gevent.joinall(callers, timeout=_TICK, raise_error=True)
+                took = monotonic() - began
+                parts = [run.done / run.wanted if run.wanted else 0.0, took / duration if duration else 0.0]
+                bar.update(task, completed=min(1.0, max(parts)), rate=f"{run.done / took:.0f} calls/s")
+                bar.refresh()
+    except KeyboardInterrupt:
+        run.stopped = True
+        gevent.joinall(callers, timeout=1.0)
+    finally:
+        gevent.killall(callers)
+
+
+def _keep_calling(run: _Run, call: Callable[[], Any]) -> None:
+    while run.begin():
+        began = monotonic()
+        try:
+            call()
+        except AmqpRpcException as error:
+            run.failures[f"{type(error).__name__}: {_first_line(error)}"] += 1
+        else:
+            run.durations.append(monotonic() - began)
+
+
+def _report(run: _Run, took: float) -> dict[str, Any]:
+    ordered = sorted(run.durations)
+    latency = {}
+    if ordered:
+        latency = {"min": ordered[0], **{f"p{each}": percentile(ordered, each) for each in (50, 90, 99)}}
+        latency |= {"max": ordered[-1], "mean": sum(ordered) / len(ordered)}
+    return {
+        "calls": run.done,
+        "seconds": took,
+        "calls_per_second": run.done / took,
+        "failures": dict(run.failures),
+        "latency": latency,
+        "histogram": [{"from": each.low, "to": each.high, "count": each.count} for each in histogram(ordered)],
+    }
+
+
+def _print(report: dict[str, Any], run: _Run, where: str, concurrency: int) -> None:
+    out = console()
+    out.print(escape(where), soft_wrap=True)
+    out.print(
+        f"[bold]{report['calls_per_second']:.0f} calls/s[/]: {report['calls']} calls in {report['seconds']:.1f} s, "
+        f"{concurrency} at a time",
+        soft_wrap=True,
+    )
+    for text, number in run.failures.most_common(5):
+        out.print(f"[red]{number} x {escape(text)}[/]", soft_wrap=True)
+    if not run.durations:
+        return
+    out.print()
+    names = [name for name in report["latency"] if name != "mean"]
+    rows = table("LATENCY ms", *names, right=tuple(names))
+    rows.add_row("", *(milliseconds(report["latency"][name]) for name in names))
+    print_table(rows)
+    out.print()
+    ordered = sorted(run.durations)
+    buckets = histogram(ordered)
+    most = max(each.count for each in buckets)
+    bar = max(10, min(_BAR, out.width - 36))
+    for each in buckets:
+        label = f"{milliseconds(each.low):>6} - {milliseconds(each.high):>6} ms"
+        share = each.count / len(ordered)
+        line = Text(f"{label} {each.count:>8} {share:>6.1%}")
+        if each.count:
+            line.append(f" {'█' * max(1, round(bar * each.count / most))}", style="cyan")
+        out.print(line, soft_wrap=True)
+
+
+def _where(client: AmqpRpcClient, function: str) -> str:
+    return f"{function} of service {client.service_name!r} on {client.broker}"
+
+
+def _first_line(error: Exception) -> str:
+    # Numbers in it (ids, seconds) would make each of them another one.
+    return str(error).partition("\n")[0][:120]

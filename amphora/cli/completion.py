@@ -1,0 +1,41 @@
+"""``amphora completion``: print what a shell needs to complete the command's words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+from amphora.cli.statuses import BadArguments
+
+__all__ = ["command"]
+
+_SHELLS = ("bash", "zsh", "fish")
+
+_EPILOG = """\
+\b
+For good:
+  bash   amphora completion bash >> ~/.bashrc
+  zsh    amphora completion zsh >> ~/.zshrc       (after compinit)
+  fish   amphora completion fish > ~/.config/fish/completions/amphora.fish
+
+\b
+Exit statuses:
+  0    printed
+  2    no such shell
+"""
+
+
+@click.command("completion", epilog=_EPILOG)
+@click.argument("shell", type=click.Choice(_SHELLS), required=False)
+@click.pass_context
+def command(context: click.Context, shell: str | None) -> None:
+    """Print the completion for SHELL; by default, for the one in the variable SHELL."""
+    name = shell or Path(os.environ.get("SHELL", "")).name
+    completion = get_completion_class(name) if name in _SHELLS else None
+    if completion is None:
+        raise BadArguments(f"name the shell: {', '.join(_SHELLS)}")
+    program = context.find_root().command
+    click.echo(completion(program, {}, "amphora", "_AMPHORA_COMPLETE").source())

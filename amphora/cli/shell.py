@@ -1,0 +1,133 @@
+"""``amphora shell``: a Python prompt with a client."""
+
+from __future__ import annotations
+
+import code
+import os
+import rlcompleter
+import signal
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from types import FrameType
+from typing import Any
+
+import click
+import gevent
+
+import amphora
+from amphora import AmqpRpcClient, RemoteFunction
+from amphora.cli.services import Service, service_options
+from amphora.cli.values import seconds, seconds_or_zero
+
+__all__ = ["command"]
+
+#: None in a Python that was built without it, which has no completion.
+readline: Any = import_module("readline") if find_spec("readline") else None
+
+_EPILOG = """\
+\b
+  >>> client.call.add(1, 2)
+  >>> client.defer.add(1, 2).get()
+
+Names of remote functions are completed with Tab, as they were when the shell began; functions() asks for them again.
+Ctrl-C ends a call that is waited for, Ctrl-D the shell.
+
+\b
+Exit statuses:
+  0    ended
+  4    the broker cannot be reached, or refuses
+"""
+
+#: What stands before the name of a remote function.
+_CALLERS = ("client.call.", "client.defer.")
+
+
+@click.command("shell", epilog=_EPILOG)
+@service_options
+@click.option("--timeout", type=seconds_or_zero, default=60.0, show_default=True, help="For replies.")
+@click.option(
+    "--discover", type=seconds, default=1.0, show_default=True, help="How long to wait for names of functions."
+)
+def command(service: Service, timeout: float, discover: float) -> None:
+    """Open a Python prompt with `client`, a client of the service NS."""
+    with service.connected(timeout=timeout) as client:
+        known: dict[str, RemoteFunction] = client.inspect.functions(timeout=discover)
+
+        def functions() -> None:
+            """Ask the servers for their functions, and show them."""
+            known.clear()
+            known.update(client.inspect.functions(timeout=discover))
+            for each in known.values():
+                click.echo(f"{each.name}{each.signature}")
+
+        names: dict[str, Any] = {name: getattr(amphora, name) for name in amphora.__all__ if name[0].isalpha()}
+        names |= {"client": client, "functions": functions, "gevent": gevent, "__name__": "__console__"}
+        if readline is not None and sys.stdin.isatty():
+            readline.set_completer(_Completer(names, known).complete)
+            readline.parse_and_bind("tab: complete")
+        _Prompt(names).interact(banner=_banner(client, known), exitmsg="")
+
+
+class _Prompt(code.InteractiveConsole):
+    """Waits for a line in a thread, so that the client's greenlets go on meanwhile."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        super().__init__(names)
+        if not sys.stdin.isatty():
+            # A script: its lines need no prompts.
+            sys.ps1 = sys.ps2 = ""
+
+    def raw_input(self, prompt: str = "") -> str:
+        """Read a line."""
+        before = signal.signal(signal.SIGINT, _hint)
+        try:
+            line: str | None = gevent.get_hub().threadpool.apply(_line, (prompt,))
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if line is None:
+            raise EOFError
+        return line
+
+
+class _Completer:
+    """Completes remote functions after `client.call.`, and the rest as Python does.
+
+    Args:
+        names: Of the prompt.
+        functions: Remote functions, by name.
+    """
+
+    def __init__(self, names: dict[str, Any], functions: Mapping[str, RemoteFunction]) -> None:
+        self._python = rlcompleter.Completer(names)
+        self._functions = functions
+
+    def complete(self, text: str, state: int) -> str | None:
+        """Return the completion of that number; None where there are no more."""
+        for caller in _CALLERS:
+            if text.startswith(caller):
+                found = [f"{caller}{name}(" for name in self._functions if f"{caller}{name}".startswith(text)]
+                return found[state] if state < len(found) else None
+        return self._python.complete(text, state)
+
+
+def _banner(client: AmqpRpcClient, known: Mapping[str, RemoteFunction]) -> str:
+    count = f"{len(known)} function{'s' * (len(known) != 1)}" if known else "no server has told its functions"
+    example = next(iter(known), "function")
+    return (
+        f"Amphora {amphora.__version__}, service {client.service_name!r} on {client.broker}: {count}.\n"
+        f"client.call.{example}(...) calls one, functions() lists them, Ctrl-D ends."
+    )
+
+
+def _line(prompt: str) -> str | None:
+    """Read a line; None at the end (an exception would be printed by the thread)."""
+    try:
+        return input(prompt)
+    except EOFError:
+        return None
+
+
+def _hint(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (as `signal` calls it)
+    os.write(2, b"\n(Ctrl-D ends the shell)\n")

@@ -25,6 +25,7 @@ LAYERS = (
     ),
     ("amphora",),
     ("amphora.bridge",),
+    ("amphora.hub_thread", "amphora.threaded_result"),
     ("amphora.server", "amphora.client"),
     ("amphora.bound", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),

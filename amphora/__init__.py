@@ -17,7 +17,7 @@ A server registers functions, a client calls them::
     client.defer.add(1, 2).get()    # 3
 """
 
-from amphora.bridge import ThreadedClient, ThreadedResult, make_client
+from amphora.bridge import ThreadedClient, make_client
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
 from amphora.dead_letters import DeadLetter, DeadLetters
@@ -50,6 +50,7 @@ from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
 from amphora.stubs import stub_of
+from amphora.threaded_result import ThreadedResult
 from amphora.version import __version__
 
 __all__ = [

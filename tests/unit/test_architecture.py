@@ -26,6 +26,7 @@ LAYERS = (
     ),
     ("amphora",),
     ("amphora.bridge",),
+    ("amphora.hub_thread", "amphora.threaded_result"),
     ("amphora.server", "amphora.client", "amphora.dead_letters"),
     ("amphora.bound", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),

@@ -15,11 +15,13 @@ COUNT ?= 100000
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-celery test test-stock test-django6 lint format types bench bench-celery chaos chaos-celery hostile clean
+.PHONY: help demo demo-celery demo-django test test-stock test-django6 lint format types bench bench-celery chaos \
+	chaos-celery hostile clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
 	@echo "make demo-celery   run a Celery worker that answers calls, and somebody who makes some"
+	@echo "make demo-django   run a chat on Django: a core, two web processes, and RabbitMQ where there is none"
 	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
 	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
 	@echo "make test-django6   the tests of the Django integration with Django 6, where Python 3.12 is installed"
@@ -38,8 +40,13 @@ demo: $(VENV)/.installed
 
 # Celery is installed with what the tests need; without BROKER_URL and a broker on this machine, one is started.
 demo-celery: $(VENV)/.installed-test
-	test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
+	@test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
 	$(BIN)/python examples/celery/run.py
+
+# RabbitMQ is installed only where no BROKER_URL makes it needless.
+demo-django: $(VENV)/.installed-demo-django
+	@test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
+	$(BIN)/python examples/django/run.py $(ARGS)
 
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -29,6 +30,8 @@ from amphora.inspector import Answer, Inspector
 from amphora.protocol.routing import TuningFunction
 
 __all__ = ["ThreadedClient", "ThreadedResult", "make_client"]
+
+logger = logging.getLogger(__name__)
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Service = TypeVar("Service")
@@ -231,6 +234,8 @@ class _Hub:
             self._ended = True
             if client is not None:
                 client.stop()
+                if unsent := client.stats()["outbox"]:
+                    logger.error("%r ended with %d requests that the broker has not got", client, unsent)
             gevent.killall([job.greenlet for job in self._begun if job.greenlet is not None], timeout=1.0)
             self._fail_all(NoResult("the client was stopped"))
             self._waker = None

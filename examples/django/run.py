@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 from own_rabbitmq import OwnRabbitMQ, listens, program
 
 from amphora import AmqpRpcClient, BrokerError
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 USUAL_BROKER = "amqp://guest:guest@127.0.0.1:5672//"
 PORTS = sys.argv[1:] or ["8001", "8002"]
 #: Seconds for the broker to answer.
-PATIENCE = 10
+PATIENCE = 5
 #: Two host names of this machine: a browser keeps a session for each, so that one person can be two users.
 HOSTS = ["localhost", "127.0.0.1"]
 
@@ -34,8 +34,10 @@ HOSTS = ["localhost", "127.0.0.1"]
 class Process:
     """One process of the chat: its lines are printed with its name, and when it is killed it is started again."""
 
-    def __init__(self, name, command, environment, ended):
+    def __init__(self, name, command, environment, ended, sign):
+        self.ready = Event()
         self._name = name
+        self._sign = sign
         self._command = command
         self._environment = environment
         self._ended = ended
@@ -56,7 +58,10 @@ class Process:
 
     def _watch(self, child):
         for line in child.stdout:
-            say(f"{self._name:<5}| {line.decode(errors='replace').rstrip()}")
+            text = line.decode(errors="replace").rstrip()
+            say(f"{self._name:<5}| {text}")
+            if self._sign in text:
+                self.ready.set()
         status = child.wait()
         if self._stopping:
             return
@@ -68,14 +73,14 @@ class Process:
             self._ended.set()
 
     def stop(self):
-        """Ask it to end, once."""
-        if not self._stopping:
-            self._stopping = True
-            self._child.terminate()
+        """Start it no more."""
+        self._stopping = True
 
-    def wait(self):
-        """Wait until it has ended; kill it if it does not."""
+    def wait(self, told):
+        """Wait until it has ended; tell it to, unless it was told already, and kill it if it does not."""
         try:
+            if not told:
+                self._child.terminate()
             self._child.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self._child.kill()
@@ -84,9 +89,9 @@ class Process:
 def main():
     """Run everything until Ctrl+C or a failure; return the exit status."""
     ended = Event()
-    stopped = Event()
+    stopped = AsyncResult()
     for number in (signal.SIGINT, signal.SIGTERM):
-        gevent.signal_handler(number, stopped.set)
+        gevent.signal_handler(number, stopped.set, number)
     broker_url, own = os.environ.get("BROKER_URL") or USUAL_BROKER, None
     try:
         if not os.environ.get("BROKER_URL") and not listens(5672):
@@ -109,20 +114,25 @@ def run(broker_url, ended, stopped):
     """Run the processes on a broker that answers."""
     environment = {**os.environ, "BROKER_URL": broker_url, "PYTHONUNBUFFERED": "1"}
     subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=HERE, env=environment, check=True)
-    processes = [Process("core", ["manage.py", "runserver_rpc", "default", "--noreload"], environment, ended)]
+    core = ["manage.py", "runserver_rpc", "default", "--noreload"]
+    processes = [Process("core", core, environment, ended, sign="taking requests")]
     for number, port in enumerate(PORTS, 1):
         command = ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
         its_environment = {**environment, "CHAT_PROCESS": f"web {number}"}
-        processes.append(Process(f"web {number}", command, its_environment, ended))
-    for number, port in enumerate(PORTS):
-        say(f"Web process {number + 1}: http://{HOSTS[number % len(HOSTS)]}:{port}/")
-    say("Open both, enter two names, and talk; what a process that is killed had to do is not lost.")
+        processes.append(Process(f"web {number}", command, its_environment, ended, sign="Booting worker"))
+    all_ready = gevent.spawn(gevent.wait, [process.ready for process in processes])
+    gevent.wait([all_ready, ended, stopped], count=1)
+    if all_ready.dead:
+        say("")
+        for number, port in enumerate(PORTS):
+            say(f"Web process {number + 1} is at http://{HOSTS[number % len(HOSTS)]}:{port}/")
+        say("Open both, enter two names, and talk. Ctrl+C ends all.")
     gevent.wait([ended, stopped], count=1)
     for process in processes:
         process.stop()
-    for process in processes:
-        process.wait()
-    return 0 if stopped.is_set() else 1
+    # Ctrl+C at a terminal reaches all processes; a second signal would end them at once, whatever they do.
+    gevent.joinall([gevent.spawn(process.wait, stopped.value == signal.SIGINT) for process in processes])
+    return 0 if stopped.ready() else 1
 
 
 def answers(broker_url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections.abc import Callable
 from threading import RLock
@@ -12,10 +13,12 @@ from weakref import WeakSet
 
 from celery.exceptions import ImproperlyConfigured
 
-from amphora import AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller, make_client
+from amphora import AmqpRpcClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller, make_client
 from amphora.contrib.celery.conf import Conf
 
 __all__ = ["LazyClient", "LazyServer"]
+
+logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -255,6 +258,17 @@ class LazyClient(_Lazy):
             return tuning
 
         return decorate
+
+    def reset(self) -> None:
+        """Stop the client of this process, if there is one; the next use makes another, from the settings then.
+
+        It is said in the log where the broker has not got all requests.
+        """
+        real = self._real if self.made else None
+        super().reset()
+        # (A `ThreadedClient` says so itself, when it stops.)
+        if isinstance(real, AmqpRpcClient) and (unsent := real.stats()["outbox"]):
+            logger.error("%r ended with %d requests that the broker has not got", real, unsent)
 
     def _make(self) -> Any:
         client = make_client(self.service_name, fanout=self._fanout, **self._conf.client_options())

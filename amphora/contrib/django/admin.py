@@ -19,10 +19,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from amphora.contrib.django.admin_calls import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, CallForm, make_call
-from amphora.contrib.django.admin_services import functions_of, queues_of
+from amphora.contrib.django.admin_services import cannot_call, functions_of, queues_of
 from amphora.contrib.django.conf import ServiceSettings, services
 from amphora.contrib.django.models import FailedCall, Service
-from amphora.contrib.django.process import not_patched
 
 __all__ = ["FailedCallAdmin", "ServiceAdmin"]
 
@@ -93,6 +92,7 @@ class ServiceAdmin(admin.ModelAdmin):
         context = {
             "title": _("RPC services"),
             "rows": rows,
+            "cannot_call": cannot_call(found),
             "problem": problem,
             "shows_failed": failed is not None,
             **(extra_context or {}),
@@ -109,6 +109,7 @@ class ServiceAdmin(admin.ModelAdmin):
         context = {
             "title": service.service_name,
             "service": service,
+            "cannot_call": cannot_call([service]),
             "call_url": self._url("call", service),
             "functions": functions_of(service.alias),
             "queues": queues_of([service])[service.alias],
@@ -130,7 +131,7 @@ class ServiceAdmin(admin.ModelAdmin):
         outcome = None
         if request.method == "POST":
             form = CallForm(request.POST, names=names)
-            if form.is_valid() and not_patched() is None:
+            if form.is_valid() and cannot_call([service]) is None:
                 outcome = make_call(service.alias, form.cleaned_data)
                 self._log(request, service, outcome.function, outcome.summary)
         else:
@@ -140,6 +141,7 @@ class ServiceAdmin(admin.ModelAdmin):
             "title": _("Call a function"),
             "subtitle": service.service_name,
             "service": service,
+            "cannot_call": cannot_call([service]),
             "service_url": self._url("change", service),
             "functions": functions,
             "form": form,
@@ -157,7 +159,6 @@ class ServiceAdmin(admin.ModelAdmin):
         full = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "cannot_call": not_patched(),
             "may_call": self.has_call_permission(request),
             **context,
         }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import gevent
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from amphora import AmqpRpcException, BrokerUnreachable, QueueStatus
 from amphora.contrib.django.conf import ServiceSettings
@@ -19,6 +19,7 @@ __all__ = [
     "Functions",
     "Queue",
     "Queues",
+    "cannot_call",
     "functions_of",
     "queues_of",
 ]
@@ -68,6 +69,16 @@ class Queues:
     problem: str | None = None
 
 
+def cannot_call(services: Iterable[ServiceSettings]) -> str | None:
+    """Say why this process can make no calls to one or more of the services, and what to do; None if it can."""
+    refused = [service for service in services if not service.threaded]
+    why = not_patched() if refused else None
+    if why is None:
+        return None
+    settings = ", ".join(f"AMPHORA[{service.alias!r}]['THREADED'] = True" for service in refused)
+    return f"{why}\n\n{_('Or let calls wait in threads:')} {settings}"
+
+
 def functions_of(alias: str) -> Functions:
     """Describe the functions that the project's handlers add to a service.
 
@@ -92,17 +103,16 @@ def queues_of(services: Iterable[ServiceSettings]) -> dict[str, Queues]:
         By alias; what the broker did not tell within two seconds has a `Queues.problem`.
     """
     wanted = list(services)
-    if not_patched() is not None:
-        return {each.alias: Queues(problem=_("Not known in this process.")) for each in wanted}
-    asking = {each.alias: gevent.spawn(_queues_of, each) for each in wanted}
-    # Not even the making of a client, which looks names up, can hold up the page.
-    gevent.joinall(list(asking.values()), timeout=STATUS_TIMEOUT + 1)
-    unreachable = Queues(problem=_("Broker not reachable."))
-    gevent.killall(list(asking.values()), block=False)
-    return {alias: unreachable if each.value is None else each.value for alias, each in asking.items()}
+    if not wanted:
+        return {}
+    # Greenlets in a process that gevent has patched.
+    with ThreadPoolExecutor(len(wanted), thread_name_prefix="amphora-admin") as threads:
+        return dict(zip((each.alias for each in wanted), threads.map(_queues_of, wanted), strict=True))
 
 
 def _queues_of(service: ServiceSettings) -> Queues:
+    if cannot_call([service]) is not None:
+        return Queues(problem=_("Not known in this process."))
     broker = ""
     try:
         client = clients[service.alias]

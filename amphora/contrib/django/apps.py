@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from amphora.contrib.django.checks import TAG, check_deployment, check_handlers, check_patching, check_settings
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
-from amphora.contrib.django.development import patch_runserver
+from amphora.contrib.django.development import patch_runserver, patch_test
 from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
@@ -33,6 +33,7 @@ class AmphoraConfig(AppConfig):
     def ready(self) -> None:
         """Register checks and receivers; connects nothing. ``manage.py runserver`` begins anew here, patched."""
         patch_runserver()
+        patch_test()
         check_event_loop()
         for check in (check_settings, check_handlers, check_patching, check_drivers):
             register(check, TAG)

@@ -50,10 +50,13 @@ def check_patching(**_: Any) -> list[CheckMessage]:
             return []
         text = "gevent has patched sockets, but not threading: waiting for a lock or an event stops the whole process."
         return [checks.Warning(text, hint=f"Patch everything: {_PATCH}, before all other imports.", id="amphora.W011")]
-    if sys.argv[1:2] != ["runserver"] or not sound_services():
+    if sys.argv[1:2] != ["runserver"] or _all_threaded():
         return []
     text = "This process is not monkey-patched by gevent: views that call RPC will raise a RuntimeError."
-    hint = f"Leave AMPHORA_PATCH_RUNSERVER at True, or make {_PATCH} the first line of manage.py."
+    hint = (
+        f"Leave AMPHORA_PATCH_RUNSERVER at True, make {_PATCH} the first line of manage.py, or let calls wait in "
+        "threads, with the setting THREADED."
+    )
     return [checks.Warning(text, hint=hint, id="amphora.W012")]
 
 
@@ -64,14 +67,20 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
         if str(service.client_options.get("broker_url", "")).startswith("memory:"):
             text = f"AMPHORA[{service.alias!r}] uses memory://, which reaches no other process."
             found.append(checks.Warning(text, hint="Give it the BROKER_URL of a RabbitMQ.", id="amphora.W021"))
-    if not monkey.is_module_patched("socket") and sound_services():
+    if not monkey.is_module_patched("socket") and not _all_threaded():
         text = "manage.py is not monkey-patched by gevent; the processes that call RPC must be."
         hint = (
             "gunicorn -k gevent and runserver_rpc do it for you: then silence this with SILENCED_SYSTEM_CHECKS = "
-            f"['amphora.W022']. For others, make {_PATCH} the first line of wsgi.py or asgi.py, and of manage.py."
+            f"['amphora.W022']. For others, make {_PATCH} the first line of wsgi.py or asgi.py, and of manage.py; or "
+            "let calls wait in threads, with the setting THREADED."
         )
         found.append(checks.Warning(text, hint=hint, id="amphora.W022"))
     return found
+
+
+def _all_threaded() -> bool:
+    """Tell whether no client needs a patched process."""
+    return all(service.threaded for service in sound_services().values())
 
 
 def _more_about(service: ServiceSettings) -> Iterator[CheckMessage]:

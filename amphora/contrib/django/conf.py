@@ -48,6 +48,7 @@ class ServiceSettings:
         alias: Its key there.
         service_name: Namespace of the RPC service.
         fanout: Whether every server runs each request.
+        threaded: Whether the client of a process that is not patched lives in a thread of its own.
         atomic_requests: Whether each handler runs in a transaction.
         using: Alias of the database of those transactions.
         record_errors: How many of the last errors are kept; 0 for none.
@@ -62,6 +63,7 @@ class ServiceSettings:
     alias: str
     service_name: str
     fanout: bool = False
+    threaded: bool = False
     atomic_requests: bool = False
     using: str = "default"
     record_errors: int = 100
@@ -174,6 +176,7 @@ def _service(alias: str, options: Mapping[str, Any]) -> ServiceSettings:
         alias=alias,
         service_name=options["SERVICE_NAME"],
         fanout=own["FANOUT"],
+        threaded=own["THREADED"],
         atomic_requests=own["ATOMIC_REQUESTS"],
         using=own["USING"],
         record_errors=own["RECORD_ERRORS"],

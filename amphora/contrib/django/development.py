@@ -1,4 +1,4 @@
-"""``manage.py runserver`` under gevent's monkey-patching, whatever manage.py looks like."""
+"""``manage.py runserver`` and ``test`` under gevent's monkey-patching, whatever manage.py looks like."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from gevent.hub import Hub
 
 from amphora.contrib.django.patching import is_patched, run_again_patched
 
-__all__ = ["patch_runserver"]
+__all__ = ["patch_runserver", "patch_test"]
 
-#: Whose ``runserver`` is a WSGI server of threads, which become greenlets; daphne's runs on an asyncio event loop.
-_WSGI_RUNSERVERS = ("django.core", "django.contrib.staticfiles", "whitenoise.runserver_nostatic")
+#: Whose ``runserver`` runs on an asyncio event loop; others are a WSGI server of threads, which become greenlets.
+_ASGI_RUNSERVERS = ("daphne", "channels")
 
 
 def patch_runserver() -> None:
@@ -32,7 +32,7 @@ def patch_runserver() -> None:
     """
     if sys.argv[1:2] != ["runserver"] or not getattr(settings, "AMPHORA_PATCH_RUNSERVER", True):
         return
-    if get_commands()["runserver"] not in _WSGI_RUNSERVERS:
+    if get_commands()["runserver"] in _ASGI_RUNSERVERS:
         return
     if is_patched():
         _end_by_control_c()
@@ -46,6 +46,19 @@ def patch_runserver() -> None:
             run_again_patched()
         except CommandError as error:
             print(f"Amphora: {error}", file=sys.stderr, flush=True)  # noqa: T201  (the server works, only calls do not)
+
+
+def patch_test() -> None:
+    """Run ``manage.py test`` again, patched, where the setting ``AMPHORA_PATCH_TEST`` is True; else return.
+
+    Called when the apps are loaded, which is before the test database is made. Not done unasked: not all of a project's
+    tests need work in a patched process (docs/django-testing.md says which do not).
+
+    Raises:
+        CommandError: It cannot be run again; the text says what to do.
+    """
+    if sys.argv[1:2] == ["test"] and getattr(settings, "AMPHORA_PATCH_TEST", False):
+        run_again_patched()
 
 
 def _end_by_control_c() -> None:

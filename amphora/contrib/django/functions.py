@@ -74,7 +74,23 @@ def _docstring(function: Callable[..., Any]) -> str:
 
 def _signature(function: Callable[..., Any]) -> str:
     try:
-        return str(inspect.signature(function))
+        found = inspect.signature(function)
     except (TypeError, ValueError):
         # Some that are written in C tell nothing.
         return "(...)"
+    parameters = [each.replace(annotation=_as_written(each.annotation)) for each in found.parameters.values()]
+    return str(found.replace(parameters=parameters, return_annotation=_as_written(found.return_annotation)))
+
+
+def _as_written(annotation: Any) -> Any:
+    """Keep an annotation that is text (``from __future__ import annotations``) from being shown in quotes."""
+    return _Annotation(annotation) if isinstance(annotation, str) else annotation
+
+
+class _Annotation(str):
+    """An annotation that shows as it is written."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)

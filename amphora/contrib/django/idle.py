@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 # Asks, and returns at once: gevent's own would let the event loop turn.
 _poll: Callable[[], Any] = monkey.get_original("select", "poll")
 
+#: The status of a connection on which a query runs, in libpq and so in psycopg 3 and psycopg2.
+_ACTIVE = 1
+
 
 class _Parked:
     """Open connections of one greenlet between two requests.
@@ -56,7 +59,15 @@ class IdleConnections:
 
     def park(self) -> None:
         """The calling greenlet has finished a request: look after the connections that it has left open."""
-        wrappers = [each for each in connections.all(initialized_only=True) if _is_idle(each)]
+        wrappers = []
+        for each in connections.all(initialized_only=True):
+            if each.connection is None or each.in_atomic_block:
+                # Of a transaction somebody else takes care: a test that lends its connection to the functions.
+                continue
+            if _is_busy(each):
+                each.close()
+            else:
+                wrappers.append(each)
         if not wrappers:
             return
         greenlet = gevent.getcurrent()
@@ -117,9 +128,10 @@ class IdleConnections:
             self._wake_at = end
 
 
-def _is_idle(wrapper: Any) -> bool:
-    # Somebody else takes care of what is shared: a test that lends its connection to the functions that it calls.
-    return wrapper.connection is not None and not wrapper.in_atomic_block and not wrapper.allow_thread_sharing
+def _is_busy(wrapper: Any) -> bool:
+    """Tell whether a query still runs, whose function was ended by a `gevent.Timeout`; drivers of PostgreSQL know."""
+    info = getattr(wrapper.connection, "info", None)
+    return bool(getattr(info, "transaction_status", None) == _ACTIVE)
 
 
 def _has_news(wrapper: Any) -> bool:

@@ -59,6 +59,7 @@ def _are_labels(value: Any) -> bool:
 OWN_SETTINGS: Mapping[str, OwnSetting] = MappingProxyType(
     {
         "FANOUT": OwnSetting(_is_bool, False, "True or False"),
+        "THREADED": OwnSetting(_is_bool, False, "True or False"),
         "ATOMIC_REQUESTS": OwnSetting(_is_bool, False, "True or False"),
         "USING": OwnSetting(_is_text, "default", "an alias of DATABASES"),
         "RECORD_ERRORS": OwnSetting(_is_count, 100, "a count of errors to keep, 0 for none"),

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import runpy
 import sys
 
@@ -42,17 +43,10 @@ def _run(kind: str, target: str, arguments: list[str]) -> None:
         runpy.run_module(target, run_name="__main__", alter_sys=True)
     else:
         sys.argv = [target, *arguments]
-        if not _leads_path_itself(target):
+        # A directory or a zip file leads the path itself, by runpy's own hand.
+        if pkgutil.get_importer(target) is None:
             _lead_path(os.path.dirname(os.path.realpath(target)))  # noqa: PTH120
         runpy.run_path(target, run_name="__main__")
-
-
-def _leads_path_itself(path: str) -> bool:
-    """Tell whether Python finds modules in a program: in a directory or a zip file with a ``__main__.py``."""
-    if os.path.isdir(path):  # noqa: PTH112
-        return True
-    with open(path, "rb") as program:  # noqa: PTH123
-        return program.read(4) == b"PK\x03\x04"
 
 
 def _lead_path(directory: str) -> None:

@@ -62,8 +62,9 @@ def patched_command() -> list[str]:
     program = _program(sys.orig_argv)
     target = program.target
     if program.kind == "script":
-        # Absolute: the program may have changed its directory.
-        target = getattr(sys.modules["__main__"], "__file__", None) or str(Path(target).absolute())
+        # Absolute, as the program may have changed its directory; what is in a zip file is no file.
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        target = file if file is not None and Path(file).is_file() else str(Path(target).absolute())
     if not sys.executable:
         raise not_patched("Python does not know its own executable")
     return [sys.executable, *program.options, patched.__file__, program.kind, target, *program.arguments]

@@ -22,11 +22,12 @@ _SEE = "docs/django.md, 'Web servers', tells more."
 _ASGI_SERVERS = ("uvicorn", "hypercorn", "daphne.server", "granian")
 
 
-def check_process(alias: str) -> None:
+def check_process(alias: str, otherwise: str = "") -> None:
     """Insist on a process in which gevent can wait.
 
     Args:
         alias: Key in ``AMPHORA`` of the server or client that is wanted here, for the text.
+        otherwise: What else can be done, for the text.
 
     Raises:
         RuntimeError: It is not monkey-patched; the text says what to do. Or see `check_event_loop`.
@@ -34,7 +35,7 @@ def check_process(alias: str) -> None:
     check_event_loop()
     why = not_patched()
     if why is not None:
-        raise RuntimeError(f"AMPHORA[{alias!r}]: {why}")
+        raise RuntimeError(f"AMPHORA[{alias!r}]: {why} {otherwise}".rstrip())
 
 
 def not_patched() -> str | None:

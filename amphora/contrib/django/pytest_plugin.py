@@ -25,10 +25,8 @@ import pytest
 if TYPE_CHECKING:
     from amphora.contrib.django.testing import LocalServices
 
-#: Markers and fixtures of pytest-django whose tests commit.
-_COMMITTING = frozenset(
-    {"transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback", "live_server"}
-)
+#: Fixtures of pytest-django whose tests commit.
+_COMMITTING = frozenset({"transactional_db", "django_db_reset_sequences", "live_server"})
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def rpc(request: pytest.FixtureRequest) -> Iterator[LocalServices]:
 
     # These come first, and end last: handlers must have ended before a test's transaction is rolled back.
     for name in ("db", *_COMMITTING):
-        if name in request.fixturenames and name != "rpc":
+        if name in request.fixturenames:
             request.getfixturevalue(name)
     with LocalServices(own_connections=_commits(request)) as services:
         yield services
@@ -51,6 +49,8 @@ def rpc(request: pytest.FixtureRequest) -> Iterator[LocalServices]:
 
 def _commits(request: pytest.FixtureRequest) -> bool:
     marker = request.node.get_closest_marker("django_db")
-    if marker is not None and (marker.kwargs.get("transaction") or marker.args[:1] == (True,)):
-        return True
+    if marker is not None:
+        named = marker.kwargs.get("transaction") or marker.kwargs.get("reset_sequences")
+        if named or any(marker.args[:2]):
+            return True
     return not _COMMITTING.isdisjoint(request.fixturenames)

@@ -50,6 +50,8 @@ def supervise(command: list[str]) -> int:
             child.send_signal(signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, forward)
+    # Ignored already, by nohup or a shell's "&", it stays so.
+    on_interrupt = signal.SIG_IGN if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else forward
     reloads = 0
     while True:
         environment = {**os.environ, autoreload.DJANGO_AUTORELOAD_ENV: "true", _RELOADS: str(reloads)}
@@ -57,15 +59,15 @@ def supervise(command: list[str]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         seen = stops
         child = subprocess.Popen(command, env=environment, close_fds=False)  # noqa: S603  (this program's own)
-        signal.signal(signal.SIGINT, forward)
+        signal.signal(signal.SIGINT, on_interrupt)
         if stops > seen:
             child.send_signal(signal.SIGTERM)
         status = child.wait()
         if status != RELOAD or stops:
             break
         reloads += 1
-    if stops and status == -signal.SIGTERM:
-        # It was told to end before it could serve.
+    if stops and status in (-signal.SIGTERM, RELOAD):
+        # It was told to end before it could serve, or while it was ending anyway.
         return 0
     return status if status >= 0 else 128 - status
 

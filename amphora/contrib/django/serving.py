@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from types import FrameType
 
 import gevent
@@ -17,6 +18,9 @@ from amphora.contrib.django.connections import idle_connections
 from amphora.contrib.django.endpoints import LazyServer
 
 __all__ = ["Serving", "Stopped"]
+
+#: Seconds that running requests have when the code has changed; those that take longer run again.
+_RELOAD_GRACE = 5.0
 
 #: Signals that stop a server.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -66,7 +70,8 @@ class Serving:
         self._end = Event()
         self._why: str | None = None
         self._reload = False
-        self._failure: tuple[str, BrokerError] | None = None
+        self._failure: Exception | None = None
+        self._stopped = 0
         self._signals = 0
 
     def run(self) -> Stopped:
@@ -78,7 +83,9 @@ class Serving:
             How it has ended.
 
         Raises:
-            BrokerError: The first connection of a service was refused; the note says which one.
+            BrokerError: The first connection of a service was refused.
+            ValueError: A label's queue is the service's own.
+                The note of either says which service it was.
         """
         with self._stopping_on_signals():
             watchers = [gevent.spawn(self._serve, each) for each in self._services]
@@ -86,9 +93,7 @@ class Serving:
             finished = self._stop()
             gevent.joinall(watchers)
         if self._failure is not None:
-            alias, error = self._failure
-            error.add_note(alias)
-            raise error
+            raise self._failure
         return Stopped(finished, self._reload)
 
     def reload(self, why: str) -> None:
@@ -102,22 +107,27 @@ class Serving:
 
     def _serve(self, service: ServedService) -> None:
         """Serve one service; returns when it has stopped."""
+        try:
+            self._serve_until_stopped(service)
+        except Exception as error:  # noqa: BLE001  (`run` raises it)
+            error.add_note(service.alias)
+            self._failure = self._failure or error
+            self._end.set()
+            return
+        self._stopped += 1
+        if self._stopped == len(self._services):
+            self._end_because("All services have stopped")
+
+    def _serve_until_stopped(self, service: ServedService) -> None:
         server = service.server
         server.serve()
         for label in service.queues:
             server.receive_from_queue(label, block=False)
-        try:
-            server.wait_connected()
-        except BrokerError as error:
-            self._failure = self._failure or (service.alias, error)
-            self._end.set()
-            return
-        if server.connected:
+        if server.wait_connected():
             self._say(f"{service.alias}: {self._queues_of(service)}")
-        # From now on only `stop` ends it, which a remote function may call too.
-        server.serve(nowait=False)
-        if all(not each.server.connected for each in self._services):
-            self._end_because("All services have stopped")
+        if not self._end.is_set():
+            # From now on only `stop` ends it, which a remote function may call too.
+            server.serve(nowait=False)
 
     def _queues_of(self, service: ServedService) -> str:
         try:
@@ -138,7 +148,8 @@ class Serving:
         if self._why is not None:
             waiting = f"; waiting for {running} running request{'s' * (running != 1)}" if running else ""
             self._say(f"{self._why}{waiting} ...")
-        ends = [gevent.spawn(each.server.prepare_stop, each.grace) for each in self._services]
+        most = _RELOAD_GRACE if self._reload else inf
+        ends = [gevent.spawn(each.server.prepare_stop, min(each.grace, most)) for each in self._services]
         gevent.joinall(ends)
         finished = all(end.value for end in ends)
         gevent.joinall([gevent.spawn(each.server.stop) for each in self._services])

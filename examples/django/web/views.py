@@ -89,7 +89,7 @@ def say(request, name):
 @require_safe
 @for_users
 def poll(request, name, label):
-    """Hold the request until there is something to show.
+    """Hold the request until there is something to show; the first one of a page, with `wait=0`, is answered at once.
 
     An answer may get lost on its way to the browser: the next poll says how far it has come (`after`), and begins
     with what the core has beyond that.
@@ -99,7 +99,7 @@ def poll(request, name, label):
     except (KeyError, ValueError):
         return HttpResponseBadRequest("after is the id of the last message that was shown")
     news = catch_up(label, name, after)
-    deadline = monotonic() + POLL_TIMEOUT
+    deadline = monotonic() + (0 if request.GET.get("wait") == "0" else POLL_TIMEOUT)
     while not news.get("messages") and (remaining := deadline - monotonic()) > 0:
         arrived = wait_for_messages(label, remaining)
         if not arrived:

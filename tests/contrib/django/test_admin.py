@@ -13,6 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client, override_settings
+from django.urls import resolve
 from django.utils import timezone
 
 from amphora.contrib.django import admin_calls, admin_services, client, server
@@ -184,6 +185,10 @@ def test_what_is_typed_wrongly_is_not_sent(monkeypatch, field, value, error):
     assert error in str(response.context["form"].errors[field])
 
 
+def test_a_call_holds_no_transaction_open():
+    assert resolve(CALL).func._non_atomic_requests == {"default"}
+
+
 def test_a_form_of_another_site_is_refused():
     browser = browser_of("call_service", enforce_csrf_checks=True)
 
@@ -253,41 +258,69 @@ def test_handlers_that_cannot_be_imported_are_named(monkeypatch):
     def discover():
         raise HandlersNotImported("orders.rpc cannot be imported: SyntaxError: <a colon> is missing")
 
-    monkeypatch.setattr("amphora.contrib.django.endpoints.discover", discover)
+    monkeypatch.setattr("amphora.contrib.django.lazy_server.discover", discover)
     browser = browser_of("view_service")
 
     assert "SyntaxError: &lt;a colon&gt; is missing" in content(browser.get(SERVICE))
     assert "not importable" in content(browser.get(SERVICES))
 
 
-def test_a_process_that_is_not_patched_says_what_to_do(start_program, tmp_path):
-    program = start_program(
-        "-c",
-        "import django; django.setup()\n"
-        "from django.contrib.auth.models import User\n"
-        "from django.core.management import call_command\n"
-        "from django.test import Client\n"
-        "call_command('migrate', verbosity=0)\n"
-        "browser = Client()\n"
-        "browser.force_login(User.objects.create_superuser('root'))\n"
-        f"fields = {calling('add', '[1, 2]')!r}\n"
-        f"answers = browser.get({SERVICES!r}), browser.get({SERVICE!r}), browser.post({CALL!r}, fields)\n"
-        "for answer in answers: print(answer.status_code, answer.content.decode(), '=====')\n",
-        env={
-            "DJANGO_SETTINGS_MODULE": "shop.settings",
-            "PYTHONPATH": os.pathsep.join((str(Path.cwd()), str(PROJECTS / "shop"))),
-            "SHOP_DATABASE": str(tmp_path / "db.sqlite3"),
-        },
-    )
-    assert program.wait(60) == 0, program.output
+NOT_PATCHED = f"""
+import json, sys
+import django; django.setup()
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client, override_settings
 
-    pages = program.output.split("=====")[:3]
-    for page in pages:
-        assert page.lstrip().startswith("200")
+call_command("migrate", verbosity=0)
+browser = Client()
+browser.force_login(User.objects.create_superuser("root"))
+fields = {calling("add", "[1, 2]")!r}
+
+def ask():
+    answers = browser.get({SERVICES!r}), browser.get({SERVICE!r}), browser.post({CALL!r}, fields)
+    return [(answer.status_code, answer.content.decode()) for answer in answers]
+
+pages = [ask()]
+settings.AMPHORA["default"]["THREADED"] = True
+with override_settings(AMPHORA={{"default": settings.AMPHORA["default"]}}):
+    pages.append(ask())
+print(json.dumps(pages))
+"""
+
+
+def test_a_process_that_is_not_patched_says_what_to_do_or_calls_from_a_thread(
+    broker, service, settings_of_amphora, start_program, tmp_path
+):
+    with settings_of_amphora(default={"SERVICE_NAME": f"django_shop{service}", "BROKER_URL": broker.url}), server:
+        program = start_program(
+            "-c",
+            NOT_PATCHED,
+            env={
+                "DJANGO_SETTINGS_MODULE": "shop.settings",
+                "PYTHONPATH": os.pathsep.join((str(Path.cwd()), str(PROJECTS / "shop"))),
+                "SHOP_BROKER_URL": broker.url,
+                "SHOP_DATABASE": str(tmp_path / "db.sqlite3"),
+                "SHOP_SUFFIX": service,
+            },
+        )
+        assert program.wait(90) == 0, program.output
+    unpatched, threaded = json.loads(program.lines[-1])
+
+    for status, page in unpatched:
+        assert status == 200
         assert "functions cannot be called in this process" in page
         assert "from gevent import monkey; monkey.patch_all()" in page
-    assert "Return the total of an order." in pages[1]
-    assert re.search(r'value="Call" disabled', pages[2])
+        assert "AMPHORA[&#x27;default&#x27;][&#x27;THREADED&#x27;] = True" in page
+    assert "Return the total of an order." in unpatched[1][1]
+    assert re.search(r'value="Call" disabled', unpatched[2][1])
+
+    for status, page in threaded:
+        assert status == 200
+        assert "functions cannot be called" not in page
+    assert f"rpc_django_shop{service}_request" in threaded[1][1]
+    assert re.search(r'id="amphora-result"[^>]*>3<', threaded[2][1])
 
 
 def test_the_migrations_are_those_of_the_models_and_a_dump_takes_the_tables_only(capsys):

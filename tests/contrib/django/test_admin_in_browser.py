@@ -27,12 +27,15 @@ WIDE = (1280, 1000)
 def site(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the workshop's admin, its handlers served by another process."""
     port = port_for.select_random()
+    directory = tmp_path_factory.mktemp("workshop")
     env = {
         "DJANGO_SETTINGS_MODULE": "workshop_settings",
         "PYTHONPATH": os.pathsep.join(map(str, (Path.cwd(), PROJECTS / "workshop", PROJECTS / "shop"))),
         "SHOP_BROKER_URL": broker.url,
-        "SHOP_DATABASE": str(tmp_path_factory.mktemp("workshop") / "db.sqlite3"),
+        "SHOP_DATABASE": str(directory / "db.sqlite3"),
         "SHOP_SUFFIX": f"_{uuid4().hex[:8]}",
+        # Where gunicorn, from version 25 on, has a socket for its own command.
+        "XDG_RUNTIME_DIR": str(directory),
     }
     gunicorn = ("-m", "gunicorn", "--worker-class", "gevent", "--bind", f"127.0.0.1:{port}", "workshop_wsgi")
     with Program(PROJECTS / "workshop" / "serve_workshop.py", env=env) as handlers, Program(*gunicorn, env=env) as web:

@@ -1,14 +1,23 @@
 """The chat of examples/django, end to end: a core and two web processes under gunicorn, over RabbitMQ."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.error import HTTPError
 from uuid import uuid4
 
+import port_for
+import psutil
 import pytest
 
-from tests.contrib.django.chat import PATIENCE, Browser, Chat
+from tests.conftest import StartProgram
+from tests.contrib.django.chat import PATIENCE, PROJECT, Browser, Chat
+from tests.contrib.django.chat_page import Page
 from tests.support.broker import Broker
+from tests.support.browser import start_browser
 from tests.support.eventually import wait_until
+
+# Every process that is started takes seconds, on a busy machine many.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +159,80 @@ def test_who_has_no_name_is_not_let_in(chat: Chat) -> None:
         Browser("<b>", chat.ports[0]).enter()
 
     assert "Your name" in page
+
+
+def test_the_page_shows_what_is_said_and_goes_on_when_its_web_process_is_back(chat: Chat, tmp_path: Path) -> None:
+    names = [f"{name}_{uuid4().hex[:6]}" for name in ("Alice", "Bob")]
+    chromium = start_browser(tmp_path / "profile")
+    try:
+        alice, bob = Page(chromium, names[0]), Page(chromium, names[1])
+        # Two names of one machine: the browser keeps a session for each.
+        alice.enter(f"http://localhost:{chat.ports[0]}/")
+        bob.enter(f"http://127.0.0.1:{chat.ports[1]}/")
+
+        alice.say("<b>Hello</b>")
+        bob.wait_for("<b>Hello</b>")
+        bob.choose(alice.name)
+        bob.say("Just for you")
+        alice.wait_for(f"{bob.name} to {alice.name}")
+        chat.kill_web(0)
+        bob.say("Are you there?")
+        chat.start()
+        alice.wait_for("Are you there?")
+        # Nothing twice, and nothing that is still being sent.
+        said = ["<b>Hello</b>", "Just for you", "Are you there?"]
+        assert alice.texts(*said) == bob.texts(*said) == said
+    finally:
+        chromium.quit()
+
+
+def test_one_command_starts_everything_and_ends_it(broker: Broker, start_program: StartProgram, tmp_path: Path) -> None:
+    broker.add_vhost("django-chat-demo")
+    ports = [port_for.select_random(), port_for.select_random()]
+    environment = {
+        "BROKER_URL": broker.url_for(vhost="django-chat-demo"),
+        "CHAT_DATABASE": str(tmp_path / "chat.sqlite3"),
+    }
+    demo = start_program(PROJECT / "run.py", *ports, env=environment)
+    demo.wait_for_line("Ctrl.C ends all", PATIENCE)
+    browser = Browser("Alice", ports[1])
+    browser.enter()
+    browser.say("Hello!")
+    assert browser.poll_until("Hello!")
+
+    (core,) = [each for each in psutil.Process(demo.pid).children() if "runserver_rpc" in each.cmdline()]
+    core.kill()
+
+    demo.wait_for_line("killed .SIGKILL.; starting it again", PATIENCE)
+    browser.say("Hello again!")
+    assert browser.poll_until("Hello again!")
+    assert demo.terminate(PATIENCE) == 0
+
+
+def test_one_command_says_what_to_do_where_no_broker_answers(start_program: StartProgram) -> None:
+    demo = start_program(PROJECT / "run.py", env={"BROKER_URL": "amqp://guest:a-secret-password@127.0.0.1:1//"})
+
+    assert demo.wait(PATIENCE) == 1
+    assert "Connection refused" in demo.output
+    assert "Is RabbitMQ running" in demo.output
+    assert "a-secret-password" not in demo.output
+
+
+def test_a_rabbitmq_of_its_own_starts_and_leaves_nothing_behind(start_program: StartProgram, tmp_path: Path) -> None:
+    source = f"""
+import sys
+sys.path.insert(0, {str(PROJECT)!r})
+from own_rabbitmq import OwnRabbitMQ
+own = OwnRabbitMQ()
+print("started", own.wait_started(), own.url, flush=True)
+from gevent import monkey; monkey.patch_all()
+from amphora import AmqpRpcClient
+with AmqpRpcClient("chat", broker_url=own.url) as client:
+    print("connected", client.wait_connected(30), flush=True)
+own.close()
+"""
+    program = start_program("-c", source, env={"TMPDIR": str(tmp_path)})
+
+    assert program.wait(PATIENCE) == 0
+    assert [line.split()[:2] for line in program.lines] == [["started", "True"], ["connected", "True"]]
+    assert list(tmp_path.iterdir()) == []

@@ -21,8 +21,12 @@ from tests.support.broker import HOST, Broker
 from tests.support.eventually import wait_until
 from tests.support.processes import Program
 
+# Every process that is started takes seconds, on a busy machine many.
+pytestmark = pytest.mark.timeout(300)
+
 PATIENCE = 60
 GUNICORN = ("-m", "gunicorn", "--no-control-socket", "--chdir", PROJECT, "--bind", f"{HOST}:PORT")
+UVICORN = ("-m", "uvicorn", "--app-dir", PROJECT, "--host", HOST, "--port", "PORT", "shop.asgi:application")
 PATCHED_UVICORN = """
 from gevent import monkey; monkey.patch_all()
 import sys, uvicorn
@@ -93,7 +97,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_runserver_patches_for_itself_and_reloads(start: Start, project: Path) -> None:
     site = start(project / "manage.py", "runserver", f"{HOST}:PORT")
-    site.program.wait_for_line("Starting development server", PATIENCE)
+    site.program.wait_for_line("Starting (WSGI )?development server", PATIENCE)
     assert site.ask() == {"order": 42, "total": 420}
 
     views = project / "orders" / "views.py"
@@ -105,7 +109,7 @@ def test_runserver_patches_for_itself_and_reloads(start: Start, project: Path) -
         return "views.py changed, reloading" in site.program.output
 
     wait_until(is_noticed, PATIENCE)
-    site.program.wait_for_line("Starting development server", PATIENCE)
+    site.program.wait_for_line("Starting (WSGI )?development server", PATIENCE)
     assert site.ask() == {"order": 1, "total": 10}
     # As CONTROL-C at a terminal does, which reaches all processes.
     os.killpg(site.program.pid, signal.SIGINT)
@@ -137,13 +141,20 @@ def test_gunicorn_s_other_workers_say_which_to_take(start: Start) -> None:
 
 
 def test_an_asgi_server_says_why_it_cannot_call_and_what_to_do(start: Start) -> None:
-    site = start("-m", "uvicorn", "--app-dir", PROJECT, "--host", HOST, "--port", "PORT", "shop.asgi:application")
+    site = start(*UVICORN)
 
     error = site.ask()
 
     assert "it is an ASGI server, on an asyncio event loop" in error
     assert "gunicorn -k gevent PROJECT.wsgi" in error
     assert "loop='asyncio'" in error
+    assert "['THREADED'] = True" in error
+
+
+def test_an_asgi_server_as_it_is_calls_from_threads(start: Start) -> None:
+    site = start(*UVICORN, SHOP_THREADED="yes")
+
+    assert [site.ask()["total"] for _ in range(5)] == [420] * 5
 
 
 def test_an_asgi_server_that_is_patched_first_of_all_calls(start: Start) -> None:

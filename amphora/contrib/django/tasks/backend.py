@@ -18,7 +18,7 @@ from django.tasks.signals import task_enqueued
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from amphora import AmqpRpcClient, Backlogged, BrokerError
+from amphora import AmqpRpcClient, NoResult
 from amphora.contrib.django.conf import DEFAULT_ALIAS, service
 from amphora.contrib.django.endpoints import clients
 from amphora.contrib.django.tasks.messages import write_result
@@ -35,6 +35,10 @@ _OPTIONS: Mapping[str, Any] = {
     "RESULT_CACHE": None,
     "RESULT_TIMEOUT": 86_400,
 }
+
+
+#: The queues that each client has created. Not of the backend: Django makes one for each thread, which greenlets are.
+_created: WeakKeyDictionary[AmqpRpcClient, set[str]] = WeakKeyDictionary()
 
 
 class AmphoraBackend(BaseTaskBackend):
@@ -73,7 +77,6 @@ class AmphoraBackend(BaseTaskBackend):
         if cache is not None:
             self.results = TaskResults(cache, options["RESULT_TIMEOUT"])
         self.supports_get_result = cache in settings.CACHES and is_shared(cache)
-        self._created: WeakKeyDictionary[AmqpRpcClient, set[str]] = WeakKeyDictionary()
 
     def enqueue(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
         """Send a task; it is stored by the broker when this returns.
@@ -104,7 +107,10 @@ class AmphoraBackend(BaseTaskBackend):
             self.results.save(result)
         try:
             self._send(result)
-        except (Backlogged, BrokerError):
+        except NoResult:
+            # It may still be sent.
+            raise
+        except Exception:
             if self.results is not None:
                 self.results.forget(result.id)
             raise
@@ -163,7 +169,7 @@ class AmphoraBackend(BaseTaskBackend):
         options: dict[str, Any] = {"function_name": RUN_TASK, "expires": False}
         queue = result.task.queue_name
         if queue != DEFAULT_TASK_QUEUE_NAME:
-            created = self._created.setdefault(client.real, set())
+            created = _created.setdefault(client.real, set())
             if queue not in created:
                 client.create_new_request_queue(queue)
                 created.add(queue)

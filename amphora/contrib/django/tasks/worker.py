@@ -38,7 +38,7 @@ def add_to_servers() -> None:
     for params in getattr(settings, "TASKS", {}).values():
         try:
             kind = import_string(params["BACKEND"])
-        except (ImportError, KeyError, TypeError):
+        except (ImportError, ImproperlyConfigured, KeyError, TypeError):
             # Django's own check tells.
             continue
         options = params.get("OPTIONS", {})

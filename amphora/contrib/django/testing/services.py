@@ -35,10 +35,12 @@ def check_patched() -> None:
     """
     if not monkey.is_module_patched("socket"):
         raise RuntimeError(
-            "These tests run remote functions, and need gevent's monkey-patching. Start them with\n\n"
-            "    python -m gevent.monkey manage.py test\n\n"
-            "or, with pytest, let the settings in pyproject.toml (pytest.ini, ...) say\n\n"
+            "These tests run remote functions, and need gevent's monkey-patching. For manage.py test, let the "
+            "project's settings say\n\n"
+            "    AMPHORA_PATCH_TEST = True\n\n"
+            "and for pytest, those in pyproject.toml (or pytest.ini, ...)\n\n"
             '    addopts = "-p amphora.contrib.django.pytest_plugin"\n\n'
+            "python -m gevent.monkey manage.py test patches too. "
             "It cannot be done later: Django is loaded by now."
         )
 
@@ -107,8 +109,8 @@ class LocalServices:
         Raises:
             AssertionError: A function still runs.
         """
-        running = [alias for alias in servers if not servers[alias].prepare_stop(timeout=self._grace)]
-        self._cleanup.close()
+        with self._cleanup:
+            running = [alias for alias in servers if not servers[alias].prepare_stop(timeout=self._grace)]
         if running:
             raise AssertionError(
                 f"Remote functions of {', '.join(map(repr, running))} still run after the test. Wait for the results "
@@ -135,7 +137,7 @@ class LocalServices:
         return result
 
     def _hides_something(self) -> bool:
-        """Tell whether the caller is in a transaction that handlers cannot look into, but may wait for."""
+        """Tell whether the caller is in a transaction that handlers cannot look into, but whose locks they may want."""
         return any(each.in_atomic_block for each in connections.all(initialized_only=True) if each not in self._lent)
 
     def _run(self, request: CurrentRequest, call: Callable[[], Any]) -> Any:

@@ -21,6 +21,7 @@ _OF_A_BROKER = frozenset(
         "SSL",
         "SHUFFLE_BROKERS",
         "AUTOSTART",
+        "THREADED",
         "DECLARE",
         "UUID",
     }
@@ -28,6 +29,9 @@ _OF_A_BROKER = frozenset(
 
 #: The end of a name that was given here before: for a test's class, and then for the test.
 _NUMBERED = re.compile(r"-test-\d+$")
+
+#: With a `CONCURRENCY` of 1, a function that defers a call would wait for one that waits for it.
+_OF_A_SERVER = frozenset({"CONCURRENCY"})
 
 _numbers = count(1)
 
@@ -41,12 +45,12 @@ def on_memory(amphora: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     Args:
         amphora: The setting as the project has it.
     """
-    number = next(_numbers)
-    return {alias: _of_one(options, number) for alias, options in amphora.items()}
+    # A number for each alias: two may stand for services of one name, on different brokers.
+    return {alias: _of_one(options, next(_numbers)) for alias, options in amphora.items()}
 
 
 def _of_one(options: Mapping[str, Any], number: int) -> dict[str, Any]:
-    kept = {name: value for name, value in options.items() if name not in _OF_A_BROKER}
+    kept = {name: value for name, value in options.items() if name not in _OF_A_BROKER | _OF_A_SERVER}
     if "SERVICE_NAME" in kept:
         name = _NUMBERED.sub("", str(kept["SERVICE_NAME"]))
         kept["SERVICE_NAME"] = f"{name}-test-{number}"

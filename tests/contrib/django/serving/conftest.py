@@ -1,4 +1,4 @@
-"""A PostgreSQL server, and services of this process whose functions use it."""
+"""A database of PostgreSQL, and services of this process whose functions use it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connections
 from django.test import override_settings
 
+from amphora import CurrentRequest
 from amphora.contrib.django import clients, servers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer
 from tests.support.broker import Broker
@@ -16,17 +17,6 @@ from tests.support.postgres import USER, Postgres
 
 #: Alias of PostgreSQL in DATABASES, for the time of a test.
 ALIAS = "postgres"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A server for the session; a test that stops it starts it again."""
-    server = Postgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
@@ -83,3 +73,15 @@ def start_service(broker: Broker, service: str) -> Iterator[Callable[..., Servic
     yield start
     if overridden is not None:
         overridden.disable()
+
+
+@pytest.fixture
+def make_request() -> Callable[[str], CurrentRequest]:
+    """Make requests as middleware gets them."""
+
+    def make(function: str) -> CurrentRequest:
+        return CurrentRequest(
+            id="request-1", client=None, function=function, deadline=None, redelivered=False, headers={}
+        )
+
+    return make

@@ -173,6 +173,23 @@ def test_a_waiting_query_lets_other_requests_run(use_postgres, start_service):
         assert service.client.call.answer() == "still here"
 
 
+def test_a_query_that_was_given_up_takes_its_connection_with_it(use_postgres, start_service):
+    use_postgres(CONN_MAX_AGE=None)
+    service = start_service(CONCURRENCY=1)
+    service.server.add_function(backend_pid)
+
+    @service.server.add_function
+    def give_up():
+        backend_pid()
+        with gevent.Timeout(0.1, False):
+            execute("SELECT pg_sleep(60)")
+        return "tired"
+
+    with service.server:
+        assert service.client.call.give_up() == "tired"
+        assert outcome(service.client.defer.backend_pid()) is None
+
+
 def test_an_atomic_request_is_rolled_back_when_it_raises(postgres, database_name, use_postgres, start_service):
     use_postgres()
     postgres.query("CREATE TABLE notes (text text)", database=database_name)

@@ -16,6 +16,8 @@ from tests.support.eventually import wait_until
 PROJECT = Path(__file__).parents[1] / "projects" / "depot"
 MANAGE = PROJECT / "manage.py"
 DJANGO_ADMIN = Path(sysconfig.get_path("scripts")) / "django-admin"
+#: Where no broker is.
+NOBODY = "amqp://nobody:secret@127.0.0.1:1//"
 #: Seconds for a start of Django on a busy machine.
 PATIENCE = 60.0
 
@@ -59,8 +61,8 @@ def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
     program = start_program(
         *(MANAGE, "runserver_rpc", "default", "--queue", label, "--concurrency", "7", "--broker", address),
         env=amphora(
-            default={**depot, "BROKER_URL": "amqp://nobody:secret@127.0.0.1:1//"},
-            other={"SERVICE_NAME": "other", "BROKER_URL": "amqp://nobody:secret@127.0.0.1:1//"},
+            default={**depot, "BROKER_URL": NOBODY},
+            other={"SERVICE_NAME": "other", "BROKER_URL": NOBODY},
         ),
     )
     client = new_client()
@@ -111,6 +113,14 @@ def test_what_takes_longer_than_it_may_goes_back_to_the_queue(start_program, bro
     wait_until(lambda: broker.queues()[f"rpc_{service}_request"].ready == 1, PATIENCE)
 
 
+def test_it_stops_while_it_waits_for_a_broker_that_is_not_there(start_program, depot):
+    program = start_program(MANAGE, "runserver_rpc", env=amphora(default={**depot, "BROKER_URL": NOBODY}))
+    program.wait_for_line("Quit the server", PATIENCE)
+    program.wait_for_line("WARNING", PATIENCE)
+
+    assert program.terminate(PATIENCE) == 0
+
+
 def test_it_is_patched_however_it_is_started(start_program):
     settings = {"DJANGO_SETTINGS_MODULE": "depot.settings", "PYTHONPATH": f"{PROJECT}{os.pathsep}{Path.cwd()}"}
     patches_itself = f"from gevent import monkey; monkey.patch_all()\n{START_ITSELF}"
@@ -147,6 +157,9 @@ def test_a_wrong_configuration_is_told_and_ends_it_with_a_status_that_is_not_zer
         "did you mean 'TIMEOUT'": start_program(MANAGE, "runserver_rpc", env=amphora(default={**depot, "TIMOUT": 1})),
         "broken on purpose": start_program(MANAGE, "runserver_rpc", env={"DEPOT_BROKEN": "yes"}),
         "ACCESS_REFUSED": start_program(MANAGE, "runserver_rpc", env=amphora(default=refused)),
+        "the request queue of the service itself": start_program(
+            MANAGE, "runserver_rpc", "--queue", depot["SERVICE_NAME"], env=amphora(default=depot)
+        ),
         "AMPHORA['default']": start_program(MANAGE, "runserver_rpc", env={**amphora(default=refused), **developing}),
     }
 

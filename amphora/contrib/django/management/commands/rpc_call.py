@@ -13,6 +13,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.core.serializers.json import DjangoJSONEncoder
+from gevent import get_hub
 
 from amphora import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
 from amphora.contrib.django.arguments import parse_keyword_arguments, parse_value
@@ -83,6 +84,9 @@ class Command(BaseCommand):
         except CommandError as error:
             self.stderr.write(f"{type(error).__name__}: {error}")
             sys.exit(2)
+        hub = get_hub()
+        # It ends the command, and is nothing to print a report of.
+        hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
         super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002  (Django's signature)

@@ -25,9 +25,6 @@ from amphora.contrib.django.patching import is_patched, not_patched, patched_com
 from amphora.contrib.django.reloading import RELOAD, is_reloaded, supervise, watch
 from amphora.contrib.django.serving import ServedService, Serving
 
-#: Seconds that running requests have when the code has changed; those that take longer run again.
-_RELOAD_GRACE = 5.0
-
 #: What `--broker` replaces, besides ``BROKER_URL``.
 _ADDRESS = ("AMQP_HOST", "AMQP_PORT", "AMQP_USER", "AMQP_PASSWORD", "AMQP_VHOST")
 
@@ -116,7 +113,7 @@ class Command(BaseCommand):
             gevent.spawn(watch, serving.reload)
         try:
             stopped = serving.run()
-        except BrokerError as error:
+        except (BrokerError, ValueError) as error:
             alias = error.__notes__[-1]
             raise CommandError(f"AMPHORA[{alias!r}]: {error}") from error
         if stopped.reload:
@@ -141,8 +138,6 @@ class Command(BaseCommand):
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
         grace = chosen.grace if options["grace"] is None else options["grace"]
-        if is_reloaded():
-            grace = min(grace, _RELOAD_GRACE)
         return ServedService(alias, stand_in, [*dict.fromkeys([*chosen.queues, *options["queues"]])], grace)
 
     def _look_for_migrations(self) -> None:

@@ -54,6 +54,11 @@ DATABASES = {
 _BROKER_URL = os.environ.get("SHOP_BROKER_URL", "memory://")
 _SUFFIX = os.environ.get("SHOP_SUFFIX", "")
 AMPHORA = {
-    "default": {"SERVICE_NAME": f"django_shop{_SUFFIX}", "BROKER_URL": _BROKER_URL, "TIMEOUT": 30},
+    "default": {
+        "SERVICE_NAME": f"django_shop{_SUFFIX}",
+        "BROKER_URL": _BROKER_URL,
+        "TIMEOUT": 30,
+        "THREADED": "SHOP_THREADED" in os.environ,
+    },
     "billing": {"SERVICE_NAME": f"django_billing{_SUFFIX}", "BROKER_URL": _BROKER_URL, "TIMEOUT": 30},
 }

@@ -3,7 +3,7 @@
 import gevent
 from django.db import close_old_connections, connection, transaction
 
-from amphora.contrib.django import client, server, servers
+from amphora.contrib.django import client, clients, server, servers
 from probes.models import Note
 
 
@@ -33,6 +33,13 @@ def add_through_greenlet(text):
     """Add a note by a handler that a greenlet of this one calls."""
     gevent.spawn(client.call.notes.add, text).get()
     return texts()
+
+
+@servers["atomic"].add_function("notes.add_by_two")
+def add_by_two(text):
+    """Add a note, and defer another handler of this service, which runs one request at a time."""
+    add(text)
+    clients["atomic"].defer(function_name="notes.add_and_fail")(f"{text} again")
 
 
 @server.add_function("notes.add_slowly")

@@ -1,11 +1,14 @@
 """What docs/django-testing.md promises, and more."""
 
+import json
 from unittest import skipIf
+from urllib.request import urlopen
 
 import gevent
 from django.db import connection, transaction
-from django.test import SimpleTestCase, TestCase, TransactionTestCase
+from django.test import LiveServerTestCase, SimpleTestCase, TestCase, TransactionTestCase
 from gevent.event import Event
+from orders.models import Order
 
 from amphora import RemoteException, Unroutable
 from amphora.contrib.django import client, clients, server
@@ -72,6 +75,12 @@ class DeferredCallTests(RpcTestMixin, TestCase):
 
         self.assertTrue(result.successful())
         self.assertEqual(Note.objects.count(), 1)
+
+    def test_a_service_that_runs_one_request_at_a_time_may_defer_to_itself(self):
+        clients["atomic"].call.notes.add_by_two("n")
+
+        self.assertIn("ValueError: n again", str(self.rpc.calls[-1].result.exception))
+        self.assertEqual(client.call.notes.list(), ["n"])
 
     def test_calls_on_commit_are_sent_by_capture_on_commit_callbacks(self):
         with self.captureOnCommitCallbacks(execute=True) as callbacks:
@@ -211,6 +220,19 @@ class CommittingTests(RpcTestMixin, TransactionTestCase):
 
         self.rpc.wait()
         self.assertIn("IntegrityError", str(result.exception))
+
+
+class LiveServerTests(RpcTestMixin, LiveServerTestCase):
+    """Pages that a browser would ask for call RPC."""
+
+    def test_a_page_of_the_live_server_calls_handlers(self):
+        self.rpc.replace("charge", lambda amount: f"R-{amount}", alias="payments")
+        order = Order.objects.create(total=5)
+
+        with urlopen(f"{self.live_server_url}/orders/{order.pk}/pay", timeout=60) as page:
+            self.assertEqual(json.load(page), {"receipt": "R-5.00"})
+
+        self.rpc.assert_called("orders.thank", order.pk)
 
 
 class NoDatabaseTests(RpcTestMixin, SimpleTestCase):

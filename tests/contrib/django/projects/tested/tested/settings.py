@@ -6,6 +6,8 @@ SECRET_KEY = "not a secret: a project of the tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tested.urls"
+STATIC_URL = "static/"
+MEDIA_URL = "media/"
 INSTALLED_APPS = ["amphora.contrib.django", "orders", "probes"]
 
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "never-made.sqlite3"}}
@@ -22,6 +24,12 @@ if "POSTGRES_HOST" in os.environ:
 # Nobody listens there: a test that asked a broker would fail.
 AMPHORA = {
     "default": {"SERVICE_NAME": "orders", "BROKER_URL": "amqp://127.0.0.1:1//", "TIMEOUT": 30},
-    "atomic": {"SERVICE_NAME": "atomic", "AMQP_HOST": "127.0.0.1", "AMQP_PORT": 1, "ATOMIC_REQUESTS": True},
+    "atomic": {
+        "SERVICE_NAME": "atomic",
+        "AMQP_HOST": "127.0.0.1",
+        "AMQP_PORT": 1,
+        "ATOMIC_REQUESTS": True,
+        "CONCURRENCY": 1,
+    },
     "payments": {"SERVICE_NAME": "payments", "BROKER_URL": "amqp://127.0.0.1:1//", "TIMEOUT": 30},
 }

@@ -81,3 +81,10 @@ def test_whatever_can_be_called_is_described():
     assert describe("default", "p", partial(Callable(), 1)).summary == "Do it."
     assert describe("default", "dict", dict).signature == "(...)"
     assert describe("default", "lambda", lambda: None).summary == ""
+
+
+def test_annotations_are_shown_as_they_are_written():
+    def annotated(x: "list[Order]", y: int = 1) -> "Total":  # noqa: F821
+        """Do nothing."""
+
+    assert describe("default", "a", annotated).signature == "(x: list[Order], y: int = 1) -> Total"

@@ -10,6 +10,7 @@ from django.core.cache import caches
 from django.test import override_settings
 from django.utils import timezone
 
+from amphora import MessageTooLarge
 from amphora.contrib.django import client, clients, server
 from amphora.contrib.django.testing import LocalServices
 from tests.conftest import StartProgram
@@ -235,6 +236,15 @@ def test_a_cache_that_fails_keeps_no_task_from_running(rpc: LocalServices, monke
         add.get_result(result.id)
     with pytest.raises(ConnectionError):
         add.enqueue(1, 2)
+
+
+def test_a_task_that_cannot_be_sent_leaves_no_result(tmp_path: Path):
+    small = override_settings(AMPHORA={"default": {"SERVICE_NAME": "small", "MAX_MESSAGE_SIZE": 500}})
+    with at_files(tmp_path), tasks(RESULT_CACHE="files"), small, LocalServices():
+        with pytest.raises(MessageTooLarge):
+            add.enqueue("x" * 1000, "y")
+
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_cache_there_are_no_results():

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,17 +43,6 @@ def project(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server of these tests' own."""
-    server = Postgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
 def test_the_page_has_a_whole_app(project: Path):
     names = {name for name, _ in FILES.findall(PAGE.read_text())}
 
@@ -65,11 +53,12 @@ def test_the_page_has_a_whole_app(project: Path):
         "orders/tests.py",
         "orders/test_pay.py",
         "pyproject.toml",
+        "tested/settings_test.py",
     }
 
 
 def test_django_s_runner_runs_the_tests_of_the_page_and_more_with_sqlite(project: Path):
-    ran = run_python(project, "-m", "gevent.monkey", "manage.py", "test", "-v", "2")
+    ran = run_python(project, "manage.py", "test", "-v", "2", "--settings", "tested.settings_test")
 
     assert ran.returncode == 0, ran.stderr
     assert "test_pays_the_order (orders.tests.PayTests" in ran.stderr
@@ -109,5 +98,5 @@ def test_tests_that_are_not_patched_say_how_they_are(project: Path):
     ran = run_python(project, "manage.py", "test", "orders")
 
     assert ran.returncode == 1
-    assert "python -m gevent.monkey manage.py test" in ran.stderr
+    assert "AMPHORA_PATCH_TEST = True" in ran.stderr
     assert "-p amphora.contrib.django.pytest_plugin" in ran.stderr

@@ -45,7 +45,7 @@ demo-django: $(VENV)/.installed-demo-django
 	$(BIN)/python examples/django/run.py $(ARGS)
 # Celery is installed with what the tests need; without BROKER_URL and a broker on this machine, one is started.
 demo-celery: $(VENV)/.installed-test
-	test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
+	@test -n "$$BROKER_URL" || sh scripts/install-rabbitmq
 	$(BIN)/python examples/celery/run.py
 
 test: $(VENV)/.installed-test

@@ -43,6 +43,7 @@ from amphora.health import Health
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
+from amphora.log_fields import RequestLogFilter
 from amphora.middleware import OutgoingRequest
 from amphora.overrides import override_arguments
 from amphora.protocol.signatures import sign_request
@@ -80,6 +81,7 @@ __all__ = [
     "QueueStatus",
     "RemoteException",
     "RemoteFunction",
+    "RequestLogFilter",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
     "ServerInfo",

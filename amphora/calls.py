@@ -19,6 +19,7 @@ from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, bind_queue
+from amphora.log_fields import request_fields
 from amphora.pending import Call, PendingCalls
 from amphora.protocol.messages import Codec, Failure, Result, message_id_of, request_properties
 from amphora.protocol.signatures import Signatures
@@ -190,7 +191,7 @@ class Calls:
         if call is None:
             # Given up already, or a second reply: from a fan-out service, or to a redelivery.
             self._counts["late_replies"] += 1
-            logger.debug("%s: reply that nobody waits for", self._name)
+            logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
             return
         if self._signatures is not None:
             try:
@@ -224,7 +225,14 @@ class Calls:
     def _distrust(self, call: Call, error: WrongResult) -> None:
         """End a call whose reply may come from anybody."""
         self._counts["untrusted"] += 1
-        logger.warning("%s: reply to request %s to %r: %s", self._name, call.id, call.function, error)
+        logger.warning(
+            "%s: reply to request %s to %r: %s",
+            self._name,
+            call.id,
+            call.function,
+            error,
+            extra=request_fields(call.id, call.function),
+        )
         call.result.set_exception(error)
         if call.decided is not None:
             call.decided.set()
@@ -256,7 +264,14 @@ class Calls:
             call.refuse(NoResult(f"No result of {call.function!r}: {error}") if expired else error)
         elif not isinstance(error, NoResult):
             # (One that was held past its deadline has ended with that.)
-            logger.warning("%s: request %s to %r: %s", self._name, call.id, call.function, error)
+            logger.warning(
+                "%s: request %s to %r: %s",
+                self._name,
+                call.id,
+                call.function,
+                error,
+                extra=request_fields(call.id, call.function),
+            )
 
     def _restore(self, routing_key: str, restore: Callable[[Any], Any]) -> None:
         """Have a routing key restored, once for all the requests that come back together."""

@@ -20,6 +20,7 @@ from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import bind_queue
+from amphora.log_fields import request_fields
 from amphora.poison import Attempt, PoisonGuard
 from amphora.protocol.deadlines import is_expired
 from amphora.protocol.finished import FinishedRequests, Reply
@@ -168,7 +169,12 @@ class RequestHandler:
             known, reply = self._finished.recall(job.key)
             if known:
                 self._counts["duplicates"] += 1
-                logger.debug("%s: request %r was finished before", self._name, job.message_id)
+                logger.debug(
+                    "%s: request %r was finished before",
+                    self._name,
+                    job.message_id,
+                    extra=request_fields(job.message_id),
+                )
                 self._reply_again(job, reply)
                 return
         # What comes again because its connection broke, and was begun in time, is not too old.
@@ -199,7 +205,7 @@ class RequestHandler:
     def _distrust(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""
         self._counts["untrusted"] += 1
-        logger.warning("%s: request %r: %s", self._name, job.message_id, error)
+        logger.warning("%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id))
         job.receiver = None
         job.apart = True
         self._unnamed.add(job)
@@ -283,7 +289,7 @@ class RequestHandler:
     def _expire(self, job: Job) -> None:
         """Drop a request that nobody waits for any more; a receiver may take another one instead."""
         self._counts["expired"] += 1
-        logger.debug("%s: request %r has expired", self._name, job.message_id)
+        logger.debug("%s: request %r has expired", self._name, job.message_id, extra=request_fields(job.message_id))
         self._acknowledge(job)
         self._forget(job, again=True)
 
@@ -295,8 +301,12 @@ class RequestHandler:
             return
         self._counts["dropped"] += 1
         # The error quotes the body, which may hold what no log should.
-        logger.warning("%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)", self._name)
-        logger.debug("%s: dropped: %s", self._name, error)
+        logger.warning(
+            "%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)",
+            self._name,
+            extra=request_fields(job.message_id),
+        )
+        logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id))
         if self._poison is not None:
             self._set_aside(job)
             self._poison.bury(job, self._queue_of(job), then=partial(self._finish, job))
@@ -307,7 +317,13 @@ class RequestHandler:
 
     def _reply_error(self, job: Job, error: BaseException) -> None:
         if not isinstance(error, WrongRequest):
-            logger.debug("%s: request %r raised", self._name, job.message_id, exc_info=error)
+            logger.debug(
+                "%s: request %r raised",
+                self._name,
+                job.message_id,
+                exc_info=error,
+                extra=request_fields(job.message_id),
+            )
         text = None
         if self._send_tracebacks and not isinstance(error, WrongRequest):
             text = "".join(traceback.format_exception(error))
@@ -322,7 +338,9 @@ class RequestHandler:
         self._send_reply(job, reply)
 
     def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
-        logger.warning("%s: reply to request %r: %s", self._name, job.message_id, error)
+        logger.warning(
+            "%s: reply to request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id)
+        )
         return Reply(*self._codec.encode_error(error, content_type=job.content_type))
 
     def _send_reply(self, job: Job, reply: Reply) -> None:
@@ -349,7 +367,13 @@ class RequestHandler:
         elif isinstance(error, MessageTooLarge):
             self._abandon_reply(job, str(error))
         else:
-            logger.warning("%s: reply to request %r: %s; trying again", self._name, job.message_id, error)
+            logger.warning(
+                "%s: reply to request %r: %s; trying again",
+                self._name,
+                job.message_id,
+                error,
+                extra=request_fields(job.message_id),
+            )
             gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
 
     def _restore_route(self, job: Job, message: Outgoing) -> None:
@@ -383,7 +407,13 @@ class RequestHandler:
 
     def _abandon_reply(self, job: Job, why: str) -> None:
         self._counts["undeliverable"] += 1
-        logger.warning("%s: dropped the reply to request %r: %s", self._name, job.message_id, why)
+        logger.warning(
+            "%s: dropped the reply to request %r: %s",
+            self._name,
+            job.message_id,
+            why,
+            extra=request_fields(job.message_id),
+        )
         self._finish(job)
 
     def _finish(self, job: Job) -> None:

@@ -27,6 +27,7 @@ from amphora.job import Job
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, delete_queue, open_counter
+from amphora.log_fields import request_fields
 from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, identity
 from amphora.protocol.messages import PERSISTENT
 from amphora.protocol.names import Names
@@ -93,7 +94,13 @@ class PoisonGuard:
             before = self._tries_before(counter)
         except BrokerError as error:
             # As without a guard: neither lose the request, nor hold it up for ever.
-            logger.error("%s: the tries of request %r cannot be counted: %s", self._name, job.message_id, error)
+            logger.error(
+                "%s: the tries of request %r cannot be counted: %s",
+                self._name,
+                job.message_id,
+                error,
+                extra=request_fields(job.message_id),
+            )
             yield Attempt.RUN
             return
         job.settled = Event()
@@ -126,7 +133,7 @@ class PoisonGuard:
             f"given up after {self.limit} tries: each ended with the server, with its connection, or with "
             f"IgnoreRequest; the request from {queue!r} is in {self._names.dead_letters!r} now"
         )
-        logger.warning("%s: request %r: %s", self._name, job.message_id, error)
+        logger.warning("%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id))
         self._bury(job, queue, TOO_MANY_TRIES, self.limit, partial(then, error))
 
     def bury(self, job: Job, queue: str, *, then: Callable[[], None]) -> None:
@@ -143,7 +150,13 @@ class PoisonGuard:
                 then()
                 return
             # Somebody has deleted the queue, or it is full.
-            logger.error("%s: dead letter of request %r: %s; trying again", self._name, job.message_id, error)
+            logger.error(
+                "%s: dead letter of request %r: %s; trying again",
+                self._name,
+                job.message_id,
+                error,
+                extra=request_fields(job.message_id),
+            )
             self._publisher.run(self._topology.declare)
             gevent.spawn_later(_AGAIN, self._publisher.publish_now, message)
 

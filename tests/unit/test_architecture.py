@@ -32,7 +32,7 @@ LAYERS = (
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
     ("amphora.poison",),
-    ("amphora.job",),
+    ("amphora.job", "amphora.log_fields"),
     (
         "amphora.endpoint",
         "amphora.pending",

@@ -18,14 +18,17 @@ logger = logging.getLogger("amphora.contrib.django.requests")
 def log_request(request: CurrentRequest, call: Callable[[], Any]) -> Any:
     """Run a request and log how it ended; a middleware."""
     started = perf_counter()
+    fields = {"request_id": request.id, "rpc_function": request.function}
     try:
         result = call()
     except IgnoreRequest:
-        logger.info("%s: ignored (request %s)", request.function, request.id)
+        logger.info("%s: ignored (request %s)", request.function, request.id, extra=fields)
         raise
     except Exception as error:
-        logger.exception("%s: %s (request %s)", request.function, type(error).__name__, request.id)
+        logger.exception("%s: %s (request %s)", request.function, type(error).__name__, request.id, extra=fields)
         raise
     if logger.isEnabledFor(logging.INFO):
-        logger.info("%s: %.0f ms (request %s)", request.function, (perf_counter() - started) * 1000, request.id)
+        logger.info(
+            "%s: %.0f ms (request %s)", request.function, (perf_counter() - started) * 1000, request.id, extra=fields
+        )
     return result

@@ -1,0 +1,71 @@
+"""The Grafana dashboard asks for metrics that there are, by labels that they have."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from amphora import AmqpRpcClient, AmqpRpcServer, RemoteException
+from amphora.contrib.prometheus import Metrics
+from tests.support.eventually import wait_until
+from tests.support.processes import ROOT
+
+DASHBOARD: dict[str, Any] = json.loads((ROOT / "dashboards" / "amphora.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
+
+
+@pytest.fixture
+def exported(server: AmqpRpcServer, client: AmqpRpcClient) -> dict[str, set[str]]:
+    """The labels of every sample that is exported after some calls, by its name."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.watch(server)
+    metrics.watch(client)
+    client.call.add(1, 2)
+    client.call.ignore_once()
+    with pytest.raises(RemoteException):
+        client.call.fail()
+
+    def text() -> str:
+        return generate_latest(registry).decode()
+
+    wait_until(lambda: 'outcome="remote_error"' in text(), 30)
+    samples = re.findall(r"^(\w+)\{(.*)\} ", text(), re.MULTILINE)
+    return {name: set(re.findall(r"(\w+)=\"", labels)) for name, labels in samples}
+
+
+def test_it_asks_only_for_metrics_that_there_are(exported: dict[str, set[str]]) -> None:
+    asked = {name for expression in EXPRESSIONS for name in re.findall(r"amphora_\w+", expression)}
+
+    assert len(asked) > 15
+    assert asked <= exported.keys()
+
+
+def test_it_groups_and_filters_by_labels_that_there_are(exported: dict[str, set[str]]) -> None:
+    for expression in EXPRESSIONS:
+        [name] = set(re.findall(r"amphora_\w+", expression))
+        grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for label in group.split(",")}
+        filtered = set(re.findall(r"(\w+)=", expression))
+        assert (grouped | filtered) <= exported[name], expression
+
+
+def test_it_shows_every_metric(exported: dict[str, set[str]]) -> None:
+    shown = " ".join(EXPRESSIONS)
+
+    bases = {re.sub(r"_(bucket|sum|count|created|total)$", "", name) for name in exported}
+    assert [base for base in sorted(bases) if base not in shown] == []
+
+
+def test_panels_neither_overlap_nor_share_an_id() -> None:
+    cells = [
+        (column, line)
+        for panel in DASHBOARD["panels"]
+        for column in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for line in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+
+    assert len(cells) == len(set(cells))
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])

@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
+import signal
 
+import gevent
 import pytest
 from click.testing import Result
+from gevent.event import Event
 
 from amphora import AmqpRpcFanoutServer, __version__
-from tests.cli.conftest import Invoke, Shop
+from tests.cli.conftest import Invoke, Shop, StartCommand
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 
@@ -186,3 +190,27 @@ def test_a_fanout_service_is_asked_with_fanout(invoke: Invoke, service: str, bro
 
     assert called.stdout == '"here"\n'
     assert [each["version"] for each in json.loads(pinged.stdout)["servers"]] == [__version__]
+
+
+def test_ctrl_c_ends_ping_with_its_summary(start_command: StartCommand, shop: Shop, service: str) -> None:
+    program = start_command("ping", service)
+    program.wait_for_line("seq=1", 60)
+
+    program.send_signal(signal.SIGINT)
+
+    # 1 where it was met on its way to a round that nothing came of.
+    assert program.wait(60) in (0, 1)
+    assert re.search(rf"--- {service}: 1 server, \d+ rounds?, \d+ answers? ---", program.output)
+    assert "KeyboardInterrupt" not in program.output
+
+
+def test_ctrl_c_ends_a_call_with_status_130(start_command: StartCommand, shop: Shop, service: str) -> None:
+    waiting = Event()
+    shop.server.add_function(lambda: (waiting.set(), gevent.sleep(600)), name="wait")
+    program = start_command("call", service, "wait")
+    assert waiting.wait(60)
+
+    program.send_signal(signal.SIGINT)
+
+    assert program.wait(60) == 130
+    assert program.output.strip() == ""

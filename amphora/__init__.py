@@ -38,6 +38,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.health import Health
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
@@ -47,6 +48,7 @@ from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.stubs import stub_of
 from amphora.version import __version__
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "DeadLetter",
     "DeadLettered",
     "DeadLetters",
+    "Health",
     "IgnoreRequest",
     "Inspector",
     "MessageTooLarge",
@@ -87,4 +90,5 @@ __all__ = [
     "current_request",
     "override_arguments",
     "sign_request",
+    "stub_of",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 from uuid import uuid4
 
 from gevent.event import AsyncResult
 
+from amphora.bound import bind
 from amphora.caller import CallOptions, PrettyCaller
 from amphora.calls import Calls
 from amphora.endpoint import Endpoint, check_patched, make_serializer
@@ -55,6 +56,7 @@ from amphora.settings import (
 
 __all__ = ["AmqpRpcClient", "AmqpRpcFanoutClient"]
 
+Service = TypeVar("Service")
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Middleware = TypeVar("Middleware", bound=ClientMiddleware)
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
@@ -329,6 +331,37 @@ class AmqpRpcClient(Endpoint):
                 `BrokerError` are raised here only with ``wait_publish``, else by ``get()``.
         """
         return self._deferring_caller
+
+    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+        """Give remote functions as the methods of a class, so that a type checker knows them.
+
+        ::
+
+            class Math(Protocol):
+                def add(self, x: int, y: int = 1) -> int: ...
+
+            math = client.bind(Math)
+            math.add(1, y=2)        # as client.call.add(1, y=2); a type checker takes it for an int
+
+        Nothing of the class runs, and its types are not checked when the program runs. A class that an attribute is
+        annotated with stands for functions with the attribute's name in front: ``text: Text`` for ``text.upper``.
+        ``amphora functions NAMESPACE --stub`` writes such a class from the servers that run.
+
+        Args:
+            service: The class, often a `typing.Protocol`, with a method for each remote function.
+            prefix: What the functions' names begin with, before a dot.
+            options: Options of every call, see `call`.
+
+        Returns:
+            An object whose methods call the remote functions, as `call` does.
+
+        Raises:
+            TypeError: It is not a class, a method is a coroutine function, or an option is unknown.
+        """
+        caller = self._caller(**options)
+        for name in prefix.split(".") if prefix else ():
+            caller = getattr(caller, name)
+        return cast("Service", bind(caller, service))
 
     def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
         """Choose the routing key of a remote function's calls by their arguments.

@@ -14,6 +14,7 @@ from gevent import monkey
 from gevent.event import Event
 
 from amphora.exceptions import BrokerError, BrokerUnreachable
+from amphora.health import Health
 from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
@@ -97,6 +98,22 @@ class Endpoint:
     def blocked(self) -> bool:
         """Whether the broker takes no messages at present (memory or disk alarm)."""
         return self._publisher.link.blocked
+
+    def health(self) -> Health:
+        """Return whether it can do its work, as probes ask; waits for one turn of the event loop.
+
+        A process whose event loop does not turn does not answer at all. For Kubernetes: not alive where nothing
+        answers in time, and not ready where `Health.ready` is false; a broker that is away is no reason to restart
+        a process, which connects again by itself.
+        """
+        began = monotonic()
+        gevent.sleep(0)
+        return Health(
+            connected=self.connected,
+            consuming=self._consumer.consuming,
+            blocked=self.blocked,
+            loop_lag=monotonic() - began,
+        )
 
     def _link_stats(self) -> dict[str, int]:
         reconnects = self._publisher.link.reconnects + self._consumer.link.reconnects

@@ -164,6 +164,12 @@ class Consumer:
         """Tell whether a delivery can still be acknowledged."""
         return delivery.channel is self._channel
 
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker delivers from every queue of the topology that is subscribed to."""
+        own = [each for each in self._subscriptions if each.own]
+        return bool(own) and self._channel is not None and all(each._tag is not None for each in own)
+
     def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
         """Do something on the control channel, as soon as the connection is up.
 

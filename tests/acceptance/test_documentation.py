@@ -142,6 +142,25 @@ def test_the_fragments_about_introspection_give_what_their_comments_say(names: d
     assert [given for given, _ in answers] == [said for _, said in answers]
 
 
+def test_the_fragments_about_typed_calls_give_what_their_comments_say(names: dict[str, Any]) -> None:
+    wait_until(names["client"].inspect.ping, 60)
+
+    answers = [answer for source in fragments("docs/typing.md") for answer in run_fragment(source, names)]
+
+    assert len(answers) == 3
+    assert [given for given, _ in answers] == [said for _, said in answers]
+
+
+def test_the_fragments_about_observability_give_what_their_comments_say(names: dict[str, Any]) -> None:
+    assert names["client"].wait_connected(20)
+    wait_until(lambda: names["server"].health().ready, 20)
+
+    answers = [answer for source in fragments("docs/observability.md") for answer in run_fragment(source, names)]
+
+    assert len(answers) == 5
+    assert [given for given, _ in answers] == [said for _, said in answers]
+
+
 def test_the_program_about_dead_letters_shows_them_and_gives_back_the_wanted_ones(
     start_program: StartProgram, broker_url: str, service: str
 ) -> None:

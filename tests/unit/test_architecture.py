@@ -15,9 +15,17 @@ PACKAGE = Path(amphora.version.__file__).parent
 # and modules of one package may import each other. Modules of one row do not, except in the last row.
 LAYERS = (
     ("amphora.__main__",),
-    ("amphora.cli.*", "amphora.contrib", "amphora.contrib.django.*", "amphora.contrib.celery.*"),
+    (
+        "amphora.cli.*",
+        "amphora.contrib",
+        "amphora.contrib.celery.*",
+        "amphora.contrib.django.*",
+        "amphora.contrib.opentelemetry",
+        "amphora.contrib.prometheus",
+    ),
     ("amphora",),
     ("amphora.server", "amphora.client", "amphora.dead_letters"),
+    ("amphora.bound", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
     ("amphora.poison",),
@@ -34,6 +42,7 @@ LAYERS = (
     ("amphora.protocol.*",),
     (
         "amphora.exceptions",
+        "amphora.health",
         "amphora.json_text",
         "amphora.overrides",
         "amphora.serializer",
@@ -54,7 +63,13 @@ FORBIDDEN = {
 }
 
 # An integration uses what every user can: the public names.
-PUBLIC_API_ONLY = ("amphora.cli.*", "amphora.contrib.django.*", "amphora.contrib.celery.*")
+PUBLIC_API_ONLY = (
+    "amphora.cli.*",
+    "amphora.contrib.celery.*",
+    "amphora.contrib.django.*",
+    "amphora.contrib.opentelemetry",
+    "amphora.contrib.prometheus",
+)
 
 # Packages that only some layers may import.
 ONLY_IN = {

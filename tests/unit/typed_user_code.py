@@ -4,7 +4,7 @@ An error that mypy is to report bears a `type: ignore` with its code: strict mod
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, assert_type
+from typing import Any, Protocol, assert_type
 
 from gevent.event import AsyncResult
 
@@ -126,6 +126,27 @@ client.remove_request_queue("Alice", nowait=True)
 
 with AmqpRpcFanoutClient("news", broker_url="memory://") as broadcaster:
     assert_type(broadcaster, AmqpRpcFanoutClient)
+
+# Functions that a class describes.
+
+
+class Text(Protocol):
+    def upper(self, text: str) -> str: ...
+
+
+class Math(Protocol):
+    text: Text
+
+    def add(self, x: int, y: int = 1) -> int: ...
+
+
+math = client.bind(Math, timeout=5)
+assert_type(math, Math)
+assert_type(math.add(1, y=2), int)
+assert_type(math.text.upper("a"), str)
+assert_type(client.bind(Text, prefix="text").upper("a"), str)
+math.add("1")  # type: ignore[arg-type]
+math.subtract(1, 2)  # type: ignore[attr-defined]
 
 # The request that a function runs for.
 

@@ -1,0 +1,1 @@
+"""Integrations, each with the public API of Amphora alone."""

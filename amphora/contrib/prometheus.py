@@ -1,0 +1,252 @@
+"""Metrics of clients and servers for Prometheus, by its own client library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+from typing import Any, TypeVar
+
+from gevent.event import AsyncResult
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from amphora import (
+    Backlogged,
+    BrokerError,
+    CurrentRequest,
+    DeadLettered,
+    IgnoreRequest,
+    NoResult,
+    OutgoingRequest,
+    RemoteException,
+    Unroutable,
+    WrongRequest,
+    WrongResult,
+)
+
+__all__ = ["BUCKETS", "Metrics"]
+
+Endpoint = TypeVar("Endpoint")
+
+#: Upper bounds of the histograms in seconds: a call over a near broker takes a millisecond, one may take minutes.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+#: What a call ends with, by the exception that the caller gets; the first that fits.
+_OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
+    (RemoteException, "remote_error"),
+    (NoResult, "no_result"),
+    (WrongRequest, "wrong_request"),
+    (WrongResult, "wrong_result"),
+    (DeadLettered, "dead_lettered"),
+    (Unroutable, "unroutable"),
+    (Backlogged, "backlogged"),
+    (BrokerError, "broker_error"),
+    (BaseException, "other"),
+)
+
+#: Counts of `AmqpRpcServer.stats` that no label of a request tells, with what they mean.
+_OF_SERVERS = {
+    "wrong_requests": "Requests that could not be read, or named no function",
+    "duplicates": "Requests that were known already and did not run again",
+    "dead_lettered": "Requests that were given up after too many tries",
+    "expired": "Requests that nobody waited for any more, and that did not run",
+    "untrusted": "Requests that were not signed, altered or too old",
+    "dropped": "Unreadable requests that told nobody to reply to",
+    "undeliverable": "Replies whose client was gone",
+    "reconnects": "Connections that were made anew",
+}
+
+#: The same of `AmqpRpcClient.stats`.
+_OF_CLIENTS = {
+    "late_replies": "Replies that nobody waited for any more",
+    "untrusted": "Replies that were not signed, or altered",
+    "reconnects": "Connections that were made anew",
+}
+
+
+class Metrics:
+    """Counts what clients and servers do.
+
+    ::
+
+        metrics = Metrics()
+        metrics.watch(server)
+        metrics.watch(client)
+        prometheus_client.start_http_server(8000)
+
+    Args:
+        registry: Takes the metrics; by default the library's own.
+        buckets: Upper bounds of the histograms in seconds.
+
+    Raises:
+        ValueError: The registry has such metrics already: one `Metrics` watches all endpoints of a process.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY, *, buckets: Sequence[float] = BUCKETS) -> None:
+        labels = ("service", "function")
+        self._requests = Counter(
+            "amphora_server_requests",
+            "Runs of remote functions, by their end (ok, error, ignored)",
+            (*labels, "outcome"),
+            registry=registry,
+        )
+        self._redelivered = Counter(
+            "amphora_server_redelivered",
+            "Runs for requests that the broker had delivered before",
+            labels,
+            registry=registry,
+        )
+        self._request_seconds = Histogram(
+            "amphora_server_request_seconds",
+            "Seconds for which remote functions ran",
+            labels,
+            buckets=buckets,
+            registry=registry,
+        )
+        self._calls = Counter(
+            "amphora_client_calls",
+            "Calls, by their end (ok, remote_error, no_result, unroutable, ...)",
+            (*labels, "outcome"),
+            registry=registry,
+        )
+        self._call_seconds = Histogram(
+            "amphora_client_call_seconds",
+            "Seconds from a call to its end",
+            labels,
+            buckets=buckets,
+            registry=registry,
+        )
+        self._endpoints = _Endpoints()
+        registry.register(self._endpoints)
+
+    def watch(self, endpoint: Endpoint) -> Endpoint:
+        """Count what a client or a server does from now on.
+
+        Args:
+            endpoint: A client or a server; it need not be connected.
+
+        Returns:
+            The endpoint.
+
+        Raises:
+            TypeError: It is neither.
+        """
+        cls = type(endpoint)
+        if hasattr(cls, "call"):
+            self._endpoints.clients.append(endpoint)
+            endpoint.add_middleware(self._around_calls(endpoint))  # type: ignore[attr-defined]
+        elif hasattr(cls, "add_function"):
+            self._endpoints.servers.append(endpoint)
+            endpoint.add_middleware(self._around_functions(endpoint))  # type: ignore[attr-defined]
+        else:
+            raise TypeError(f"only clients and servers can be watched, not {endpoint!r}")
+        return endpoint
+
+    def _around_functions(self, server: Any) -> Callable[[CurrentRequest, Callable[[], Any]], Any]:
+        def count(request: CurrentRequest, call: Callable[[], Any]) -> Any:
+            labels = server.service_name, request.function
+            if request.redelivered:
+                self._redelivered.labels(*labels).inc()
+            outcome = "error"
+            started = monotonic()
+            try:
+                result = call()
+                outcome = "ok"
+                return result
+            except IgnoreRequest:
+                outcome = "ignored"
+                raise
+            finally:
+                self._request_seconds.labels(*labels).observe(monotonic() - started)
+                self._requests.labels(*labels, outcome).inc()
+
+        return count
+
+    def _around_calls(self, client: Any) -> Callable[[OutgoingRequest, Callable[[], AsyncResult[Any]]], Any]:
+        def count(request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
+            labels = client.service_name, request.function
+            started = monotonic()
+
+            def end(error: BaseException | None) -> None:
+                self._call_seconds.labels(*labels).observe(monotonic() - started)
+                self._calls.labels(*labels, _outcome(error)).inc()
+
+            try:
+                result = send()
+            except BaseException as error:
+                end(error)
+                raise
+            result.rawlink(lambda done: end(done.exception))
+            return result
+
+        return count
+
+
+class _Endpoints(Collector):
+    """Asks endpoints for their counts whenever Prometheus asks."""
+
+    def __init__(self) -> None:
+        self.servers: list[Any] = []
+        self.clients: list[Any] = []
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """Give what `AmqpRpcServer.stats` and `AmqpRpcClient.stats` say at this moment."""
+        yield from _counters("server", self.servers, _OF_SERVERS)
+        yield from _counters("client", self.clients, _OF_CLIENTS)
+        yield _gauge("server", "running", "Requests that run now", self.servers, _stat("running"))
+        yield _gauge("client", "pending", "Calls that wait for their replies now", self.clients, _stat("pending"))
+        for kind, endpoints in (("server", self.servers), ("client", self.clients)):
+            yield _gauge(kind, "outbox", "Messages that the broker has not confirmed", endpoints, _stat("outbox"))
+            yield _gauge(kind, "connected", "Endpoints whose connections are up", endpoints, _connected)
+            yield _gauge(kind, "blocked", "Endpoints that the broker takes nothing from", endpoints, _blocked)
+
+    def describe(self) -> list[Any]:
+        """Say nothing beforehand: no endpoint is asked while it is only registered."""
+        return []
+
+
+def _counters(kind: str, endpoints: Sequence[Any], meanings: dict[str, str]) -> Iterator[CounterMetricFamily]:
+    for name, meaning in meanings.items():
+        family = CounterMetricFamily(f"amphora_{kind}_{name}", meaning, labels=["service"])
+        for service, value in _by_service(endpoints, _stat(name)).items():
+            family.add_metric([service], value)
+        yield family
+
+
+def _gauge(
+    kind: str, name: str, meaning: str, endpoints: Sequence[Any], read: Callable[[Any], float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"amphora_{kind}_{name}", meaning, labels=["service"])
+    for service, value in _by_service(endpoints, read).items():
+        family.add_metric([service], value)
+    return family
+
+
+def _by_service(endpoints: Sequence[Any], read: Callable[[Any], float]) -> dict[str, float]:
+    """Add up: a process may have several endpoints of one service, and Prometheus takes each label once."""
+    found: dict[str, float] = {}
+    for each in endpoints:
+        if not getattr(each, "made", True):
+            # What stands for one in Django would make it, and connect.
+            continue
+        found[each.service_name] = found.get(each.service_name, 0.0) + read(each)
+    return found
+
+
+def _stat(name: str) -> Callable[[Any], float]:
+    return lambda endpoint: float(endpoint.stats()[name])
+
+
+def _connected(endpoint: Any) -> float:
+    return float(endpoint.connected)
+
+
+def _blocked(endpoint: Any) -> float:
+    return float(endpoint.blocked)
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "ok"
+    return next(outcome for kind, outcome in _OUTCOMES if isinstance(error, kind))

@@ -1,5 +1,6 @@
 """What the commands tell of a service over RabbitMQ: call, functions, ping, queues, doctor."""
 
+import ast
 import json
 import os
 import re
@@ -82,6 +83,13 @@ def test_functions_are_listed_with_signatures_and_docstrings(invoke: Invoke, sho
     assert "    They may be of any size.\n" in whole.stdout
     assert [each["name"] for each in json.loads(as_json.stdout)] == ["add", "fail", "stock.ship"]
     assert invoke("functions", service, "nothing", *PATIENT).exit_code == 1
+
+
+def test_a_stub_is_python_with_a_class_of_the_functions(invoke: Invoke, shop: Shop, service: str) -> None:
+    result = invoke("functions", service, "--stub", *PATIENT)
+
+    (described,) = [each for each in ast.parse(result.stdout).body if isinstance(each, ast.ClassDef)][-1:]
+    assert "add" in {each.name for each in described.body if isinstance(each, ast.FunctionDef)}
 
 
 def test_a_service_whose_servers_are_gone_has_no_answer(invoke: Invoke, shop: Shop, service: str) -> None:

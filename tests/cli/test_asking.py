@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable
 
 import gevent
 import pytest
@@ -184,6 +185,22 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     assert "BAD  connection:" in refused.stdout
     assert "-> check user and password" in refused.stdout
     assert "a-secret" not in refused.output
+
+
+def test_the_doctor_names_a_missing_permission(
+    invoke: Invoke, shop: Shop, service: str, broker: Broker, unique_name: Callable[[str], str]
+) -> None:
+    user = unique_name("limited")
+    broker.add_user(user, "a-secret", configure="^$")
+    try:
+        result = invoke("doctor", service, "--broker", broker.url_for(user=user, password="a-secret"))
+    finally:
+        broker.delete_user(user)
+
+    assert result.exit_code == 1, result.output
+    assert "BAD  permissions:" in result.stdout
+    assert "-> docs/security.md#permissions" in result.stdout
+    assert "a-secret" not in result.output
 
 
 def test_a_fanout_service_is_asked_with_fanout(invoke: Invoke, service: str, broker: Broker) -> None:

@@ -40,6 +40,9 @@ __all__ = ["DeadLetter", "DeadLetters"]
 
 Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
 
+#: Seconds to wait for the broker after an acknowledgement.
+_ANSWER = 10.0
+
 #: Seconds without a message after which the broker is asked whether more are to come.
 _PAUSE = 0.5
 
@@ -206,7 +209,7 @@ class DeadLetters(Endpoint):
         Raises:
             ValueError: Nobody says which queue it comes from.
             Unroutable: That queue does not exist any more.
-            BrokerUnreachable: Not confirmed in time. It stays among the dead letters, but may also be in its queue.
+            BrokerUnreachable: Not confirmed in time. It may be among the dead letters, in its queue, or in both.
             BrokerError: The broker refuses it.
         """
         if letter.queue is None:
@@ -231,6 +234,9 @@ class DeadLetters(Endpoint):
         if error is not None:
             raise error
         self._consumer.ack(delivery)
+        # Acknowledgements are not confirmed, but whoever answers this has read what was sent before: without it, the
+        # death of this process would leave in both queues whatever it had in its buffers.
+        self.status(_ANSWER)
 
     def drop(self, letter: DeadLetter) -> None:
         """Delete a letter.

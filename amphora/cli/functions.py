@@ -8,7 +8,7 @@ import inspect
 import click
 from rich.markup import escape
 
-from amphora import RemoteFunction
+from amphora import RemoteFunction, stub_of
 from amphora.cli.output import console, print_indented, print_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import Failed, NoAnswer
@@ -34,8 +34,11 @@ Exit statuses:
 @click.argument("pattern", required=False)
 @click.option("--timeout", type=seconds, default=1.0, show_default=True, help="How long to wait for servers.")
 @click.option("--servers", type=count, metavar="N", help="So many are there: wait no longer once they have answered.")
+@click.option("--stub", is_flag=True, help="Print the source of a class for client.bind(), which types the calls.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each function.")
-def command(service: Service, pattern: str | None, timeout: float, servers: int | None, as_json: bool) -> None:
+def command(
+    service: Service, pattern: str | None, timeout: float, servers: int | None, stub: bool, as_json: bool
+) -> None:
     """List the functions of the service NS: names, signatures, docstrings."""
     with service.connected() as client:
         found = client.inspect.functions(timeout=timeout, limit=servers)
@@ -47,6 +50,8 @@ def command(service: Service, pattern: str | None, timeout: float, servers: int 
     chosen = [each for name, each in found.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)]
     if as_json:
         print_json(chosen)
+    elif stub and chosen:
+        click.echo(stub_of(chosen, service=service.name), nl=False)
     else:
         answered = len({uuid for each in found.values() for uuid in each.servers})
         for number, each in enumerate(chosen):

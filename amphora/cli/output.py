@@ -30,6 +30,14 @@ def errors() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+class _Compact(Table):
+    """Ends with its last column."""
+
+    def _get_padding_width(self, column_index: int) -> int:
+        # rich counts the padding of the edge, although pad_edge=False leaves it out.
+        return 0 if column_index == len(self.columns) - 1 else super()._get_padding_width(column_index)
+
+
 def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
     """Make a table without lines.
 
@@ -37,7 +45,7 @@ def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
         headings: Names of the columns.
         right: Those of them that hold numbers.
     """
-    made = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    made = _Compact(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading in headings:
         numbers = heading in right
         made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
@@ -67,6 +75,8 @@ def fitted(made: Table, out: Console, optional: tuple[str, ...]) -> Table:
         if Measurement.get(out, unlimited, made).maximum <= out.width:
             break
         made.columns = [each for each in made.columns if each.header != name]
+        for number, column in enumerate(made.columns):
+            column._index = number
     return made
 
 

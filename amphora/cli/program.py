@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from gevent import get_hub
 
 from amphora import __version__
 from amphora.cli.statuses import BadArguments
@@ -78,6 +79,9 @@ def run(arguments: list[str] | None = None, **options: Any) -> None:
         arguments: By default those of the process.
         options: Further options of `click.Command.main`.
     """
+    hub = get_hub()
+    # It is raised where the command waits, and needs no notice on standard error besides.
+    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
     try:
         status = amphora.main(arguments, prog_name="amphora", standalone_mode=False, **options)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -90,8 +94,7 @@ def run(arguments: list[str] | None = None, **options: Any) -> None:
         error.show()
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        # A line of its own after the ^C of the terminal.
-        click.echo(err=True)
+        # click has ended the line with the ^C of the terminal.
         status = 130
     except BrokenPipeError:
         # Whoever reads it has seen enough, as in `amphora functions math | head`.

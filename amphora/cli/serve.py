@@ -16,7 +16,7 @@ import gevent
 
 from amphora import AmqpRpcServer, BrokerError, __version__, override_arguments
 from amphora.cli.parent import ParentLine
-from amphora.cli.services import BROKER_VARIABLE
+from amphora.cli.services import BROKER_VARIABLE, Service
 from amphora.cli.serving import Serving
 from amphora.cli.statuses import BadArguments, Failed, NotSent
 from amphora.cli.supervisor import Supervisor, child_command
@@ -85,6 +85,9 @@ def command(
     """Serve TARGET, or several of them, until it is stopped."""
     if labels and len(targets) > 1:
         raise BadArguments("--queue goes with one TARGET: start another `amphora serve` for the others")
+    if broker is not None:
+        # Made for its checks: a mistake in the URL is to be said now, not from within the program.
+        Service("any", broker_url=broker).dead_letters()
     if directories and not reloads:
         raise BadArguments("--reload-dir goes with --reload")
     if processes > 1 or reloads:

@@ -7,6 +7,7 @@ import os
 import rlcompleter
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ import click
 import gevent
 
 import amphora
-from amphora import AmqpRpcClient, RemoteFunction
+from amphora import AmqpRpcClient, AmqpRpcException, RemoteFunction
 from amphora.cli.services import Service, service_options
 from amphora.cli.values import seconds, seconds_or_zero
 
@@ -89,6 +90,17 @@ class _Prompt(code.InteractiveConsole):
         if line is None:
             raise EOFError
         return line
+
+    def showtraceback(self) -> None:
+        """Show where an error comes from, unless that is on the other side of the broker."""
+        error = sys.exc_info()[1]
+        if isinstance(error, KeyboardInterrupt):
+            self.write("\nKeyboardInterrupt\n")
+        elif isinstance(error, AmqpRpcException):
+            remote = getattr(error, "remote_traceback", None)
+            self.write("".join([f"{remote.rstrip()}\n" if remote else "", *traceback.format_exception_only(error)]))
+        else:
+            super().showtraceback()
 
 
 class _Completer:

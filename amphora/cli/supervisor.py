@@ -128,7 +128,13 @@ class Supervisor:
         deaths = 0
         while not self._stop.is_set():
             self._changed.clear()
-            ready_at, status, pid = self._run_one()
+            try:
+                ready_at, status, pid = self._run_one()
+            except OSError as error:
+                # The machine has no memory or no process ids left: that may pass.
+                deaths += 1
+                self._wait_before_another(f"a process cannot be started: {error}", deaths)
+                continue
             if pid in self._restarting:
                 self._restarting.discard(pid)
                 deaths = 0
@@ -150,10 +156,13 @@ class Supervisor:
                 return
             if ready_at is not None and monotonic() - ready_at >= _STEADY:
                 deaths = 0
-            delay = min(_LATE, _SOON * 2**deaths) * random.uniform(0.75, 1.0)  # noqa: S311  (jitter is no secret)
             deaths += 1
-            self._say(f"process {pid} {_how(status)}; starting another in {delay:.1f} s")
-            self._stop.wait(delay)
+            self._wait_before_another(f"process {pid} {_how(status)}", deaths)
+
+    def _wait_before_another(self, why: str, deaths: int) -> None:
+        delay = min(_LATE, _SOON * 2.0 ** min(deaths - 1, 30)) * random.uniform(0.75, 1.0)  # noqa: S311  (jitter)
+        self._say(f"{why}; starting another in {delay:.1f} s")
+        self._stop.wait(delay)
 
     def _run_one(self) -> tuple[float | None, int, int]:
         """Start a process and wait for its end.

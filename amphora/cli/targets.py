@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -88,7 +87,5 @@ def _own_traceback(error: BaseException) -> str:
     own = [each for each in frames if each.filename != __file__ and not each.filename.startswith("<frozen importlib")]
     importing = importlib.__file__
     shown = [each for each in own if each.filename != importing]
-    lines = [*traceback.format_list(shown), *traceback.format_exception_only(error)]
-    if sys.flags.dev_mode:
-        lines = traceback.format_exception(error)
-    return "".join(lines).rstrip()
+    # Nor its causes: that of a URL that cannot be read shows a part of it.
+    return "".join([*traceback.format_list(shown), *traceback.format_exception_only(error)]).rstrip()

@@ -45,6 +45,7 @@ def test_keyword_arguments_are_name_and_value():
         (["purge-dead", "math"], "say --yes"),
         (["serve", "a:b", "c:d", "--queue", "x"], "--queue goes with one TARGET"),
         (["serve", "a:b", "--reload-dir", "."], "goes with --reload"),
+        (["serve", "a:b", "--broker", "amqp://u:secret/x@h"], "cannot be read"),
         (["serve", "shop.py"], "package.module:attribute"),
         (["serve", "there_is_no_such_module"], "no module 'there_is_no_such_module'"),
         (["serve", "json:dumps.nothing"], "has no 'dumps.nothing', nor any other server"),

@@ -1,13 +1,19 @@
 """What the commands tell of a service over RabbitMQ: call, functions, ping, queues, doctor."""
 
+import ast
 import json
 import os
+import re
+import signal
+from collections.abc import Callable
 
+import gevent
 import pytest
 from click.testing import Result
+from gevent.event import Event
 
 from amphora import AmqpRpcFanoutServer, __version__
-from tests.cli.conftest import Invoke, Shop
+from tests.cli.conftest import Invoke, Shop, StartCommand
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 
@@ -78,6 +84,13 @@ def test_functions_are_listed_with_signatures_and_docstrings(invoke: Invoke, sho
     assert "    They may be of any size.\n" in whole.stdout
     assert [each["name"] for each in json.loads(as_json.stdout)] == ["add", "fail", "stock.ship"]
     assert invoke("functions", service, "nothing", *PATIENT).exit_code == 1
+
+
+def test_a_stub_is_python_with_a_class_of_the_functions(invoke: Invoke, shop: Shop, service: str) -> None:
+    result = invoke("functions", service, "--stub", *PATIENT)
+
+    (described,) = [each for each in ast.parse(result.stdout).body if isinstance(each, ast.ClassDef)][-1:]
+    assert "add" in {each.name for each in described.body if isinstance(each, ast.FunctionDef)}
 
 
 def test_a_service_whose_servers_are_gone_has_no_answer(invoke: Invoke, shop: Shop, service: str) -> None:
@@ -174,6 +187,22 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     assert "a-secret" not in refused.output
 
 
+def test_the_doctor_names_a_missing_permission(
+    invoke: Invoke, shop: Shop, service: str, broker: Broker, unique_name: Callable[[str], str]
+) -> None:
+    user = unique_name("limited")
+    broker.add_user(user, "a-secret", configure="^$")
+    try:
+        result = invoke("doctor", service, "--broker", broker.url_for(user=user, password="a-secret"))
+    finally:
+        broker.delete_user(user)
+
+    assert result.exit_code == 1, result.output
+    assert "BAD  permissions:" in result.stdout
+    assert "-> docs/security.md#permissions" in result.stdout
+    assert "a-secret" not in result.output
+
+
 def test_a_fanout_service_is_asked_with_fanout(invoke: Invoke, service: str, broker: Broker) -> None:
     server = AmqpRpcFanoutServer(service, broker_url=broker.url)
     server.add_function(lambda: "here", name="where")
@@ -186,3 +215,27 @@ def test_a_fanout_service_is_asked_with_fanout(invoke: Invoke, service: str, bro
 
     assert called.stdout == '"here"\n'
     assert [each["version"] for each in json.loads(pinged.stdout)["servers"]] == [__version__]
+
+
+def test_ctrl_c_ends_ping_with_its_summary(start_command: StartCommand, shop: Shop, service: str) -> None:
+    program = start_command("ping", service)
+    program.wait_for_line("seq=1", 60)
+
+    program.send_signal(signal.SIGINT)
+
+    # 1 where it was met on its way to a round that nothing came of.
+    assert program.wait(60) in (0, 1)
+    assert re.search(rf"--- {service}: 1 server, \d+ rounds?, \d+ answers? ---", program.output)
+    assert "KeyboardInterrupt" not in program.output
+
+
+def test_ctrl_c_ends_a_call_with_status_130(start_command: StartCommand, shop: Shop, service: str) -> None:
+    waiting = Event()
+    shop.server.add_function(lambda: (waiting.set(), gevent.sleep(600)), name="wait")
+    program = start_command("call", service, "wait")
+    assert waiting.wait(60)
+
+    program.send_signal(signal.SIGINT)
+
+    assert program.wait(60) == 130
+    assert program.output.strip() == ""

@@ -2,9 +2,10 @@
 
 import json
 
+import amqp
 import pytest
 
-from tests.cli.conftest import Invoke, Shop
+from tests.cli.conftest import Invoke, Shop, StartCommand
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 
@@ -84,3 +85,33 @@ def test_a_purge_deletes_what_was_chosen_once_it_is_confirmed(
 def test_a_service_without_dead_letters_has_none_to_move(invoke: Invoke, service: str) -> None:
     assert invoke("requeue-dead", service).stdout == "0 given back, 0 left\n"
     assert invoke("purge-dead", service, "--yes").stdout == "0 deleted, 0 left\n"
+
+
+def test_none_is_lost_when_it_is_killed_in_the_middle(
+    start_command: StartCommand, shop: Shop, service: str, broker: Broker, amqp_channel: amqp.Channel
+) -> None:
+    shop.server.stop()
+    request, dead = f"rpc_{service}_request", f"rpc_{service}_dead"
+    ids = {str(number) for number in range(300)}
+    for number in sorted(ids, key=int):
+        message = amqp.Message(b"{}", message_id=number, application_headers={"x-amphora-queue": request})
+        amqp_channel.basic_publish(message, routing_key=dead)
+    wait_until(lambda: left(broker, service) == 303)
+    program = start_command("requeue-dead", service, "--id", *[each for id_ in ids for each in ("--id", id_)][1:])
+
+    program.wait_for_line(f"-> {request}", 60)
+    program.kill()
+
+    def nearly_all_in_one() -> bool:
+        queues = broker.queues()
+        total = queues[request].ready + queues[dead].ready
+        # In the worst moment, one is in both.
+        assert 303 <= total <= 304, f"{total} in the two queues"
+        return True
+
+    wait_until(nearly_all_in_one, 60)
+    found = set()
+    for queue in (request, dead):
+        while (message := amqp_channel.basic_get(queue, no_ack=True)) is not None:
+            found.add(message.properties.get("message_id"))
+    assert found >= ids

@@ -16,10 +16,11 @@ import gevent
 
 from amphora import AmqpRpcServer, BrokerError, __version__, override_arguments
 from amphora.cli.parent import ParentLine
+from amphora.cli.probes import Probes, has_prometheus
 from amphora.cli.services import BROKER_VARIABLE, Service
 from amphora.cli.serving import Serving
 from amphora.cli.statuses import BadArguments, Failed, NotSent
-from amphora.cli.supervisor import Supervisor, child_command
+from amphora.cli.supervisor import SLOT_VARIABLE, Supervisor, child_command
 from amphora.cli.targets import load_server
 from amphora.cli.values import count, seconds_or_zero
 
@@ -62,6 +63,13 @@ Exit statuses:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Watch this directory instead of the current one; as often as needed.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Answer probes (/live, /ready) and Prometheus (/metrics) there. Of several processes, each has the next port.",
+)
+@click.option("--metrics-host", default="0.0.0.0", show_default=True, help="Address for --metrics-port.")  # noqa: S104
 @click.option("--broker", metavar="URL", help=f"The broker.  [env var: {BROKER_VARIABLE}]")
 @click.option(
     "-l",
@@ -79,6 +87,8 @@ def command(
     processes: int,
     reloads: bool,
     directories: tuple[Path, ...],
+    metrics_port: int | None,
+    metrics_host: str,
     broker: str | None,
     log_level: str,
 ) -> None:
@@ -90,8 +100,12 @@ def command(
         Service("any", broker_url=broker).dead_letters()
     if directories and not reloads:
         raise BadArguments("--reload-dir goes with --reload")
+    if metrics_port is not None and metrics_port + processes > 65536:
+        raise BadArguments(f"--metrics-port: {processes} processes need as many ports, and there are 65535")
     if processes > 1 or reloads:
         arguments = _arguments_of_child(targets, labels, concurrency=concurrency, grace=grace, log_level=log_level)
+        if metrics_port is not None:
+            arguments[1:1] = [f"--metrics-port={metrics_port}", f"--metrics-host={metrics_host}"]
         env = {} if broker is None else {BROKER_VARIABLE: broker, _BY_HAND: "1"}
         _supervise(arguments, env, processes=processes, grace=grace, directories=directories, reloads=reloads)
         return
@@ -100,11 +114,19 @@ def command(
     if by_hand:
         broker, default = default, None
     # Not only while they are made here: functions may make clients later.
+    probes_at = None if metrics_port is None else (metrics_host, metrics_port + int(os.environ.get(SLOT_VARIABLE, "0")))
     with override_arguments(broker_url=broker, default_broker_url=default, concurrency=concurrency):
-        _serve(targets, labels, grace=grace, log_level=log_level)
+        _serve(targets, labels, grace=grace, log_level=log_level, probes_at=probes_at)
 
 
-def _serve(targets: Sequence[str], labels: Sequence[str], *, grace: float, log_level: str) -> None:
+def _serve(
+    targets: Sequence[str],
+    labels: Sequence[str],
+    *,
+    grace: float,
+    log_level: str,
+    probes_at: tuple[str, int] | None,
+) -> None:
     # As `python -m` has it; a console script leads the path with its own directory.
     if sys.path[:1] not in ([""], [str(Path.cwd())]):
         sys.path.insert(0, str(Path.cwd()))
@@ -116,12 +138,22 @@ def _serve(targets: Sequence[str], labels: Sequence[str], *, grace: float, log_l
         _introduce()
     for each in servers:
         _introduce_server(each, briefly=line.has_parent)
+    probes = None if probes_at is None else Probes(servers, *probes_at)
     try:
+        if probes is not None:
+            probes.start()
+            paths = (
+                "/live, /ready, /metrics" if has_prometheus() else "/live, /ready (no prometheus-client: no /metrics)"
+            )
+            _say(f"http://{':'.join(map(str, probes_at or ()))}: {paths}")
         finished = serving.run()
     except BrokerError as error:
         raise NotSent(str(error)) from error
     except ValueError as error:
         raise BadArguments(str(error)) from error
+    finally:
+        if probes is not None:
+            probes.stop()
     if not finished:
         raise Failed(f"requests took longer than the {grace:g} s of --grace: they go back to their queues")
     _say("stopped")

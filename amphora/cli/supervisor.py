@@ -18,7 +18,10 @@ from gevent.subprocess import Popen, TimeoutExpired
 
 from amphora.cli.parent import FD_VARIABLE
 
-__all__ = ["Supervisor", "child_command"]
+__all__ = ["SLOT_VARIABLE", "Supervisor", "child_command"]
+
+#: Environment variable of each process: its number, from 0, which one that replaces it takes over.
+SLOT_VARIABLE = "AMPHORA_SERVE_SLOT"
 
 #: Seconds before a process that has died is replaced: after the first death, and the most.
 _SOON, _LATE = 0.2, 30.0
@@ -84,7 +87,7 @@ class Supervisor:
             if handler != signal.SIG_IGN:
                 signal.signal(number, on_signal)
         try:
-            gevent.joinall([gevent.spawn(self._keep) for _ in range(self._processes)])
+            gevent.joinall([gevent.spawn(self._keep, slot) for slot in range(self._processes)])
         finally:
             wake.stop()
             wake.close()
@@ -123,13 +126,13 @@ class Supervisor:
                 self._send(child, number)
                 gevent.spawn(self._kill_later, child)
 
-    def _keep(self) -> None:
+    def _keep(self, slot: int) -> None:
         """Keep one process running."""
         deaths = 0
         while not self._stop.is_set():
             self._changed.clear()
             try:
-                ready_at, status, pid = self._run_one()
+                ready_at, status, pid = self._run_one(slot)
             except OSError as error:
                 # The machine has no memory or no process ids left: that may pass.
                 deaths += 1
@@ -164,7 +167,7 @@ class Supervisor:
         self._say(f"{why}; starting another in {delay:.1f} s")
         self._stop.wait(delay)
 
-    def _run_one(self) -> tuple[float | None, int, int]:
+    def _run_one(self, slot: int) -> tuple[float | None, int, int]:
         """Start a process and wait for its end.
 
         Returns:
@@ -175,7 +178,7 @@ class Supervisor:
             with its:
                 child = Popen(
                     self._command,
-                    env={**self._env, FD_VARIABLE: str(its.fileno())},
+                    env={**self._env, FD_VARIABLE: str(its.fileno()), SLOT_VARIABLE: str(slot)},
                     pass_fds=(its.fileno(),),
                     # A terminal's Ctrl-C is for this process, which passes it on.
                     start_new_session=True,

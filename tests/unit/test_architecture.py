@@ -75,6 +75,9 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
+# But the command line offers an integration to those who start a server with it.
+AND_ALSO = {"amphora.cli.*": ("amphora.contrib.prometheus",)}
+
 # Packages that only some layers may import.
 ONLY_IN = {
     "kombu": ("amphora.links.*",),
@@ -191,7 +194,8 @@ def may_import(name: str, target: str) -> bool:
     if entry_of(name) == entry_of(target):
         return True
     if is_in(name, PUBLIC_API_ONLY):
-        return target == "amphora"
+        also = [targets for importer, targets in AND_ALSO.items() if is_in(name, (importer,))]
+        return target == "amphora" or any(is_in(target, targets) for targets in also)
     if any(is_in(name, (importer,)) and is_in(target, targets) for importer, targets in FORBIDDEN.items()):
         return False
     own, other = row_of(name), row_of(target)

@@ -1,11 +1,12 @@
 """A worker inside the tests' own process, as Celery's test helpers start it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
 
 from amphora import AmqpRpcClient
 from amphora.contrib.celery import Amphora
@@ -21,6 +22,18 @@ def app(broker: Broker, service: str) -> Celery:
     Amphora(app)
     app.amphora.server.add_function(abs)
     return app
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Logging stays as it is: Celery would set it up for the whole process, and other tests read the log."""
+
+    def leave_it(**_: object) -> None:
+        """Celery sets nothing up where somebody answers its signal."""
+
+    setup_logging.connect(leave_it)
+    yield
+    setup_logging.disconnect(leave_it)
 
 
 def start(app: Celery, **options: object) -> object:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from celery import Celery
 from celery.exceptions import OperationalError
-from own_rabbitmq import OwnRabbitMQ, listens, program
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from own_rabbitmq import OwnRabbitMQ, listens, program
+
 CELERY = ["-m", "celery", "--no-color", "-A", "shop"]
 NODE = "shop@localhost"
 USUAL_BROKER = "amqp://guest:guest@127.0.0.1:5672//"

@@ -18,11 +18,13 @@ from pathlib import Path
 
 import gevent
 from gevent.event import AsyncResult, Event
-from own_rabbitmq import OwnRabbitMQ, listens, program
 
 from amphora import AmqpRpcClient, BrokerError
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from own_rabbitmq import OwnRabbitMQ, listens, program
+
 USUAL_BROKER = "amqp://guest:guest@127.0.0.1:5672//"
 PORTS = sys.argv[1:] or ["8001", "8002"]
 #: Seconds for the broker to answer.

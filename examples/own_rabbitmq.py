@@ -31,7 +31,7 @@ class OwnRabbitMQ:
     """Starts a node, and ends it with `close()`; `url` is where it will answer."""
 
     def __init__(self):
-        self._folder = Path(tempfile.mkdtemp(prefix="amphora-shop-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="amphora-example-"))
         port, distribution, mapper = _free_ports(3)
         self.url = f"amqp://guest:guest@{HOST}:{port}//"
         (self._folder / "rabbitmq.conf").write_text("disk_free_limit.absolute = 1MB\n")
@@ -43,7 +43,7 @@ class OwnRabbitMQ:
             "ERL_EPMD_PORT": str(mapper),
             "ERL_EPMD_ADDRESS": HOST,
             "ERL_CRASH_DUMP": str(self._folder / "crash"),
-            "RABBITMQ_NODENAME": f"amphora-shop-{os.getpid()}@localhost",
+            "RABBITMQ_NODENAME": f"amphora-example-{os.getpid()}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": HOST,
             "RABBITMQ_NODE_PORT": str(port),
             "RABBITMQ_DIST_PORT": str(distribution),

@@ -16,7 +16,7 @@ from celery import Celery
 from celery.exceptions import OperationalError
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "shared"))
 from own_rabbitmq import OwnRabbitMQ, listens, program
 
 CELERY = ["-m", "celery", "--no-color", "-A", "shop"]

@@ -22,7 +22,7 @@ from gevent.event import AsyncResult, Event
 from amphora import AmqpRpcClient, BrokerError
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "shared"))
 from own_rabbitmq import OwnRabbitMQ, listens, program
 
 USUAL_BROKER = "amqp://guest:guest@127.0.0.1:5672//"

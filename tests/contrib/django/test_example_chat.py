@@ -221,7 +221,7 @@ def test_one_command_says_what_to_do_where_no_broker_answers(start_program: Star
 def test_a_rabbitmq_of_its_own_starts_and_leaves_nothing_behind(start_program: StartProgram, tmp_path: Path) -> None:
     source = f"""
 import sys
-sys.path.insert(0, {str(PROJECT.parent)!r})
+sys.path.insert(0, {str(PROJECT.parent / "shared")!r})
 from own_rabbitmq import OwnRabbitMQ
 own = OwnRabbitMQ()
 print("started", own.wait_started(), own.url, flush=True)

@@ -52,7 +52,7 @@ test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
 	sh scripts/install-postgresql
 	sh scripts/install-chromium
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),sh scripts/run-tests $(BIN)/python)
 
 test-stock: export AMPHORA_STOCK_TRANSPORT = 1
 test-stock: test

@@ -105,6 +105,7 @@ class Link:
         self._greenlet: gevent.Greenlet[[], None] | None = None
         self._stopping = False
         self._ever_attached = False
+        self._ever_established = False
         self._next_broker = 0
         self._hopeless: set[BrokerAddress] = set()
         self._trouble: BrokerError | None = None
@@ -138,7 +139,7 @@ class Link:
         if self._greenlet is not None:
             return
         self._stopping = False
-        self._ever_attached = False
+        self._ever_attached = self._ever_established = False
         self._hopeless.clear()
         self._greenlet = gevent.spawn(self._run)
         self._greenlet.name = f"amphora {self.name}"
@@ -209,7 +210,8 @@ class Link:
 
     def _is_hopeless(self, fault: Fault) -> bool:
         """Tell whether the first connection can never be made: to this address, and to none of the others."""
-        if self._ever_attached:
+        if self._ever_attached or (self._ever_established and self._connection is None):
+            # (One that broke before its worker had attached was let in all the same.)
             return False
         if not fault.fatal or not fault.local:
             self._hopeless.discard(self.address)
@@ -223,6 +225,7 @@ class Link:
         # Whatever comes of it, the next attempt is at the next address.
         self._next_broker += 1
         self._connection = connection = self._establish(self.address)
+        self._ever_established = True
         self.blocked = False
         self.broker_info = _info(connection)
         self._worker.attach(connection)

@@ -1,0 +1,108 @@
+"""Which errors end a link, and which are waited out; no broker."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import amqp
+import pytest
+from gevent.event import Event
+
+from amphora.exceptions import AccessRefused, BrokerError, TopologyConflict
+from amphora.links.connection import Link
+from amphora.settings import BrokerAddress, LinkSettings
+from tests.support.eventually import wait_until
+
+REFUSED = amqp.AccessRefused("ACCESS_REFUSED - Login was refused", (0, 0), None)
+
+
+class IdleConnection:
+    """A connection on which nothing arrives."""
+
+    def __init__(self) -> None:
+        self._ended = Event()
+
+    def pump(self) -> None:
+        self._ended.wait()
+
+    def wake(self) -> None:
+        self._ended.set()
+
+    def abandon(self) -> None:
+        """Nothing is to be closed."""
+
+    close = abandon
+
+
+class Broker:
+    """Answers attempts to connect, and to attach, with what it is told in turn; with an error or by letting in.
+
+    Attributes:
+        fatal: What the link ended with, if it did.
+    """
+
+    def __init__(self, *answers: tuple[Exception | None, Exception | None]) -> None:
+        self._answers = iter(answers)
+        self._at_attach: Exception | None = None
+        self.fatal: list[BrokerError] = []
+
+    def establish(self, address: BrokerAddress) -> IdleConnection:
+        at_connect, self._at_attach = next(self._answers, (None, None))
+        if at_connect is not None:
+            raise at_connect
+        return IdleConnection()
+
+    def attach(self, connection: Any) -> None:
+        if self._at_attach is not None:
+            raise self._at_attach
+
+    def work(self) -> None:
+        """Nothing is to be done."""
+
+    detach = finish = work
+
+
+@pytest.fixture
+def links() -> Iterator[list[Link]]:
+    made: list[Link] = []
+    yield made
+    for link in made:
+        link.stop(5)
+
+
+def connect(links: list[Link], broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Link:
+    """Start a link to a broker."""
+    settings = LinkSettings((BrokerAddress("amqp", "localhost", 5672, "guest"),), reconnect_delay=0.001)
+    link = Link("test", settings, broker, on_fatal=broker.fatal.append)
+    monkeypatch.setattr(link, "_establish", broker.establish)
+    links.append(link)
+    link.start()
+    wait_until(lambda: broker.fatal or link.connected)
+    return link
+
+
+def test_a_refusal_of_the_first_connection_ends_it(links: list[Link], monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker((REFUSED, None))
+
+    connect(links, broker, monkeypatch)
+
+    assert [type(error) for error in broker.fatal] == [AccessRefused]
+
+
+def test_a_refusal_while_the_first_one_is_attached_ends_it(links: list[Link], monkeypatch: pytest.MonkeyPatch) -> None:
+    conflict = amqp.PreconditionFailed("inequivalent arg 'durable'", (50, 10), None)
+    broker = Broker((None, OSError("cut")), (None, conflict))
+
+    connect(links, broker, monkeypatch)
+
+    assert [type(error) for error in broker.fatal] == [TopologyConflict]
+
+
+def test_what_was_let_in_once_waits_when_it_is_refused_later_even_if_it_broke_before_it_was_attached(
+    links: list[Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker((None, OSError("cut")), (REFUSED, None), (REFUSED, None))
+
+    link = connect(links, broker, monkeypatch)
+
+    assert link.connected
+    assert broker.fatal == []

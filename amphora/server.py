@@ -499,7 +499,7 @@ class AmqpRpcServer(Endpoint):
         control = None if self._control is None else self._control.stop()
         if control is not None:
             subscriptions.append(control)
-        if self._consumer.link.connected:
+        if self._consumer.link.established:
             gevent.wait([each.cancelled for each in subscriptions], timeout=timeout)
 
     def _fail_pending(self, error: BrokerError) -> None:  # noqa: ARG002  (`receive_from_queue` raises it)

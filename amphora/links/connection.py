@@ -125,6 +125,11 @@ class Link:
         return self.attached.is_set()
 
     @property
+    def established(self) -> bool:
+        """Whether there is a connection, though its worker may only be about to use it."""
+        return self._connection is not None
+
+    @property
     def state(self) -> str:
         """A phrase for error messages that says how the connection is."""
         if self.connected:
@@ -152,7 +157,8 @@ class Link:
         self._stopping = True
         self.wake()
         if greenlet is not gevent.getcurrent():
-            if self.connected:
+            if self.established:
+                # While its worker attaches too: what has arrived by then may have been worked on.
                 greenlet.join(timeout)
             if not greenlet.dead:
                 greenlet.kill()

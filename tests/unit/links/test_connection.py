@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import amqp
+import gevent
 import pytest
 from gevent.event import Event
 
@@ -38,12 +39,17 @@ class Broker:
 
     Attributes:
         fatal: What the link ended with, if it did.
+        attaching: Set when the worker begins to attach.
+        let_attach: Cleared to hold it there.
+        finished: Set when the link was stopped in good order.
     """
 
     def __init__(self, *answers: tuple[Exception | None, Exception | None]) -> None:
         self._answers = iter(answers)
         self._at_attach: Exception | None = None
         self.fatal: list[BrokerError] = []
+        self.attaching, self.let_attach, self.finished = Event(), Event(), Event()
+        self.let_attach.set()
 
     def establish(self, address: BrokerAddress) -> IdleConnection:
         at_connect, self._at_attach = next(self._answers, (None, None))
@@ -52,13 +58,18 @@ class Broker:
         return IdleConnection()
 
     def attach(self, connection: Any) -> None:
+        self.attaching.set()
+        self.let_attach.wait(30)
         if self._at_attach is not None:
             raise self._at_attach
+
+    def finish(self) -> None:
+        self.finished.set()
 
     def work(self) -> None:
         """Nothing is to be done."""
 
-    detach = finish = work
+    detach = work
 
 
 @pytest.fixture
@@ -70,13 +81,13 @@ def links() -> Iterator[list[Link]]:
 
 
 def connect(links: list[Link], broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Link:
-    """Start a link to a broker."""
+    """Start a link to a broker, and wait until it is connected, ended or held."""
     settings = LinkSettings((BrokerAddress("amqp", "localhost", 5672, "guest"),), reconnect_delay=0.001)
     link = Link("test", settings, broker, on_fatal=broker.fatal.append)
     monkeypatch.setattr(link, "_establish", broker.establish)
     links.append(link)
     link.start()
-    wait_until(lambda: broker.fatal or link.connected)
+    wait_until(lambda: broker.fatal or link.connected or not broker.let_attach.is_set())
     return link
 
 
@@ -106,3 +117,20 @@ def test_what_was_let_in_once_waits_when_it_is_refused_later_even_if_it_broke_be
 
     assert link.connected
     assert broker.fatal == []
+
+
+def test_a_link_that_is_stopped_while_it_attaches_ends_in_good_order(
+    links: list[Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker()
+    broker.let_attach.clear()
+    link = connect(links, broker, monkeypatch)
+    assert broker.attaching.wait(10)
+
+    stopping = gevent.spawn(link.stop, 10)
+    gevent.sleep(0)
+    broker.let_attach.set()
+    stopping.join(20)
+
+    # What was worked on meanwhile is acknowledged with that.
+    assert broker.finished.is_set()

@@ -52,6 +52,7 @@ from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgp
 from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
 from amphora.stubs import stub_of
 from amphora.threaded_result import ThreadedResult
+from amphora.typed_values import parse_keyword_arguments, parse_value
 from amphora.version import __version__
 
 __all__ = [
@@ -97,6 +98,8 @@ __all__ = [
     "current_request",
     "make_client",
     "override_arguments",
+    "parse_keyword_arguments",
+    "parse_value",
     "sign_request",
     "stub_of",
 ]

@@ -14,12 +14,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from amphora import AmqpRpcClient, AmqpRpcException
+from amphora import AmqpRpcClient, AmqpRpcException, parse_value
 from amphora.cli.latencies import histogram, milliseconds, percentile
 from amphora.cli.output import console, errors, print_json, print_table, table
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import BadArguments, Failed
-from amphora.cli.values import count, parse_keyword_arguments, parse_value, seconds
+from amphora.cli.values import count, parse_keyword_arguments, seconds
 
 __all__ = ["command"]
 

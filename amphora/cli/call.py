@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from amphora import parse_value
 from amphora.cli.output import print_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import BadArguments
-from amphora.cli.values import parse_keyword_arguments, parse_value, seconds_or_zero
+from amphora.cli.values import parse_keyword_arguments, seconds_or_zero
 
 __all__ = ["command"]
 

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import click
 
-__all__ = ["count", "parse_keyword_arguments", "parse_value", "seconds", "seconds_or_zero"]
+from amphora import parse_keyword_arguments as parse_pairs
 
-
-def parse_value(text: str) -> Any:
-    """Read a value: JSON, or else the text as it stands.
-
-    ``42`` is a number, ``"42"`` (with the quotes) is text, and so are ``O-42``, ``NaN`` and nothing at all.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return text
+__all__ = ["count", "parse_keyword_arguments", "seconds", "seconds_or_zero"]
 
 
 def parse_keyword_arguments(given: Iterable[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` pairs; see `parse_value`.
+    """Read ``NAME=VALUE`` pairs of the option --kw; see `amphora.parse_keyword_arguments`.
 
     Raises:
         click.BadParameter: One has no ``=`` or no name, or a name stands there twice.
     """
-    found: dict[str, Any] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"a keyword argument is written NAME=VALUE, not {pair!r}", param_hint="--kw")
-        if name in found:
-            raise click.BadParameter(f"the keyword argument {name!r} is given twice", param_hint="--kw")
-        found[name] = parse_value(value)
-    return found
+    try:
+        return parse_pairs(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--kw") from error
 
 
 def seconds(text: str) -> float:
@@ -64,7 +49,3 @@ def _seconds(text: str, *, zero: bool) -> float:
     if not 0 <= number < math.inf or (number == 0 and not zero):
         raise click.BadParameter(f"a number of seconds{', 0 or' if zero else ''} more than 0 is wanted, not {text!r}")
     return number
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not in JSON")

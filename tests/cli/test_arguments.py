@@ -2,7 +2,8 @@
 
 import pytest
 
-from amphora.cli.values import parse_keyword_arguments, parse_value
+from amphora import parse_value
+from amphora.cli.values import parse_keyword_arguments
 from tests.cli.conftest import Invoke
 
 

@@ -50,6 +50,7 @@ LAYERS = (
         "amphora.overrides",
         "amphora.serializer",
         "amphora.settings",
+        "amphora.typed_values",
         "amphora.version",
     ),
 )

@@ -15,8 +15,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from gevent import get_hub
 
-from amphora import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
-from amphora.contrib.django.arguments import parse_keyword_arguments, parse_value
+from amphora import (
+    AmqpRpcException,
+    Backlogged,
+    BrokerError,
+    NoResult,
+    Unroutable,
+    parse_keyword_arguments,
+    parse_value,
+)
 from amphora.contrib.django.endpoints import clients, servers
 from amphora.contrib.django.patching import is_patched, not_patched, run_again_patched
 

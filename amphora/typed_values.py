@@ -1,4 +1,4 @@
-"""Values as people type them on a command line or into a form."""
+"""Values as people type them, on a command line or into a form."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from amphora.contrib.django.arguments import parse_keyword_arguments, parse_value
+from amphora import parse_keyword_arguments, parse_value
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""What those who install, measure and change Amphora are told to type."""
+
+import ast
+import re
+
+import pytest
+
+from chaos.hostile import summary
+from tests.documentation.development import NOT_RUN, Development
+from tests.support.consoles import entries, shape
+from tests.support.pages import Reading, all_pages, blocks_of
+from tests.support.processes import ROOT
+
+
+@pytest.mark.page("CONTRIBUTING.md")
+def test_the_commands_for_contributors_exist_with_their_options(page: Reading) -> None:
+    Development().check_all(entries(page.take("console")))
+
+
+@pytest.mark.page("benchmarks/README.md")
+def test_the_benchmarks_have_the_options_of_their_page(page: Reading) -> None:
+    Development().check_all(entries(page.take("console")))
+
+
+@pytest.mark.page("docs/comparison.md")
+def test_the_command_that_made_the_comparison_has_its_options(page: Reading) -> None:
+    Development().check_all(entries(page.take("console")))
+
+
+@pytest.mark.page("docs/reliability.md", "Hostile input")
+def test_the_flood_of_hostile_messages_prints_what_the_page_shows(page: Reading) -> None:
+    Development().check_all(entries(page.take("console")))
+    shown = page.take_one("").text.replace(", ...}", "}")
+    counted = ast.literal_eval(shown[shown.index("{") : shown.index("}") + 1])
+
+    assert shape(summary(80000, counted, [51.0, 77, 75, 83, 80], well=True)) == shape(shown)
+
+
+@pytest.mark.page("examples/django/README.md")
+def test_the_drawing_of_the_chat_names_what_there_is(page: Reading) -> None:
+    Development().check_all(entries(page.take("console")))
+    drawing = page.take_one("").text
+    chat = ROOT / "examples" / "django"
+
+    functions = "".join((chat / app / "rpc.py").read_text() for app in ("core", "web"))
+    named = re.search(r"web 1 ── ([\w, ]+) ──>", drawing)[1].split(", ") + [re.search(r"<── (\w+) ──", drawing)[1]]
+    assert named == ["catch_up", "say", "close", "show_message"]
+    assert [name for name in named if f"@server.add_function\ndef {name}(" not in functions.replace("screens.", "server.")] == []
+
+
+def test_what_is_not_run_is_still_on_a_page() -> None:
+    pages = [str(path.relative_to(ROOT)) for path in all_pages()]
+    consoles = [block for page in pages for block in blocks_of(page) if block.language == "console"]
+
+    assert [begin for begin in NOT_RUN if not any(f"$ {begin}" in block.text for block in consoles)] == []

@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from typing import Any
@@ -75,7 +76,7 @@ def parse(block: Block) -> Any:
         AssertionError: nobody knows how to read it, or it holds nothing.
     """
     match block.language:
-        case "ini" if not block.text.lstrip("# \n").startswith("["):
+        case "ini" if re.search(r"^\[", block.text, re.MULTILINE) is None:
             # RabbitMQ's, which knows no sections.
             lines = [line for line in block.text.splitlines() if line and not line.startswith("#")]
             found: Any = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}

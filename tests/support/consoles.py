@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from calendar import month_name
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from tests.support.pages import Block
 
 #: What differs between a page and any run, and what stands for it in a comparison of shapes, one after the other.
 VARIABLE = (
+    (re.compile(rf"\b({'|'.join(month_name[1:])})\b"), "MONTH"),
     # Hosts with process ids or ports, of which machines have various names; ids; versions; times of day; figures.
     (re.compile(r"\brabbit@[\w.-]+"), "rabbit@HOST"),
     (re.compile(r"\b[A-Za-z][\w.-]*:\d+\b"), "HOST:N"),
@@ -72,13 +74,22 @@ def assert_same_shape(entry: Entry, printed: str, replaced: Mapping[str, str] | 
     assert shape(printed, replaced) == shape(entry.output, replaced), f"{entry} printed:\n{printed}"
 
 
-def assert_contains_lines(entry: Entry, printed: str, replaced: Mapping[str, str] | None = None) -> None:
-    """Insist that what a command prints has the lines of the page in their order, perhaps with others between them.
+def assert_contains_lines(
+    entry: Entry, printed: str, replaced: Mapping[str, str] | None = None, *, ordered: bool = True
+) -> None:
+    """Insist that what a command prints has the lines of the page, perhaps with others between them.
 
-    A line of the page that is `...` stands for any number of lines.
+    Args:
+        entry: the command; a line of its output that is `...` stands for any number of lines.
+        printed: what it really printed.
+        replaced: as of `shape`.
+        ordered: whether the lines have to come in the order of the page.
     """
     wanted = [line for line in shape(entry.output, replaced) if line != "..."]
-    lines = iter(shape(printed, replaced))
+    lines: Iterable[str] = shape(printed, replaced)
+    if ordered:
+        # Each search goes on where the one before has ended.
+        lines = iter(lines)
     missing = [line for line in wanted if line not in lines]
     assert missing == [], f"{entry} printed:\n{printed}"
 

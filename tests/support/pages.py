@@ -83,9 +83,7 @@ class Reading:
             LookupError: there is none.
         """
         taken = [
-            block
-            for block in self.left
-            if (not languages or block.language in languages) and containing in block.text
+            block for block in self.left if (not languages or block.language in languages) and containing in block.text
         ]
         if not taken:
             left = "; ".join(map(str, self.left)) or "none"

@@ -31,7 +31,7 @@ LAYERS = (
     ("amphora.bound", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
-    ("amphora.poison",),
+    ("amphora.poison", "amphora.replies"),
     ("amphora.job", "amphora.log_fields"),
     (
         "amphora.endpoint",

@@ -27,6 +27,7 @@ __all__ = [
     "milliseconds",
     "queue_type_of",
     "seconds",
+    "timeout_of",
     "tries_limit",
 ]
 
@@ -272,6 +273,15 @@ def seconds(name: str, value: Any, *, zero: bool = False) -> float:
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{name} must be {'0 or ' if zero else ''}more than 0 s, not {value}")
     return float(value)
+
+
+def timeout_of(value: Any) -> float | None:
+    """Return a timeout; None for no limit.
+
+    Raises:
+        TypeError, ValueError: See `seconds`; 0 is allowed.
+    """
+    return None if value is None else seconds("timeout", value, zero=True)
 
 
 def milliseconds(name: str, value: Any) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
 from amphora.bound import bind
+from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
 from amphora.caller import CALL_OPTIONS, DEFER_OPTIONS, PrettyCaller
 from amphora.calling import Calling
 from amphora.calls import Calls
@@ -21,11 +22,6 @@ from amphora.protocol.signatures import signatures_of
 from amphora.serializer import RpcJsonSerializer, SerializerOption
 from amphora.service_endpoint import ServiceEndpoint
 from amphora.settings import (
-    AMQP_HOST,
-    AMQP_PASSWORD,
-    AMQP_PORT,
-    AMQP_USER,
-    AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -153,19 +149,8 @@ class AmqpRpcClient(ServiceEndpoint):
         uuid = uuid_of(uuid)
         timeout = timeout_of(timeout)
         queue_type = queue_type_of(queue_type)
-        settings = LinkSettings.of(
-            broker_url,
-            amqp_host,
-            amqp_port,
-            amqp_user,
-            amqp_password,
-            amqp_vhost,
-            shuffle_brokers=shuffle_brokers,
-            ssl=ssl,
-            heartbeat=heartbeat,
-            connect_timeout=connect_timeout,
-            reconnect_delay_max=reconnect_delay_max,
-        )
+        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
+        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
         limit = tries_limit(delivery_limit, queue_type)
         declared = Declarations(names, self._fanout, queue_type, limit, declare)
         response_queue = declared.response_queue(uuid, milliseconds("response_queue_expires", response_queue_expires))

@@ -12,6 +12,7 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.queue import Empty, Queue
 
+from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
 from amphora.endpoint import Endpoint
 from amphora.exceptions import AmqpRpcException, BrokerError, BrokerUnreachable, WrongRequest
 from amphora.links.delivery import Delivery
@@ -23,11 +24,6 @@ from amphora.protocol.names import Names
 from amphora.protocol.signatures import sign_request, signatures_of
 from amphora.serializer import RpcJsonSerializer, SerializerOption
 from amphora.settings import (
-    AMQP_HOST,
-    AMQP_PASSWORD,
-    AMQP_PORT,
-    AMQP_USER,
-    AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -127,17 +123,8 @@ class DeadLetters(Endpoint):
         # Made for its checks: a short key is to be said now.
         signatures_of(signing_keys, service=service_name)
         self._signing_keys = signing_keys
-        settings = LinkSettings.of(
-            broker_url,
-            amqp_host,
-            amqp_port,
-            amqp_user,
-            amqp_password,
-            amqp_vhost,
-            ssl=ssl,
-            heartbeat=heartbeat,
-            connect_timeout=connect_timeout,
-        )
+        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost)
+        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout)
         super().__init__(
             service_name,
             "dead letters",

@@ -7,6 +7,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, TypeVar, overload
 
+from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
 from amphora.declarations import Declarations
 from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
@@ -25,11 +26,6 @@ from amphora.receiving import Receiving
 from amphora.serializer import RpcJsonSerializer, SerializerOption
 from amphora.service_endpoint import ServiceEndpoint
 from amphora.settings import (
-    AMQP_HOST,
-    AMQP_PASSWORD,
-    AMQP_PORT,
-    AMQP_USER,
-    AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -172,19 +168,8 @@ class AmqpRpcServer(ServiceEndpoint):
         self._concurrency = at_least_one("concurrency", concurrency if given is None else given)
         codec = Codec.of(serializer, accept)
         queue_type = queue_type_of(queue_type)
-        settings = LinkSettings.of(
-            broker_url,
-            amqp_host,
-            amqp_port,
-            amqp_user,
-            amqp_password,
-            amqp_vhost,
-            shuffle_brokers=shuffle_brokers,
-            ssl=ssl,
-            heartbeat=heartbeat,
-            connect_timeout=connect_timeout,
-            reconnect_delay_max=reconnect_delay_max,
-        )
+        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
+        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
         # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
         limit = tries_limit(delivery_limit, "classic" if self._fanout else queue_type)
         declared = Declarations(names, self._fanout, queue_type, limit)

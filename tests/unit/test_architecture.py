@@ -45,6 +45,7 @@ LAYERS = (
     ("amphora.links.*",),
     ("amphora.protocol.*",),
     (
+        "amphora.brokers",
         "amphora.exceptions",
         "amphora.health",
         "amphora.json_text",

@@ -27,12 +27,17 @@ def names(broker_url: str, service: str) -> Iterator[dict[str, Any]]:
     server = AmqpRpcServer(service, broker_url=broker_url)
     server.add_function(lambda x, y: x + y, name="add")
     server.add_function(str.upper, name="text.upper")
-    server.add_function(lambda username, message: "shown", name="show_message")
+    server.add_function(show_message)
     names = {name: getattr(amphora, name) for name in amphora.__all__}
     with server, AmqpRpcClient(service, broker_url=broker_url, timeout=20) as client:
         names |= {"client": client, "server": server}
         yield names
         stop_endpoints(names)
+
+
+def show_message(username: str, message: str) -> str:
+    """Do what the server of a user's screen does."""
+    return "shown"
 
 
 @pytest.fixture

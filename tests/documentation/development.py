@@ -19,9 +19,9 @@ from tests.support.processes import ROOT, Program
 PATIENCE = 100
 #: Commands that are not run, with the reason for each.
 NOT_RUN = {
-    "for i in $(seq 50); do .venv/bin/pytest": "it runs tests fifty times: the shell reads it, and it names what exists",
+    "for i in $(seq 50)": "it runs tests fifty times: the shell reads it, and the tests are looked for",
     "for i in $(seq $(nproc))": "it runs the whole suite on a busy machine: the shell reads it",
-    ".venv/bin/python -m pip install atheris": "it wants a package from the index: the module that it runs is looked for",
+    ".venv/bin/python -m pip install atheris": "it wants a package from the index: the program is looked for",
 }
 _READ_OPTIONS = Path(__file__).with_name("read_options.py")
 _PROGRAM = re.compile(r"^\S*python\d* (?P<words>(benchmarks/|-m chaos\.|-m pytest|examples/|-m sphinx).*)$")
@@ -75,10 +75,9 @@ class Development:
         (target,) = [word for word in what if not word.startswith("-")]
         if options == ["-r"]:
             lines = (ROOT / target).read_text().splitlines()
-            listed = [line for line in lines if line and not line.startswith("#")]
-            assert listed == _project()["optional-dependencies"]["bench"] or sorted(listed) == sorted(
-                _project()["optional-dependencies"]["bench"]
-            ), str(entry)
+            listed = {line for line in lines if line and not line.startswith("#")}
+            # As its first line says.
+            assert listed == set(_project()["optional-dependencies"]["bench"]), str(entry)
             return
         assert set(options) <= {"-e", "--editable"}, str(entry)
         match = re.fullmatch(r"(?:/path/to/checkout|\.)(?:\[(?P<extras>[\w,-]+)\])?", target)

@@ -7,12 +7,12 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import argparse
-import json
-import runpy
-import sys
-from pathlib import Path
-from typing import Any
+import argparse  # noqa: E402
+import json  # noqa: E402
+import runpy  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 _parse_args = argparse.ArgumentParser.parse_args
 

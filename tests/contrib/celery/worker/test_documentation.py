@@ -9,7 +9,7 @@ from tests.conftest import StartProgram
 from tests.contrib.celery.worker.conftest import START, wait_served
 from tests.documentation.development import Development
 from tests.support.broker import Broker
-from tests.support.consoles import Entry, assert_contains_lines, entries
+from tests.support.consoles import assert_contains_lines, entries
 from tests.support.pages import Reading
 from tests.support.processes import ROOT, Program
 

@@ -103,13 +103,15 @@ class Development:
         for variable in variables:
             assert re.search(rf"^{variable.partition('=')[0]} \?=", makefile, re.MULTILINE), str(entry)
         for program in filter(None, map(_PROGRAM.match, done.stdout.splitlines())):
-            words = shlex.split(program["words"])
-            if words[:2] == ["-m", "pytest"]:
-                self._check_selection(entry, words[2:])
-            elif words[0].startswith("benchmarks/") or words[1].startswith("chaos."):
-                self._programs.append(words)
-            elif words[0] != "-m":
-                assert (ROOT / words[0]).is_file(), str(entry)
+            match shlex.split(program["words"]):
+                case ["-m", "pytest", *words]:
+                    self._check_selection(entry, words)
+                case ["-m", module, *_] as words if module.startswith("chaos."):
+                    self._programs.append(words)
+                case [script, *_] as words if script.startswith("benchmarks/"):
+                    self._programs.append(words)
+                case [script, *_] if script != "-m":
+                    assert (ROOT / script).is_file(), str(entry)
 
     def _check_selection(self, entry: Entry, words: Sequence[str]) -> None:
         """Insist that arguments of pytest select tests, without collecting all of them, which takes long."""

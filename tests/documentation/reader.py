@@ -3,12 +3,16 @@
 import configparser
 import json
 import re
+import shlex
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
+from amphora.cli.program import amphora
 from tests.documentation.development import Development
 from tests.documentation.terminal import Terminal
 from tests.support.broker import Broker
@@ -60,13 +64,26 @@ class Reader:
         match entry.words:
             case ["amphora", *_]:
                 printed = self._terminal.run(entry)
-            case ["rabbitmqctl", *words]:
-                printed = self._broker.ctl(*words)
+            case ["rabbitmqctl", command, *words]:
+                printed = self._ctl(command, words)
             case _:
                 self._development.check(entry)
                 return
         if entry.output:
             assert_same_shape(entry, printed, {self._terminal.broker: "amqp://guest@127.0.0.1:5672//"})
+
+    def _ctl(self, command: str, words: list[str]) -> str:
+        """Run a command of `rabbitmqctl`: on the page's own virtual host, and with files in the test's directory."""
+        vhost = self._broker_url.rpartition("/")[2]
+        if command == "delete_queue":
+            # It is there, as the page has it.
+            with self._broker.channel(virtual_host=vhost) as channel:
+                channel.queue_declare(words[0], durable=True, auto_delete=False)
+        on_vhost = ["-p", vhost] if re.search(r"_(policy|policies|queues?|permissions)$", command) else []
+        here = [re.sub(r"^/(?=\w)", f"{self._terminal.directory}/", word) for word in words]
+        for path in (word for word in here if word.startswith(str(self._terminal.directory))):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return self._broker.ctl(command, *on_vhost, *here)
 
 
 def parse(block: Block) -> Any:
@@ -85,6 +102,8 @@ def parse(block: Block) -> Any:
             found = configparser.ConfigParser(interpolation=None)
             found.optionxform = str  # type: ignore[method-assign,assignment]
             found.read_string(block.text)
+            for section in found.values():
+                _check_unit(section)
         case "toml":
             found = tomllib.loads(block.text)
         case "json":
@@ -95,3 +114,12 @@ def parse(block: Block) -> Any:
             raise AssertionError(f"{block}: nobody knows how to execute it; see {__name__}")
     assert found, str(block)
     return found
+
+
+def _check_unit(section: Mapping[str, str]) -> None:
+    """Insist that what a unit of systemd starts is a command with its options, where it is Amphora's."""
+    program, *words = shlex.split(section.get("ExecStart", "")) or [""]
+    if program.endswith("/amphora"):
+        command = amphora.get_command(click.Context(amphora), words[0])
+        assert command is not None, words
+        command.make_context(words[0], words[1:])

@@ -1,4 +1,4 @@
-"""What those who install, measure and change Amphora are told to type."""
+"""What those who measure and change Amphora are shown, where a reader of commands is not enough."""
 
 import ast
 import re
@@ -10,21 +10,6 @@ from tests.documentation.development import NOT_RUN, Development
 from tests.support.consoles import entries, shape
 from tests.support.pages import Reading, all_pages, blocks_of
 from tests.support.processes import ROOT
-
-
-@pytest.mark.page("CONTRIBUTING.md")
-def test_the_commands_for_contributors_exist_with_their_options(page: Reading) -> None:
-    Development().check_all(entries(page.take("console")))
-
-
-@pytest.mark.page("benchmarks/README.md")
-def test_the_benchmarks_have_the_options_of_their_page(page: Reading) -> None:
-    Development().check_all(entries(page.take("console")))
-
-
-@pytest.mark.page("docs/comparison.md")
-def test_the_command_that_made_the_comparison_has_its_options(page: Reading) -> None:
-    Development().check_all(entries(page.take("console")))
 
 
 @pytest.mark.page("docs/reliability.md", "Hostile input")

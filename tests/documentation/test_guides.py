@@ -1,12 +1,14 @@
-"""Pages whose blocks are about a client and a server that they take for granted.
+"""The pages without a test of their own: a reader does with each block what one does with its kind.
 
-A new page of this kind needs a line here; what it shows is executed by `Reader`.
+What the pages take for granted is a client and a server with some functions, whatever is in their console blocks works
+as `Reader` says. A page that needs more, or other things, gets a test of its own with the mark `page`.
 """
 
 from typing import Any
 
 import pytest
 
+from tests.documentation.executions import guides
 from tests.documentation.reader import Reader
 from tests.documentation.terminal import Terminal
 from tests.support.broker import Broker
@@ -15,20 +17,19 @@ from tests.support.pages import Reading
 
 #: Seconds. The machine may be busy.
 PATIENCE = 60
+#: How many values the comments of the Python of a page say, at least.
+VALUES = {
+    "docs/deadlines.md": 3,
+    "docs/middleware.md": 2,
+    "docs/introspection.md": 3,
+    "docs/typing.md": 3,
+    "docs/observability.md": 5,
+}
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        pytest.param(3, marks=pytest.mark.page("docs/deadlines.md"), id="deadlines"),
-        pytest.param(2, marks=pytest.mark.page("docs/middleware.md"), id="middleware"),
-        pytest.param(3, marks=pytest.mark.page("docs/introspection.md"), id="introspection"),
-        pytest.param(3, marks=pytest.mark.page("docs/typing.md"), id="typing"),
-        pytest.param(5, marks=pytest.mark.page("docs/observability.md"), id="observability"),
-    ],
-)
-def test_the_blocks_of_a_page_do_what_they_say(
-    page: Reading, values: int, names: dict[str, Any], terminal: Terminal, broker: Broker, broker_url: str
+@pytest.mark.parametrize("path", [pytest.param(each, marks=pytest.mark.page(each), id=each) for each in guides()])
+def test_the_blocks_of_a_guide_do_what_they_say(
+    page: Reading, path: str, names: dict[str, Any], terminal: Terminal, broker: Broker, broker_url: str
 ) -> None:
     client, server = names["client"], names["server"]
     assert client.wait_connected(PATIENCE)
@@ -37,4 +38,4 @@ def test_the_blocks_of_a_page_do_what_they_say(
 
     compared = Reader(names, terminal, broker, broker_url).read(page.take())
 
-    assert compared >= values
+    assert compared >= VALUES.get(path, 0)

@@ -89,6 +89,7 @@ def orders(terminal: Terminal, broker_url: str) -> Iterator[Orders]:
     orders.close()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.page("docs/cli.md")
 def test_its_commands_print_what_it_says(
     page: Reading, terminal: Terminal, orders: Orders, broker: Broker, monkeypatch: pytest.MonkeyPatch

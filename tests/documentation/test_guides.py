@@ -27,6 +27,7 @@ VALUES = {
 }
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", [pytest.param(each, marks=pytest.mark.page(each), id=each) for each in guides()])
 def test_the_blocks_of_a_guide_do_what_they_say(
     page: Reading, path: str, names: dict[str, Any], terminal: Terminal, broker: Broker, broker_url: str

@@ -51,6 +51,7 @@ from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcServer
+from amphora.serving import Serving, run_servers
 from amphora.stubs import stub_of
 from amphora.threaded_result import ThreadedResult
 from amphora.typed_values import parse_keyword_arguments, parse_value
@@ -87,6 +88,7 @@ __all__ = [
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
     "ServerInfo",
+    "Serving",
     "ThreadedClient",
     "ThreadedResult",
     "TopologyConflict",
@@ -101,6 +103,7 @@ __all__ = [
     "override_arguments",
     "parse_keyword_arguments",
     "parse_value",
+    "run_servers",
     "sign_request",
     "stub_of",
 ]

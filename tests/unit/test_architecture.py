@@ -26,7 +26,7 @@ LAYERS = (
     ),
     ("amphora",),
     ("amphora.bridge",),
-    ("amphora.fanout", "amphora.hub_thread", "amphora.threaded_result"),
+    ("amphora.fanout", "amphora.hub_thread", "amphora.serving", "amphora.threaded_result"),
     ("amphora.server", "amphora.client", "amphora.dead_letters"),
     ("amphora.bound", "amphora.calling", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),

@@ -198,6 +198,24 @@ class Endpoint:
         self._raise_failure()
         return self.connected
 
+    def wait_stopped(self, timeout: float | None = None) -> bool:
+        """Wait until it is stopped, by whomever; as `serve` with ``nowait=False``, but without starting it.
+
+        Args:
+            timeout: Seconds to wait at the most; None for ever.
+
+        Returns:
+            Whether it is.
+
+        Raises:
+            BrokerError: The broker refused in a way that trying again cannot mend.
+            RuntimeError: It was made before this process was forked.
+        """
+        self._insist_on_own_process()
+        stopped = self._ended.wait(timeout)
+        self._raise_failure()
+        return stopped
+
     def _queue_status(self, names: Iterable[str], timeout: float) -> dict[str, QueueStatus | None]:
         """Ask the broker how these queues are, over the connection that no resource alarm blocks."""
         deadline = monotonic() + timeout
@@ -237,8 +255,7 @@ class Endpoint:
         self._publisher.link.start()
         self._consumer.link.start()
         if not nowait:
-            self._ended.wait()
-            self._raise_failure()
+            self.wait_stopped()
 
     def stop(self) -> None:
         """Disconnect from the broker.

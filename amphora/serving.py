@@ -90,7 +90,7 @@ class Serving:
         self._most: float | None = None
         self._failure: Exception | None = None
         self._ready = 0
-        self._stopped = 0
+        self._stopped: list[_Served] = []
         self._signals = 0
 
     def add(
@@ -151,8 +151,8 @@ class Serving:
                 self._failure, self.failed = error, served.name
             self._end.set()
             return
-        self._stopped += 1
-        if self._stopped == len(self._served):
+        self._stopped.append(served)
+        if len(self._stopped) == len(self._served):
             self.end("all servers have stopped")
 
     def _serve_until_stopped(self, served: _Served) -> None:
@@ -162,9 +162,8 @@ class Serving:
             server.receive_from_queue(label, block=False)
         if server.wait_connected():
             self._tell_ready(served, _queues_of(served))
-        if not self._end.is_set():
-            # From now on only `stop` ends it, which a remote function may call too.
-            server.serve(nowait=False)
+        # A remote function may stop it too.
+        server.wait_stopped()
 
     def _tell_ready(self, served: _Served, queues: str) -> None:
         if self._end.is_set():
@@ -186,6 +185,9 @@ class Serving:
         return finished
 
     def _grace_of(self, served: _Served) -> float | None:
+        if served in self._stopped:
+            # What a stopped server has not replied to goes back to its queue: nothing is to be waited for.
+            return 0.0
         given = [each for each in (served.grace, self._most) if each is not None]
         return min(given, default=None)
 

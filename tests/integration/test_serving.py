@@ -11,7 +11,7 @@ import pytest
 
 from amphora import AmqpRpcClient, AmqpRpcServer, BrokerError, Serving, run_servers
 from tests.integration.conftest import NewServer
-from tests.integration.functions import Holding
+from tests.integration.functions import Holding, Noting
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 
@@ -98,16 +98,25 @@ def test_what_takes_longer_than_its_grace_goes_back_to_the_queue(
 
 
 def test_it_serves_labels_and_says_when_all_servers_are_ready_and_ends_when_all_are_stopped(
-    new_server: NewServer, client: AmqpRpcClient, alice: str, unique_name: Callable[[str], str]
+    new_server: NewServer,
+    client: AmqpRpcClient,
+    note: Noting,
+    alice: str,
+    unique_name: Callable[[str], str],
+    meanwhile: Callable[[Callable[[], object]], None],
 ) -> None:
     said: list[str] = []
-    servers = [new_server(), new_server(service_name=unique_name("other"))]
+    servers = [new_server(note), new_server(service_name=unique_name("other"))]
 
     def on_ready() -> None:
         said.append("all ready")
-        servers[0].add_function(servers[0].stop, name="leave")
-        client.defer(routing_key=alice, wait_publish=False).leave()
         servers[1].stop()
+        meanwhile(end)
+
+    def end() -> None:
+        assert client.call(routing_key=alice).note() == "done"
+        servers[0].prepare_stop()
+        servers[0].stop()
 
     serving = Serving(said.append, on_ready)
     serving.add(servers[0], labels=[alice], name="first")
@@ -116,6 +125,17 @@ def test_it_serves_labels_and_says_when_all_servers_are_ready_and_ends_when_all_
     assert serving.run() is True
     assert {line.partition(": ready")[0] for line in said[:2]} == {"first", "second"}
     assert said[2:] == ["all ready", "all servers have stopped"]
+
+
+def test_a_server_that_a_function_stops_leaves_what_it_runs_to_others_and_is_not_waited_for(
+    new_server: NewServer, client: AmqpRpcClient, broker: Broker, service: str
+) -> None:
+    server = new_server()
+    server.add_function(server.stop, name="leave")
+    client.defer.leave()
+
+    assert run_servers(server, grace=None) is False
+    wait_until(lambda: broker.queues()[f"rpc_{service}_request"].ready == 1, 30)
 
 
 def test_the_program_ends_it_too_and_may_leave_less_grace(

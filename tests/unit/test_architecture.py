@@ -46,6 +46,7 @@ LAYERS = (
     ("amphora.protocol.*",),
     (
         "amphora.brokers",
+        "amphora.descriptions",
         "amphora.exceptions",
         "amphora.health",
         "amphora.json_text",
@@ -78,8 +79,12 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
-# But the command line offers an integration to those who start a server with it.
-AND_ALSO = {"amphora.cli.*": ("amphora.contrib.prometheus",)}
+# But the command line offers an integration to those who start a server with it, and what is public for tests is
+# public for those of an integration.
+AND_ALSO = {
+    "amphora.cli.*": ("amphora.contrib.prometheus",),
+    "amphora.contrib.django.testing.*": ("amphora.testing",),
+}
 
 # Packages that only some layers may import.
 ONLY_IN = {

@@ -21,6 +21,7 @@ from amphora.bridge import ThreadedClient, make_client
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient
 from amphora.dead_letters import DeadLetter, DeadLetters
+from amphora.descriptions import FunctionDescription, describe_function
 from amphora.exceptions import (
     AccessRefused,
     AmqpRpcException,
@@ -73,6 +74,7 @@ __all__ = [
     "DeadLetter",
     "DeadLettered",
     "DeadLetters",
+    "FunctionDescription",
     "Health",
     "IgnoreRequest",
     "Inspector",
@@ -99,6 +101,7 @@ __all__ = [
     "__version__",
     "call_deadline",
     "current_request",
+    "describe_function",
     "make_client",
     "override_arguments",
     "parse_keyword_arguments",

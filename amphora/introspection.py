@@ -6,7 +6,6 @@ queue (of fan-out servers: through their own), all of them do, at once: what the
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import platform
@@ -15,6 +14,7 @@ from functools import partial
 from time import time
 from typing import Any
 
+from amphora.descriptions import describe_function
 from amphora.exceptions import WrongRequest
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.delivery import Delivery
@@ -85,18 +85,8 @@ def introspection_of(
 
 
 def _described(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        signature = str(inspect.signature(function))
-    except (TypeError, ValueError):
-        # Of some functions written in C nobody knows.
-        signature = "(...)"
-    docstring = inspect.getdoc(function) or ""
-    return {
-        "name": name,
-        "signature": signature,
-        "doc": docstring[:_DOCSTRING],
-        "module": getattr(function, "__module__", None) or "",
-    }
+    told = describe_function(function)
+    return {"name": name, "signature": told.signature, "doc": told.doc[:_DOCSTRING], "module": told.module}
 
 
 class ControlRequests:

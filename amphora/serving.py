@@ -161,13 +161,13 @@ class Serving:
         for label in served.labels:
             server.receive_from_queue(label, block=False)
         if server.wait_connected():
-            self._tell_ready(served, _queues_of(served))
+            queues = _queues_of(served)
+            if not self._end.is_set():
+                self._tell_ready(served, queues)
         # A remote function may stop it too.
         server.wait_stopped()
 
     def _tell_ready(self, served: _Served, queues: str) -> None:
-        if self._end.is_set():
-            return
         self._say(f"{served.name}: ready, {queues}")
         self._ready += 1
         if self._ready == len(self._served) and self._on_ready is not None:
@@ -232,4 +232,4 @@ def _queues_of(served: _Served) -> str:
     shown = [
         f"{name} ({'not there yet' if each is None else f'{each.messages} waiting'})" for name, each in found.items()
     ]
-    return f"queue{'s' * (len(shown) > 1)} {', '.join(shown)}"
+    return f"taking requests from {', '.join(shown)}"

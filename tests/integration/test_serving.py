@@ -65,7 +65,7 @@ def test_a_signal_ends_it_when_the_running_requests_are_finished(
     assert serving.run() is True
     assert result.get(timeout=30) == "done"
     assert said == [
-        f"{service}: ready, queue rpc_{service}_request (0 waiting)",
+        f"{service}: ready, taking requests from rpc_{service}_request (0 waiting)",
         f"{number.name}: stopping (again to stop at once); waiting for 1 running request",
     ]
     assert serving.failed is None

@@ -70,7 +70,7 @@ def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
 
     assert client.call.value() == 1
     assert client.call(routing_key=label).value() == 1
-    program.wait_for_line(f"default: ready, queues rpc_{service}_request", PATIENCE)
+    program.wait_for_line(f"default: ready, taking requests from rpc_{service}_request", PATIENCE)
     printed = program.output
     assert "default (service" in printed
     assert "other" not in printed
@@ -135,7 +135,7 @@ def test_it_is_patched_however_it_is_started(start_program):
 
     processes = [json.loads(each.wait_for_line(r"process: (.*)", PATIENCE)[1]) for each in programs]
     for program in programs:
-        program.wait_for_line(": ready, queue", PATIENCE)
+        program.wait_for_line("taking requests", PATIENCE)
 
     assert [each["patched"] for each in processes] == [True] * len(programs)
     assert [each["psycopg waits in Python"] for each in processes] == [True] * len(programs)

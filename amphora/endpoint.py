@@ -111,6 +111,11 @@ class Endpoint:
         return ";".join(map(str, self._brokers))
 
     @property
+    def current_broker(self) -> str:
+        """Address of the one of them that it is connected to, or was or tries to be, without the password."""
+        return str(self._publisher.link.address)
+
+    @property
     def connected(self) -> bool:
         """Whether both connections to the broker are up."""
         return self._publisher.link.connected and self._consumer.link.connected

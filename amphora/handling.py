@@ -173,7 +173,7 @@ class RequestHandler:
                     "%s: request %r was finished before",
                     self._name,
                     job.message_id,
-                    extra=request_fields(job.message_id),
+                    extra=request_fields(job.message_id, job.function),
                 )
                 self._reply_again(job, reply)
                 return
@@ -205,7 +205,9 @@ class RequestHandler:
     def _distrust(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""
         self._counts["untrusted"] += 1
-        logger.warning("%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id))
+        logger.warning(
+            "%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id, job.function)
+        )
         job.receiver = None
         job.apart = True
         self._unnamed.add(job)
@@ -269,6 +271,7 @@ class RequestHandler:
         except WrongRequest as error:
             self._refuse(job, error)
             return
+        job.function = request.function
         enter_request(delivery, request.function)
         try:
             outcome = self._registry.execute(request)
@@ -289,7 +292,9 @@ class RequestHandler:
     def _expire(self, job: Job) -> None:
         """Drop a request that nobody waits for any more; a receiver may take another one instead."""
         self._counts["expired"] += 1
-        logger.debug("%s: request %r has expired", self._name, job.message_id, extra=request_fields(job.message_id))
+        logger.debug(
+            "%s: request %r has expired", self._name, job.message_id, extra=request_fields(job.message_id, job.function)
+        )
         self._acknowledge(job)
         self._forget(job, again=True)
 
@@ -304,9 +309,9 @@ class RequestHandler:
         logger.warning(
             "%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)",
             self._name,
-            extra=request_fields(job.message_id),
+            extra=request_fields(job.message_id, job.function),
         )
-        logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id))
+        logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id, job.function))
         if self._poison is not None:
             self._set_aside(job)
             self._poison.bury(job, self._queue_of(job), then=partial(self._finish, job))
@@ -322,7 +327,7 @@ class RequestHandler:
                 self._name,
                 job.message_id,
                 exc_info=error,
-                extra=request_fields(job.message_id),
+                extra=request_fields(job.message_id, job.function),
             )
         text = None
         if self._send_tracebacks and not isinstance(error, WrongRequest):
@@ -339,7 +344,11 @@ class RequestHandler:
 
     def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
         logger.warning(
-            "%s: reply to request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id)
+            "%s: reply to request %r: %s",
+            self._name,
+            job.message_id,
+            error,
+            extra=request_fields(job.message_id, job.function),
         )
         return Reply(*self._codec.encode_error(error, content_type=job.content_type))
 
@@ -372,7 +381,7 @@ class RequestHandler:
                 self._name,
                 job.message_id,
                 error,
-                extra=request_fields(job.message_id),
+                extra=request_fields(job.message_id, job.function),
             )
             gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
 
@@ -412,7 +421,7 @@ class RequestHandler:
             self._name,
             job.message_id,
             why,
-            extra=request_fields(job.message_id),
+            extra=request_fields(job.message_id, job.function),
         )
         self._finish(job)
 

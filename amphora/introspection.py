@@ -21,6 +21,7 @@ from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import control_queue, direct_exchange
+from amphora.log_fields import request_fields
 from amphora.protocol.deadlines import is_expired
 from amphora.protocol.messages import Codec, message_id_of, reply_properties
 from amphora.protocol.names import CONTROL_KEY, RESERVED_PREFIX, Names
@@ -166,16 +167,22 @@ class ControlRequests:
             outcome = self._registry.execute(self._codec.read_request(properties, delivery.body))
         except WrongRequest as error:
             outcome = Raised(error)
-        asked_in = properties.get("content_type")
+        asked_in, message_id = properties.get("content_type"), message_id_of(properties)
         if isinstance(outcome, Returned):
             content_type, body = self._codec.encode_result(outcome.value, content_type=asked_in)
         elif isinstance(outcome, Raised):
-            logger.debug("%s: a request to all servers failed", self._name, exc_info=outcome.error)
+            logger.debug(
+                "%s: request %r to all servers failed",
+                self._name,
+                message_id,
+                exc_info=outcome.error,
+                extra=request_fields(message_id),
+            )
             content_type, body = self._codec.encode_error(outcome.error, content_type=asked_in)
         else:
             self._consumer.ack(delivery)
             return
-        answer = reply_properties(message_id_of(properties), content_type=content_type)
+        answer = reply_properties(message_id, content_type=content_type)
         if self._signatures is not None:
             answer = self._signatures.sign_reply(answer, body, client=reply_to)
         done = partial(self._on_sent, delivery)
@@ -186,4 +193,10 @@ class ControlRequests:
         # again: whoever needs it asks again.
         self._consumer.ack(delivery)
         if error is not None:
-            logger.debug("%s: an answer to %r could not be sent: %s", self._name, message.routing_key, error)
+            logger.debug(
+                "%s: an answer to %r could not be sent: %s",
+                self._name,
+                message.routing_key,
+                error,
+                extra=request_fields(message_id_of(delivery.properties)),
+            )

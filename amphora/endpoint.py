@@ -56,7 +56,8 @@ def check_patched(class_name: str) -> None:
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"
             "as the very first line of the program that is started, before any other import "
-            "(under gunicorn -k gevent and celery -P gevent it is done for you)."
+            "(under gunicorn -k gevent and celery -P gevent it is done for you; "
+            "pytest does it with amphora_patch = true in its settings)."
         )
 
 

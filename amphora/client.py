@@ -32,7 +32,7 @@ from amphora.links.topology import (
 )
 from amphora.middleware import ClientMiddleware, OutgoingRequest, send_through
 from amphora.pending import Call
-from amphora.protocol.headers import check_headers
+from amphora.protocol.headers import CONTROL, check_headers
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
 from amphora.protocol.routing import Router, TuningFunction
@@ -572,8 +572,9 @@ class AmqpRpcClient(Endpoint):
         """
         self._raise_failure()
         # Every fan-out server gets every request, whatever its routing key.
-        key = "" if self._fanout else CONTROL_KEY
-        return [Answer(*each) for each in self._calls.gather(function, timeout, routing_key=key, limit=limit)]
+        key, headers = ("", {CONTROL: True}) if self._fanout else (CONTROL_KEY, None)
+        answers = self._calls.gather(function, timeout, routing_key=key, limit=limit, headers=headers)
+        return [Answer(*each) for each in answers]
 
     # -- life cycle -------------------------------------------------------------------------
 

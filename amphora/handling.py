@@ -126,7 +126,7 @@ class RequestHandler:
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcServer.stats` documents."""
-        return {**self._counts, "running": len(self._running) + len(self._unnamed)}
+        return {**self._counts, "running": len(self._running) + len(self._unnamed) - self._pool.waiting}
 
     def give_back_waiting(self) -> None:
         """Give the requests that have not begun back to their queues; those that run are the last for now."""

@@ -13,8 +13,9 @@ import gevent
 from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
-from amphora.introspection import ControlRequests, introspection_of
+from amphora.introspection import AHEAD, ControlRequests, introspection_of
 from amphora.links.consumer import Consumer, Subscription
+from amphora.links.delivery import Delivery
 from amphora.links.publisher import Publisher
 from amphora.links.refusals import patience_with
 from amphora.links.topology import (
@@ -276,17 +277,17 @@ class AmqpRpcServer(Endpoint):
                 stats=self.stats,
             )
             self._registry.reserve(reserved)
-            if not self._fanout:
-                self._control = ControlRequests(
-                    repr(self),
-                    names=names,
-                    uuid=self._uuid,
-                    codec=codec,
-                    functions=reserved,
-                    publisher=publisher,
-                    consumer=consumer,
-                    signatures=signatures,
-                )
+            self._control = ControlRequests(
+                repr(self),
+                names=names,
+                uuid=self._uuid,
+                codec=codec,
+                functions=reserved,
+                publisher=publisher,
+                consumer=consumer,
+                signatures=signatures,
+                own_queue=not self._fanout,
+            )
         self._subscription: Subscription | None = None
         self._receiving = Receiving(consumer, self._handler, self._concurrency, self._ended)
 
@@ -451,9 +452,11 @@ class AmqpRpcServer(Endpoint):
         self._insist_on_own_process()
         self._handler.accepting = True
         if self._subscription is None:
-            self._subscription = self._consumer.subscribe(
-                self._queue, prefetch=self._concurrency, deliver=self._handler.deliver, own=True
-            )
+            prefetch = self._concurrency
+            deliver: Callable[[Delivery], None] = self._handler.deliver
+            if self._fanout and self._control is not None:
+                prefetch, deliver = prefetch + AHEAD, self._control.sort_out(deliver)
+            self._subscription = self._consumer.subscribe(self._queue, prefetch=prefetch, deliver=deliver, own=True)
         if self._control is not None:
             self._control.start()
         super().serve(nowait)

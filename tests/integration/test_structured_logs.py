@@ -30,6 +30,7 @@ def handler_of(class_name: str) -> logging.StreamHandler[io.StringIO]:
 def written(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[Any]]]:
     """What a handler has written, decoded."""
     caplog.set_level(logging.DEBUG)
+    structlog.reset_defaults()
     handler = handler_of(request.param)
     logging.getLogger().addHandler(handler)
     yield lambda: [json.loads(line) for line in handler.stream.getvalue().splitlines()]

@@ -146,6 +146,11 @@ class ControlRequests:
         self._uuid = uuid
         self._subscription: Subscription | None = None
 
+    @property
+    def among_others(self) -> bool:
+        """Whether they come in a queue with other requests."""
+        return not self._own_queue
+
     def start(self) -> None:
         """Begin to take them, where the broker lets us."""
         if self._own_queue and self._subscription is None:

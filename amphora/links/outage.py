@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from time import monotonic
 
+from amphora.brokers import BrokerAddress
 from amphora.exceptions import BrokerError
-from amphora.settings import BrokerAddress
 
 __all__ = ["Outage"]
 

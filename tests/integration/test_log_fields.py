@@ -28,7 +28,7 @@ def records(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[logging.Lo
 
 
 #: Where requests and replies are handled: all that is logged there is about one of them.
-ABOUT_REQUESTS = ("amphora.handling", "amphora.calls", "amphora.poison", "amphora.introspection")
+ABOUT_REQUESTS = ("amphora.handling", "amphora.replies", "amphora.calls", "amphora.poison", "amphora.introspection")
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from amphora.brokers import BrokerAddress
 from amphora.exceptions import AccessRefused, BrokerUnreachable
 from amphora.links.outage import Outage
-from amphora.settings import BrokerAddress
 
 BROKER = BrokerAddress("amqp", "localhost", 5672, "guest")
 AWAY = BrokerUnreachable("Connection refused")

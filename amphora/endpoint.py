@@ -56,7 +56,8 @@ def check_patched(class_name: str) -> None:
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"
             "as the very first line of the program that is started, before any other import "
-            "(under gunicorn -k gevent and celery -P gevent it is done for you)."
+            "(under gunicorn -k gevent and celery -P gevent it is done for you; "
+            "pytest does it with amphora_patch = true in its settings)."
         )
 
 
@@ -132,6 +133,11 @@ class Endpoint:
     def broker(self) -> str:
         """Address of the broker, or several separated by ``;``, without the password."""
         return ";".join(map(str, self._brokers))
+
+    @property
+    def current_broker(self) -> str:
+        """Address of the one of them that it is connected to, or was or tries to be, without the password."""
+        return str(self._publisher.link.address)
 
     @property
     def connected(self) -> bool:

@@ -122,7 +122,7 @@ class RequestHandler:
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcServer.stats` documents."""
-        running = len(self._running) + len(self._unnamed)
+        running = len(self._running) + len(self._unnamed) - self._pool.waiting
         return {**self._counts, "undeliverable": self._replies.undeliverable, "running": running}
 
     def give_back_waiting(self) -> None:
@@ -170,7 +170,7 @@ class RequestHandler:
                     "%s: request %r was finished before",
                     self._name,
                     job.message_id,
-                    extra=request_fields(job.message_id),
+                    extra=request_fields(job.message_id, job.function),
                 )
                 self._reply_again(job, reply)
                 return
@@ -202,7 +202,9 @@ class RequestHandler:
     def _distrust(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""
         self._counts["untrusted"] += 1
-        logger.warning("%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id))
+        logger.warning(
+            "%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id, job.function)
+        )
         job.receiver = None
         job.apart = True
         self._unnamed.add(job)
@@ -266,6 +268,7 @@ class RequestHandler:
         except WrongRequest as error:
             self._refuse(job, error)
             return
+        job.function = request.function
         enter_request(delivery, request.function)
         try:
             outcome = self._registry.execute(request)
@@ -285,7 +288,9 @@ class RequestHandler:
     def _expire(self, job: Job) -> None:
         """Drop a request that nobody waits for any more; a receiver may take another one instead."""
         self._counts["expired"] += 1
-        logger.debug("%s: request %r has expired", self._name, job.message_id, extra=request_fields(job.message_id))
+        logger.debug(
+            "%s: request %r has expired", self._name, job.message_id, extra=request_fields(job.message_id, job.function)
+        )
         self._acknowledge(job)
         self._forget(job, again=True)
 
@@ -300,9 +305,9 @@ class RequestHandler:
         logger.warning(
             "%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)",
             self._name,
-            extra=request_fields(job.message_id),
+            extra=request_fields(job.message_id, job.function),
         )
-        logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id))
+        logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id, job.function))
         if self._poison is not None:
             self._set_aside(job)
             self._poison.bury(job, self._queue_of(job), then=partial(self._finish, job))

@@ -221,17 +221,17 @@ class AmqpRpcServer(ServiceEndpoint):
                 stats=self.stats,
             )
             self._registry.reserve(reserved)
-            if not self._fanout:
-                control = ControlRequests(
-                    repr(self),
-                    names=names,
-                    uuid=uuid,
-                    codec=codec,
-                    functions=reserved,
-                    publisher=self._publisher,
-                    consumer=self._consumer,
-                    signatures=signatures,
-                )
+            control = ControlRequests(
+                repr(self),
+                names=names,
+                uuid=uuid,
+                codec=codec,
+                functions=reserved,
+                publisher=self._publisher,
+                consumer=self._consumer,
+                signatures=signatures,
+                own_queue=not self._fanout,
+            )
         self._receiving = Receiving(
             self._consumer,
             self._handler,

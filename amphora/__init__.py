@@ -21,6 +21,7 @@ from amphora.bridge import ThreadedClient, make_client
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
 from amphora.dead_letters import DeadLetter, DeadLetters
+from amphora.durations import Histogram
 from amphora.exceptions import (
     AccessRefused,
     AmqpRpcException,
@@ -72,6 +73,7 @@ __all__ = [
     "DeadLettered",
     "DeadLetters",
     "Health",
+    "Histogram",
     "IgnoreRequest",
     "Inspector",
     "MessageTooLarge",

@@ -13,6 +13,7 @@ from typing import Any
 import gevent
 from gevent.event import AsyncResult, Event
 
+from amphora.durations import Histogram
 from amphora.exceptions import AmqpRpcException, MessageTooLarge, Unroutable, WrongRequest
 from amphora.job import Job
 from amphora.links.consumer import Consumer
@@ -30,6 +31,7 @@ from amphora.protocol.registry import Ignored, Raised, Registry
 from amphora.protocol.signatures import Signatures
 from amphora.receiver import Receiver
 from amphora.request import enter_request
+from amphora.run_times import RunTimes
 from amphora.workers import WorkerPool
 
 __all__ = ["RequestHandler"]
@@ -123,10 +125,15 @@ class RequestHandler:
         self._ignored: OrderedDict[Hashable, None] = OrderedDict()
         self._one_less = Event()
         self._counts = dict.fromkeys(_COUNTED, 0)
+        self._run_times = RunTimes(registry.__contains__)
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcServer.stats` documents."""
         return {**self._counts, "running": len(self._running) + len(self._unnamed)}
+
+    def run_times(self) -> dict[str, Histogram]:
+        """Return what `AmqpRpcServer.run_times` documents."""
+        return self._run_times.so_far()
 
     def give_back_waiting(self) -> None:
         """Give the requests that have not begun back to their queues; those that run are the last for now."""
@@ -270,12 +277,14 @@ class RequestHandler:
             self._refuse(job, error)
             return
         enter_request(delivery, request.function)
+        began = monotonic()
         try:
             outcome = self._registry.execute(request)
         except BaseException:
             # The program is being ended: another server shall have the request.
             self._give_back(job, again=True)
             raise
+        self._run_times.add(request.function, monotonic() - began)
         if isinstance(outcome, Ignored):
             self._ignore(job)
         elif isinstance(outcome, Raised):

@@ -15,6 +15,7 @@ from functools import partial
 from time import time
 from typing import Any
 
+from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.delivery import Delivery
@@ -48,6 +49,7 @@ def introspection_of(
     concurrency: int,
     functions: Callable[[], Mapping[str, Callable[..., Any]]],
     stats: Callable[[], dict[str, int]],
+    run_times: Callable[[], dict[str, Histogram]],
 ) -> dict[str, Callable[[], Any]]:
     """Give the reserved functions of a server, by name.
 
@@ -56,6 +58,7 @@ def introspection_of(
         concurrency: How many requests it runs at the same time.
         functions: Gives the functions of the service.
         stats: Gives `AmqpRpcServer.stats`.
+        run_times: Gives `AmqpRpcServer.run_times`.
     """
     started = time()
 
@@ -77,7 +80,8 @@ def introspection_of(
 
     def count() -> dict[str, Any]:
         """Tell what the server has done, and what it is doing."""
-        return {"uuid": uuid, "stats": stats()}
+        taken = {name: each.encode() for name, each in run_times().items()}
+        return {"uuid": uuid, "stats": stats(), "run_times": taken}
 
     return {
         f"{RESERVED_PREFIX}{name}": each for name, each in (("ping", ping), ("functions", describe), ("stats", count))

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import gevent
 
+from amphora.durations import Histogram
 from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
@@ -274,6 +275,7 @@ class AmqpRpcServer(Endpoint):
                 concurrency=self._concurrency,
                 functions=lambda: self._registry.functions,
                 stats=self.stats,
+                run_times=self.run_times,
             )
             self._registry.reserve(reserved)
             if not self._fanout:
@@ -321,6 +323,15 @@ class AmqpRpcServer(Endpoint):
             replies in the ``outbox`` now.
         """
         return {**self._handler.stats(), **self._link_stats()}
+
+    def run_times(self) -> dict[str, Histogram]:
+        """Return how long functions ran, with the middleware around them, since the server was made.
+
+        Returns:
+            By the function's remote name, of those that have run. A run that raised counts like any other;
+            the time that a request waited for its turn before does not.
+        """
+        return self._handler.run_times()
 
     # -- functions --------------------------------------------------------------------------
 

@@ -1,0 +1,120 @@
+"""`Histogram`: how long something took, in buckets that are the same everywhere."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, ClassVar
+
+__all__ = ["BOUNDS", "Durations", "Histogram"]
+
+#: Upper bounds of the buckets in seconds, from 10 microseconds to 100 seconds, evenly spread over the logarithm.
+BOUNDS: tuple[float, ...] = (
+    *(float(f"{step}e{decade}") for decade in range(-5, 2) for step in (1, 1.5, 2, 3, 5, 7)),
+    100.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many durations fell into which bucket, at one moment.
+
+    Two of them can be added up (several servers), and an earlier one be subtracted from a later one (what came
+    between). A percentile is exact to the bucket, which is half as long again as the one before at the most.
+
+    Attributes:
+        bounds (tuple[float, ...]): Upper bounds of the buckets in seconds, each within its bucket; the same for all.
+        counts (tuple[int, ...]): How many durations each bucket has, and last, how many were longer than all bounds.
+        total (float): Sum of the durations in seconds.
+    """
+
+    bounds: ClassVar[tuple[float, ...]] = BOUNDS
+
+    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
+    total: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many durations there are."""
+        return sum(self.counts)
+
+    def percentile(self, percent: float) -> float | None:
+        """Return the seconds that so many percent did not exceed, as if they were evenly spread within a bucket.
+
+        Args:
+            percent: From 0 to 100.
+
+        Returns:
+            Seconds, 100 for what took longer than that; None where there are no durations.
+
+        Raises:
+            ValueError: There is no such percentile.
+        """
+        if not 0 <= percent <= 100:
+            raise ValueError(f"a percentile is from 0 to 100, not {percent!r}")
+        rank = self.count * percent / 100
+        low, before = 0.0, 0
+        for bound, number in zip(self.bounds, self.counts, strict=False):
+            if number and before + number >= rank:
+                return low + (bound - low) * (rank - before) / number
+            low, before = bound, before + number
+        return self.bounds[-1] if self.counts[-1] else None
+
+    def cumulative(self) -> tuple[int, ...]:
+        """Return how many durations each bound, and infinity as the last one, was not exceeded by."""
+        return tuple(accumulate(self.counts))
+
+    def __add__(self, other: Histogram) -> Histogram:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        counts = tuple(mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True))
+        return Histogram(counts, self.total + other.total)
+
+    def __sub__(self, earlier: Histogram) -> Histogram:
+        if not isinstance(earlier, Histogram):
+            return NotImplemented
+        # Never less than none, also where the other one turns out to be of something else.
+        counts = tuple(max(0, now - then) for now, then in zip(self.counts, earlier.counts, strict=True))
+        return Histogram(counts, max(0.0, self.total - earlier.total))
+
+    def encode(self) -> dict[str, Any]:
+        """Give it in a form that every serializer can encode: the sum, and the buckets that hold anything."""
+        bounds = (*self.bounds, None)
+        buckets = [[bound, number] for bound, number in zip(bounds, self.counts, strict=True) if number]
+        return {"total": self.total, "buckets": buckets}
+
+    @classmethod
+    def decode(cls, value: Mapping[str, Any]) -> Histogram:
+        """Read what `encode` gives, of this version or of one with other bounds.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        counts = [0] * (len(cls.bounds) + 1)
+        for bound, number in value["buckets"]:
+            counts[-1 if bound is None else bisect_left(cls.bounds, float(bound))] += int(number)
+        return cls(tuple(counts), float(value["total"]))
+
+
+class Durations:
+    """Counts durations as they come.
+
+    It is used for every message: no allocation, no arithmetic but one addition.
+    """
+
+    __slots__ = ("_counts", "_total")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BOUNDS) + 1)
+        self._total = 0.0
+
+    def add(self, duration: float) -> None:
+        """Count one, in seconds."""
+        self._counts[bisect_left(BOUNDS, duration)] += 1
+        self._total += duration
+
+    def so_far(self) -> Histogram:
+        """Give what was counted up to now."""
+        return Histogram(tuple(self._counts), self._total)

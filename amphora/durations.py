@@ -5,24 +5,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, ClassVar
 
 __all__ = ["BOUNDS", "Durations", "Histogram"]
 
-#: Upper bounds of the buckets in seconds, from 10 microseconds to 100 seconds, evenly spread over the logarithm.
-BOUNDS: tuple[float, ...] = (
-    *(float(f"{step}e{decade}") for decade in range(-5, 2) for step in (1, 1.5, 2, 3, 5, 7)),
-    100.0,
-)
+#: Bounds within a decade, evenly spread over the logarithm: the preferred numbers R10 of ISO 3, with two digits.
+_STEPS = (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)
+
+#: Upper bounds of the buckets in seconds, from 10 microseconds to 100 seconds.
+BOUNDS: tuple[float, ...] = (*(float(f"{step}e{decade}") for decade in range(-5, 2) for step in _STEPS), 100.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Histogram:
     """How many durations fell into which bucket, at one moment.
 
     Two of them can be added up (several servers), and an earlier one be subtracted from a later one (what came
-    between). A percentile is exact to the bucket, which is half as long again as the one before at the most.
+    between). A percentile is exact to its bucket, and the upper bound of a bucket is a quarter more than its lower one.
 
     Attributes:
         bounds (tuple[float, ...]): Upper bounds of the buckets in seconds, each within its bucket; the same for all.
@@ -34,6 +33,12 @@ class Histogram:
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     total: float = 0.0
+
+    def __repr__(self) -> str:
+        p50, p99 = self.percentile(50), self.percentile(99)
+        if p50 is None or p99 is None:
+            return "<Histogram of nothing>"
+        return f"<Histogram of {self.count}: p50 {p50:.2g} s, p99 {p99:.2g} s, {self.total:.3g} s in all>"
 
     @property
     def count(self) -> int:
@@ -62,9 +67,18 @@ class Histogram:
             low, before = bound, before + number
         return self.bounds[-1] if self.counts[-1] else None
 
-    def cumulative(self) -> tuple[int, ...]:
-        """Return how many durations each bound, and infinity as the last one, was not exceeded by."""
-        return tuple(accumulate(self.counts))
+    def up_to(self, bound: float) -> int:
+        """Return how many durations were not longer than one of the bounds.
+
+        Args:
+            bound: Seconds, one of ``bounds``.
+
+        Raises:
+            ValueError: It is another number: how many there are is not known.
+        """
+        if bound not in self.bounds:
+            raise ValueError(f"how many durations were up to {bound!r} s is not known: it is none of the bounds")
+        return sum(self.counts[: self.bounds.index(bound) + 1])
 
     def __add__(self, other: Histogram) -> Histogram:
         if not isinstance(other, Histogram):

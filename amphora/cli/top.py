@@ -97,6 +97,8 @@ class _Screen:
             f" on {self._client.broker}\n",
             f"{len(present)} server{'s' * (len(present) != 1)}, {calls:.1f} calls/s, {running} running",
             "" if p50 is None else f", p50 {roughly(p50)} ms, p99 {roughly(p99)} ms",
+            no_wrap=out.is_terminal,
+            overflow="ellipsis",
         )
         parts: list[RenderableType] = [title, "", fitted(self._server_table(), out, _OPTIONAL)]
         if self._queues:

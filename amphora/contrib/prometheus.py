@@ -10,7 +10,6 @@ from gevent.event import AsyncResult
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from amphora import (
     Backlogged,
@@ -34,6 +33,12 @@ Sum = TypeVar("Sum", float, Durations)
 
 #: Upper bounds of the histograms in seconds: a call over a near broker takes a millisecond, one may take minutes.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+#: The same of the histograms that endpoints count themselves: some of the bounds that those have.
+_CONFIRM_BUCKETS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0),
+)
 
 #: What a call ends with, by the exception that the caller gets; the first that fits.
 _OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
@@ -231,9 +236,9 @@ def _confirm_times(kind: str, endpoints: Sequence[Any]) -> HistogramMetricFamily
     what = {"server": "replies", "client": "requests"}[kind]
     meaning = f"Seconds from sending {what} until the broker has confirmed them"
     family = HistogramMetricFamily(f"amphora_{kind}_confirm_seconds", meaning, labels=["service"])
-    bounds = [*map(floatToGoString, Durations.bounds), "+Inf"]
     for service, times in _by_service(endpoints, lambda endpoint: endpoint.confirm_times()).items():
-        family.add_metric([service], list(zip(bounds, times.cumulative(), strict=True)), times.total)
+        buckets = [(str(bound), float(times.up_to(bound))) for bound in _CONFIRM_BUCKETS]
+        family.add_metric([service], [*buckets, ("+Inf", float(times.count))], times.total)
     return family
 
 

@@ -92,8 +92,26 @@ def test_what_endpoints_count_themselves_is_read_when_prometheus_asks(
     assert scrape("amphora_server_connected", service=service) == 0
 
 
+def test_the_time_to_confirm_is_a_histogram_of_requests_and_of_replies(
+    metrics: Metrics, scrape: Scrape, server: AmqpRpcServer, client: AmqpRpcClient, service: str
+) -> None:
+    metrics.watch(server)
+    metrics.watch(client)
+    client.call.add(1, 2)
+    client.call.add(1, 2)
+    wait_until(lambda: (server.confirm_times().count, client.confirm_times().count) == (2, 2), 30)
+
+    for kind, endpoint in (("server", server), ("client", client)):
+        name = f"amphora_{kind}_confirm_seconds"
+        times = endpoint.confirm_times()
+        assert scrape(f"{name}_count", service=service) == 2
+        assert scrape(f"{name}_sum", service=service) == pytest.approx(times.total)
+        assert scrape(f"{name}_bucket", service=service, le="+Inf") == 2
+        assert scrape(f"{name}_bucket", service=service, le="0.001") == times.up_to(0.001)
+
+
 def test_several_endpoints_of_one_service_are_added_up(
-    metrics: Metrics, scrape: Scrape, client: AmqpRpcClient, service: str
+    metrics: Metrics, scrape: Scrape, server: AmqpRpcServer, client: AmqpRpcClient, service: str
 ) -> None:
     metrics.watch(client)
     with metrics.watch(AmqpRpcClient(service, broker_url="memory://")) as other:
@@ -101,6 +119,9 @@ def test_several_endpoints_of_one_service_are_added_up(
         assert other.wait_connected(30)
 
         assert scrape("amphora_client_connected", service=service) == 2
+        client.call.add(1, 2)
+        other.call.add(1, 2)
+        wait_until(lambda: scrape("amphora_client_confirm_seconds_count", service=service) == 2, 30)
 
 
 def test_endpoints_that_are_not_made_yet_are_not_made_by_being_asked(metrics: Metrics, scrape: Scrape) -> None:

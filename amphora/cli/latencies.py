@@ -75,7 +75,7 @@ def roughly(duration: float | None) -> str:
         return "-"
     value = duration * 1000
     digits = 1 - math.floor(math.log10(value)) if value > 0 else 0
-    return f"{value:.{max(0, digits)}f}"
+    return f"{value:.{min(3, max(0, digits))}f}"
 
 
 def _bounds(least: float) -> Iterator[float]:

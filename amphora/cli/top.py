@@ -40,6 +40,9 @@ Exit statuses:
 #: Columns that a narrow terminal goes without.
 _OPTIONAL = ("PING", "OUTBOX", "UP", "ERRORS", "ERR/s")
 
+#: Columns where no terminal shows them: nothing is left out, or cut off.
+_PIPE = 1000
+
 #: Rounds that a server may miss before it is shown no more.
 _GONE = 10
 
@@ -137,7 +140,7 @@ class _Screen:
 
     def _server_table(self) -> Table:
         numbers = ("UP", "CALLS/s", "RUN", "p50", "p99", "ERR/s", "ERRORS", "OUTBOX", "PING")
-        rows = table("SERVER", *numbers, right=numbers)
+        rows = table("SERVER", *numbers, right=numbers, cut=True)
         for server in sorted(self.servers.values(), key=lambda each: (each.info.host, each.info.pid)):
             cells = _cells(server)
             style = "dim red" if server.missed else ""
@@ -147,14 +150,14 @@ class _Screen:
         return rows
 
     def _queue_table(self) -> Table:
-        rows = table("QUEUE", "MESSAGES", "CONSUMERS", right=("MESSAGES", "CONSUMERS"))
+        rows = table("QUEUE", "MESSAGES", "CONSUMERS", right=("MESSAGES", "CONSUMERS"), cut=True)
         for name, each in self._queues.items():
             if each is not None:
                 rows.add_row(escape(name), str(each.messages), str(each.consumers))
         return rows
 
     def _function_table(self) -> Table:
-        rows = table("FUNCTION", "CALLS/s", "p50", "p99", right=("CALLS/s", "p50", "p99"))
+        rows = table("FUNCTION", "CALLS/s", "p50", "p99", right=("CALLS/s", "p50", "p99"), cut=True)
         for name, runs in runs_by_function(self._present()).items():
             rows.add_row(escape(name), f"{runs.per_second:.1f}", *map(roughly, _percentiles(runs)))
         return rows
@@ -201,7 +204,7 @@ def command(
                 elif live is not None:
                     live.update(screen.render(out), refresh=True)
                 else:
-                    out.width = max(out.width, 120)
+                    out.width = _PIPE
                     out.print(screen.render(out), end="\n\n")
         except KeyboardInterrupt:
             # The end of it, as of top(1).

@@ -152,8 +152,13 @@ class Metrics:
         return endpoint
 
     def _around_functions(self, server: Any) -> Callable[[CurrentRequest, Callable[[], Any]], Any]:
+        known: set[str] = set()
+
         def count(request: CurrentRequest, call: Callable[[], Any]) -> Any:
             labels = server.service_name, request.function
+            if request.function not in known:
+                known.add(request.function)
+                self._begin_with_none(*labels)
             if request.redelivered:
                 self._redelivered.labels(*labels).inc()
             outcome = "error"
@@ -170,6 +175,12 @@ class Metrics:
                 self._requests.labels(*labels, outcome).inc()
 
         return count
+
+    def _begin_with_none(self, *labels: str) -> None:
+        """Let the counts of a function begin at 0: Prometheus takes no first value for an increase."""
+        self._redelivered.labels(*labels)
+        for outcome in ("ok", "error", "ignored"):
+            self._requests.labels(*labels, outcome)
 
     def _around_calls(self, client: Any) -> Callable[[OutgoingRequest, Callable[[], AsyncResult[Any]]], Any]:
         def count(request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:

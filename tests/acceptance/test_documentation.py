@@ -178,7 +178,7 @@ def test_the_fragments_about_observability_give_what_their_comments_say(names: d
 
     answers = [answer for source in fragments("docs/observability.md") for answer in run_fragment(source, names)]
 
-    assert len(answers) == 5
+    assert len(answers) == 6
     assert [given for given, _ in answers] == [said for _, said in answers]
 
 

@@ -73,6 +73,19 @@ def test_runs_and_calls_are_counted_by_function_and_end(
     assert scrape("amphora_client_call_seconds_count", function="add") == 3
 
 
+def test_what_has_not_happened_to_a_function_that_ran_is_counted_as_none(
+    metrics: Metrics, registry: CollectorRegistry, server: AmqpRpcServer, client: AmqpRpcClient, service: str
+) -> None:
+    metrics.watch(server)
+
+    client.call.add(1, 2)
+
+    labels = {"service": service, "function": "add"}
+    wait_until(lambda: registry.get_sample_value("amphora_server_requests_total", {**labels, "outcome": "ok"}) == 1, 30)
+    assert registry.get_sample_value("amphora_server_requests_total", {**labels, "outcome": "error"}) == 0
+    assert registry.get_sample_value("amphora_server_redelivered_total", labels) == 0
+
+
 def test_what_endpoints_count_themselves_is_read_when_prometheus_asks(
     metrics: Metrics, scrape: Scrape, server: AmqpRpcServer, client: AmqpRpcClient, service: str
 ) -> None:

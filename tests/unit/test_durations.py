@@ -30,6 +30,16 @@ def test_a_duration_is_in_the_bucket_of_the_first_bound_that_it_does_not_exceed(
     assert place == 0 or duration > bounds[place - 1]
 
 
+@given(st.lists(st.one_of(SECONDS, st.sampled_from(BOUNDS)), max_size=1000))
+def test_many_durations_are_counted_as_each_by_itself(durations: list[float]) -> None:
+    alone = sum(map(histogram_of, durations), Histogram())
+
+    together = histogram_of(*durations)
+
+    assert together.counts == alone.counts
+    assert together.total == pytest.approx(alone.total)
+
+
 @given(st.lists(SECONDS.filter(lambda each: each <= 100), min_size=1), st.integers(1, 100))
 def test_a_percentile_is_in_the_bucket_of_the_duration_of_that_rank(durations: list[float], percent: int) -> None:
     rank = -(-len(durations) * percent // 100)

@@ -77,8 +77,6 @@ class ObservedServer:
             if run_times is not None and before is not None:
                 between = {name: each - before.get(name, Histogram()) for name, each in run_times.items()}
                 self.functions = {name: Runs(each, each.count / took) for name, each in between.items()}
-                # Requests of a fan-out server are also the questions of this command.
-                self.calls = sum(each.per_second for each in self.functions.values())
         self.stats, self._told, self.at, self.missed = stats, run_times, now, 0
 
     def _counted_since(self, stats: Mapping[str, int], name: str) -> int:

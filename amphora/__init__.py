@@ -40,7 +40,7 @@ from amphora.exceptions import (
     WrongResult,
 )
 from amphora.health import Health
-from amphora.inspector import Inspector, RemoteFunction, ServerInfo
+from amphora.inspector import Inspector, RemoteFunction, ServerHealth, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
 from amphora.log_fields import RequestLogFilter
@@ -85,6 +85,7 @@ __all__ = [
     "RequestLogFilter",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerHealth",
     "ServerInfo",
     "ThreadedClient",
     "ThreadedResult",

@@ -15,7 +15,7 @@ from amphora.endpoint import Endpoint, make_serializer
 from amphora.exceptions import (
     BrokerError,
 )
-from amphora.inspector import Answer, Inspector
+from amphora.inspector import Answer, Counts, Inspector
 from amphora.labels import LabelQueues
 from amphora.lifetimes import lifetime_of
 from amphora.links.consumer import Consumer
@@ -417,7 +417,8 @@ class AmqpRpcClient(Endpoint):
 
     @property
     def inspect(self) -> Inspector:
-        """Ask all servers of the service at once: ``client.inspect.ping()``, ``.functions()``, ``.stats()``.
+        """Ask all servers of the service at once: ``client.inspect.ping()``, ``.functions()``, ``.stats()``,
+        ``.health()``.
 
         Servers of 0.1 and those made with ``introspection=False`` do not answer.
         """
@@ -559,13 +560,14 @@ class AmqpRpcClient(Endpoint):
         request = OutgoingRequest(function, args, kwargs, routing_key)
         return send_through(self._middleware, request, send=send, forget=self._calls.forget)
 
-    def gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
+    def gather(self, function: str, timeout: float, limit: int | None, counts: Counts) -> list[Answer]:
         """Call a reserved function of all servers; called by `inspect`.
 
         Args:
             function: Its name.
             timeout: Seconds to wait for answers.
             limit: How many are enough; None to wait for the whole time.
+            counts: Tells whether an answer is one of those.
 
         Raises:
             BrokerError: The broker refuses the client.
@@ -573,7 +575,8 @@ class AmqpRpcClient(Endpoint):
         self._raise_failure()
         # Every fan-out server gets every request, whatever its routing key.
         key = "" if self._fanout else CONTROL_KEY
-        return [Answer(*each) for each in self._calls.gather(function, timeout, routing_key=key, limit=limit)]
+        found = self._calls.gather(function, timeout, routing_key=key, limit=limit, counts=counts)
+        return [Answer(*each) for each in found]
 
     # -- life cycle -------------------------------------------------------------------------
 

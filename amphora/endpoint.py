@@ -21,6 +21,7 @@ from amphora.links.consumer import Consumer
 from amphora.links.forks import let_go_after_fork
 from amphora.links.publisher import Publisher
 from amphora.links.topology import QueueStatus, queue_status
+from amphora.loop_lag import LoopLag
 from amphora.serializer import AbstractRpcSerializer
 from amphora.settings import BrokerAddress
 
@@ -79,6 +80,7 @@ class Endpoint:
         self._consumer = consumer
         self._failure: BrokerError | None = None
         self._ended = Event()
+        self._loop_lag = LoopLag()
         self._forked = False
         let_go_after_fork(self)
 
@@ -143,11 +145,15 @@ class Endpoint:
         """
         began = monotonic()
         gevent.sleep(0)
+        return self._health(monotonic() - began)
+
+    def _health(self, loop_lag: float = 0.0) -> Health:
+        """Return the same without waiting: for who answers in the greenlet that owns a connection."""
         return Health(
             connected=self.connected,
             consuming=self._consumer.consuming,
             blocked=self.blocked,
-            loop_lag=monotonic() - began,
+            loop_lag=max(loop_lag, self._loop_lag.worst()),
         )
 
     def _link_stats(self) -> dict[str, int]:
@@ -210,6 +216,7 @@ class Endpoint:
         self._insist_on_own_process()
         self._failure = None
         self._ended.clear()
+        self._loop_lag.start()
         self._publisher.link.start()
         self._consumer.link.start()
         if not nowait:
@@ -229,6 +236,7 @@ class Endpoint:
         self._publisher.flush(_FAREWELL)
         self._consumer.link.stop(_until(deadline))
         self._publisher.link.stop(_until(deadline))
+        self._loop_lag.stop()
         self._ended.set()
 
     def stop_publisher(self) -> None:
@@ -257,6 +265,7 @@ class Endpoint:
         # In one go: who is told of the failure may call `serve` again at once.
         self._publisher.link.abort()
         self._consumer.link.abort()
+        self._loop_lag.stop()
         self._failure = error
         self._fail_pending(error)
         self._ended.set()
@@ -264,6 +273,7 @@ class Endpoint:
     def let_go(self) -> None:
         """Leave the connections to the parent, in a child that was just forked; called by Amphora itself."""
         self._forked = True
+        self._loop_lag.stop()
 
     def _fail_pending(self, error: BrokerError) -> None:
         """End what waits for the broker; overridden where something does."""

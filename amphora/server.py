@@ -132,9 +132,9 @@ class AmqpRpcServer(Endpoint):
         send_tracebacks: Whether a remote exception carries its traceback; off by default, as it
             shows the server's inside to its clients.
         introspection: Whether to answer `AmqpRpcClient.inspect` and calls of the reserved functions ``amphora.ping``,
-            ``amphora.functions`` and ``amphora.stats``: who and where this server is, its functions with their
-            docstrings, its counts. A server that is not fan-out has a queue ``rpc_{service_name}_{uuid}_control``
-            for it, and does without where it lacks the permission.
+            ``amphora.functions``, ``amphora.stats`` and ``amphora.health``: who and where this server is, its functions
+            with their docstrings, its counts, how it is. A server that is not fan-out has a queue
+            ``rpc_{service_name}_{uuid}_control`` for it, and does without where it lacks the permission.
         fanout_queue_expires: Seconds that the broker keeps the queue of a fan-out server that is not
             connected.
         max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0,
@@ -274,6 +274,7 @@ class AmqpRpcServer(Endpoint):
                 concurrency=self._concurrency,
                 functions=lambda: self._registry.functions,
                 stats=self.stats,
+                health=self._health,
             )
             self._registry.reserve(reserved)
             if not self._fanout:

@@ -159,7 +159,7 @@ def test_the_fragments_about_introspection_give_what_their_comments_say(names: d
 
     answers = [answer for source in fragments("docs/introspection.md") for answer in run_fragment(source, names)]
 
-    assert len(answers) == 3
+    assert len(answers) == 4
     assert [given for given, _ in answers] == [said for _, said in answers]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from amphora.overrides import overrides
+from amphora.overrides import Overrides, overrides
 
 __all__ = [
     "AMQP_HOST",
@@ -189,6 +189,7 @@ class LinkSettings:
         amqp_password: str,
         amqp_vhost: str,
         *,
+        ssl: SslOption = False,
         shuffle_brokers: bool = False,
         **others: Any,
     ) -> Self:
@@ -213,7 +214,7 @@ class LinkSettings:
             brokers = _local_with(given.default_broker_url)
         if shuffle_brokers:
             brokers = tuple(random.sample(brokers, len(brokers)))
-        return cls(brokers, **others)
+        return cls(brokers, ssl=_ssl_with(ssl, brokers, given), **others)
 
     def __post_init__(self) -> None:
         seconds("heartbeat", self.heartbeat, zero=True)
@@ -226,6 +227,26 @@ class LinkSettings:
             _check_ssl(self.ssl)
         elif not isinstance(self.ssl, bool) and not callable(getattr(self.ssl, "wrap_bio", None)):
             raise TypeError(f"ssl must be a bool, a dict or an SSLContext, not a {type(self.ssl).__name__}")
+
+
+def _ssl_with(ssl: SslOption, brokers: tuple[BrokerAddress, ...], given: Overrides) -> SslOption:
+    """Return the argument ``ssl`` with what is given instead."""
+    if given.ssl is not None:
+        return _laid_over(ssl, given.ssl)
+    if given.default_ssl is None or not isinstance(ssl, (bool, Mapping)):
+        return ssl
+    encrypted = ssl is not False or all(each.scheme == "amqps" for each in brokers)
+    return _laid_over(given.default_ssl, ssl) if encrypted else ssl
+
+
+def _laid_over(below: SslOption, above: SslOption) -> dict[str, Any]:
+    kept = dict(below) if isinstance(below, Mapping) else {}
+    if not isinstance(above, Mapping):
+        return kept
+    if above.get("certfile"):
+        # Key and password are those of one certificate.
+        kept = {name: value for name, value in kept.items() if name not in ("certfile", "keyfile", "password")}
+    return {**kept, **above}
 
 
 def _check_ssl(option: Mapping[str, Any]) -> None:

@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Look at this installation, at the broker, and at the service NS; each line says what is wrong."""
     found: list[Finding] = []
-    api = Management(management, service.broker_url) if management else None
+    api = Management(management, service.broker_url, authorities=service.authorities) if management else None
     with errors_end_the_command():
         for finding in _findings(service, api, queue_type, delivery_limit):
             found.append(finding)

@@ -53,7 +53,8 @@ def command(
 ) -> None:
     """Show the queues of the service NS: messages that wait, and consumers."""
     if management:
-        found = _managed(service, Management(management, service.broker_url), everything=everything)
+        api = Management(management, service.broker_url, authorities=service.authorities)
+        found = _managed(service, api, everything=everything)
     elif everything:
         raise BadArguments("--all needs --management")
     elif service.fanout:

@@ -20,6 +20,7 @@ from amphora import (
     RpcMsgpackSerializer,
 )
 from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
+from amphora.cli.tls import TlsOptions, tls_options
 from amphora.cli.values import seconds
 
 __all__ = ["BROKER_VARIABLE", "Service", "optional_service_options", "service_options"]
@@ -44,6 +45,7 @@ class Service:
         connect_timeout: Seconds to wait for the connection.
         serializer: ``json`` or ``msgpack``.
         signing_keys: Its keys, if its messages are signed.
+        ssl: As clients and servers take it.
     """
 
     name: str
@@ -52,6 +54,12 @@ class Service:
     connect_timeout: float = 10.0
     serializer: str = "json"
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    ssl: bool | dict[str, Any] = field(default=False, repr=False)
+
+    @property
+    def authorities(self) -> str | None:
+        """File of the authorities to trust; None for the system's."""
+        return self.ssl.get("ca_certs") if isinstance(self.ssl, dict) else None
 
     def client(self, **options: Any) -> AmqpRpcClient:
         """Make a client that declares nothing of the service, and does not start yet.
@@ -102,6 +110,7 @@ class Service:
         other = [] if self.serializer == "json" else [RpcJsonSerializer]
         return {
             "broker_url": self.broker_url,
+            "ssl": self.ssl,
             "serializer": chosen[self.serializer],
             "accept": other,
             "signing_keys": self.signing_keys,
@@ -132,7 +141,10 @@ def optional_service_options(command: Command) -> Command:
 
 def _with_options(command: Command) -> Command:
     @functools.wraps(command)
+    @click.pass_context
     def with_service(
+        context: click.Context,
+        /,
         namespace: str,
         broker: str | None,
         fanout: bool,
@@ -145,7 +157,8 @@ def _with_options(command: Command) -> Command:
         if (broker or "").startswith("memory:"):
             raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
         keys = (signing_key_file.read_bytes().rstrip(b"\r\n"),) if signing_key_file else ()
-        service = Service(namespace, fanout, broker or None, connect_timeout, serializer, keys)
+        ssl = TlsOptions.of(context).for_brokers(broker)
+        service = Service(namespace, fanout, broker or None, connect_timeout, serializer, keys, ssl)
         with _logging(verbose=verbose):
             return command(service=service, **others)
 
@@ -165,6 +178,7 @@ def _options() -> list[click.Parameter]:
             metavar="URL",
             help="amqp://user:password@host:port/vhost; the local broker if nobody says.",
         ),
+        *tls_options(),
         click.Option(["--fanout"], is_flag=True, help="NS is a fan-out service: every server runs each request."),
         click.Option(["--connect-timeout"], type=seconds, default=10.0, show_default=True, help="For the connection."),
         click.Option(

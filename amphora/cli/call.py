@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from amphora import parse_value
+from amphora.cli.function_names import complete_function
 from amphora.cli.output import print_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import BadArguments
@@ -31,7 +32,7 @@ Exit statuses:
 
 @click.command("call", epilog=_EPILOG)
 @service_options
-@click.argument("function")
+@click.argument("function", shell_complete=complete_function)
 @click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.option("--kw", multiple=True, metavar="NAME=VALUE", help="A keyword argument; as often as needed.")
 @click.option("--routing-key", metavar="KEY", help="Call whoever receives from the queue of a label.")

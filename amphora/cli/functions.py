@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from amphora import RemoteFunction, stub_of
+from amphora.cli.function_names import complete_function
 from amphora.cli.output import console, print_indented, print_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import Failed, NoAnswer
@@ -31,7 +32,7 @@ Exit statuses:
 
 @click.command("functions", epilog=_EPILOG)
 @service_options
-@click.argument("pattern", required=False)
+@click.argument("pattern", required=False, shell_complete=complete_function)
 @click.option("--timeout", type=seconds, default=1.0, show_default=True, help="How long to wait for servers.")
 @click.option("--servers", type=count, metavar="N", help="So many are there: wait no longer once they have answered.")
 @click.option("--stub", is_flag=True, help="Print the source of a class for client.bind(), which types the calls.")

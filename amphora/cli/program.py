@@ -56,6 +56,8 @@ class _Commands(click.Group):
             return None
         module = import_module(f"amphora.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
+        # For shells that show it with the name.
+        command.short_help = _COMMANDS[cmd_name]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -23,13 +23,23 @@ from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.tls import TlsOptions, tls_options
 from amphora.cli.values import seconds
 
-__all__ = ["BROKER_VARIABLE", "Service", "optional_service_options", "service_options"]
+__all__ = [
+    "BROKER_VARIABLE",
+    "Service",
+    "amphora_logs",
+    "optional_service_options",
+    "service_of",
+    "service_options",
+]
 
 #: Name of the environment variable with the URL of the broker.
 BROKER_VARIABLE = "AMPHORA_BROKER_URL"
 
 #: Seconds that the broker keeps the queue for replies to a command that has ended, or has lost its connection.
 _REPLIES_EXPIRE = 60.0
+
+#: Parameters that make the service.
+_OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -129,6 +139,27 @@ def _waited(seconds: float, state: str) -> str:
     return f"waited for {seconds:g} s: {state.removeprefix('not connected: ')}"
 
 
+def service_of(context: click.Context) -> Service:
+    """Return the service that is meant on the command line of a command with `service_options`.
+
+    Raises:
+        BadArguments: What is said of the broker cannot be meant.
+    """
+    given = context.params
+    broker, key_file = given["broker"], given["signing_key_file"]
+    if (broker or "").startswith("memory:"):
+        raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
+    return Service(
+        name=given["namespace"],
+        fanout=given["fanout"],
+        broker_url=broker or None,
+        connect_timeout=given["connect_timeout"],
+        serializer=given["serializer"],
+        signing_keys=(key_file.read_bytes().rstrip(b"\r\n"),) if key_file else (),
+        ssl=TlsOptions.of(context).for_brokers(broker),
+    )
+
+
 def service_options(command: Command) -> Command:
     """Give a command the argument NS and the options of `Service`; it gets them as ``service``."""
     return click.argument("namespace", metavar="NS")(_with_options(command))
@@ -142,24 +173,10 @@ def optional_service_options(command: Command) -> Command:
 def _with_options(command: Command) -> Command:
     @functools.wraps(command)
     @click.pass_context
-    def with_service(
-        context: click.Context,
-        /,
-        namespace: str,
-        broker: str | None,
-        fanout: bool,
-        connect_timeout: float,
-        serializer: str,
-        signing_key_file: Path | None,
-        verbose: bool,
-        **others: Any,
-    ) -> Any:
-        if (broker or "").startswith("memory:"):
-            raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
-        keys = (signing_key_file.read_bytes().rstrip(b"\r\n"),) if signing_key_file else ()
-        ssl = TlsOptions.of(context).for_brokers(broker)
-        service = Service(namespace, fanout, broker or None, connect_timeout, serializer, keys, ssl)
-        with _logging(verbose=verbose):
+    def with_service(context: click.Context, /, namespace: str, verbose: bool, **values: Any) -> Any:  # noqa: ARG001
+        others = {name: value for name, value in values.items() if name not in _OF_SERVICE}
+        service = service_of(context)
+        with amphora_logs(verbose=verbose):
             return command(service=service, **others)
 
     # click reads them backwards: a command's own options are shown before those that all of them have.
@@ -200,7 +217,7 @@ def _options() -> list[click.Parameter]:
 
 
 @contextmanager
-def _logging(*, verbose: bool) -> Iterator[None]:
+def amphora_logs(*, verbose: bool) -> Iterator[None]:
     """Show what Amphora logs, or keep it from standard error, where the command itself says what went wrong."""
     logger = logging.getLogger("amphora")
     handler: logging.Handler = logging.NullHandler()

@@ -11,7 +11,7 @@ from rich.markup import escape
 from amphora import RemoteFunction, stub_of
 from amphora.cli.function_names import complete_function
 from amphora.cli.output import console, print_indented, print_json
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import Failed, NoAnswer
 from amphora.cli.values import count, seconds
 
@@ -25,12 +25,13 @@ first line.
 Exit statuses:
   0    there are such functions
   1    there are none of that name
-  3    no server answers: none is there, or none that tells (introspection=False, Amphora 0.1)
+  3    no server answers: none is there, or none that tells
+       (introspection=False, Amphora 0.1)
   4    the broker cannot be reached, or refuses
 """
 
 
-@click.command("functions", epilog=_EPILOG)
+@click.command("functions", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @click.argument("pattern", required=False, shell_complete=complete_function)
 @click.option("--timeout", type=seconds, default=1.0, show_default=True, help="How long to wait for servers.")

@@ -14,7 +14,7 @@ from rich.markup import escape
 import amphora_probe
 from amphora import AmqpRpcClient, ServerHealth, ServerInfo
 from amphora.cli.output import print_json, print_table, table
-from amphora.cli.services import Service, optional_service_options
+from amphora.cli.services import Service, ServiceCommand, optional_service_options
 from amphora.cli.statuses import BadArguments, Failed, NoAnswer, NotSent
 from amphora.cli.values import count, seconds
 
@@ -29,7 +29,7 @@ loop was late at the worst, in the last 10 seconds. Who hangs does not answer.
 
 \b
 Exit statuses:
-  0    all that were asked are ready (with --live: alive); with --servers, at least so many
+  0    all that were asked are ready (or alive), or at least --servers
   1    some are not, or, with --port, do not answer
   2    wrong arguments
   3    no server has answered over the broker
@@ -40,7 +40,7 @@ Exit statuses:
 _OVER_THE_BROKER = 1.0
 
 
-@click.command("health", epilog=_EPILOG)
+@click.command("health", cls=ServiceCommand, epilog=_EPILOG)
 @optional_service_options
 @click.option("--port", "ports", type=click.IntRange(1, 65535), multiple=True, metavar="PORT", help="Ask over HTTP.")
 @click.option("--processes", type=count, default=1, metavar="N", help="With --port: so many, at the next ports.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -66,7 +67,9 @@ class Probes:
             self._http.start()
         except OSError as error:
             where = f"{self._host}:{self._port}"
-            raise BadArguments(f"--metrics-port: cannot listen at {where}: {error.strerror or error}") from error
+            # gevent adds the address to the text, which says it twice then.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise BadArguments(f"--metrics-port: cannot listen at {where}: {why}") from error
 
     @property
     def port(self) -> int:

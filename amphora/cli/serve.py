@@ -44,7 +44,8 @@ once; what was running goes back to its queue.
 \b
 Exit statuses:
   0    stopped, and everything finished
-  1    stopped, but requests took longer than --grace: they go back to their queues
+  1    stopped, but requests took longer than --grace: they go back to their
+       queues
   2    wrong arguments, or the program cannot be imported
   4    the broker refuses (one that is not there is waited for)
   130, 143   stopped at once by a second signal
@@ -71,7 +72,13 @@ Exit statuses:
     metavar="PORT",
     help="Answer probes (/live, /ready) and Prometheus (/metrics) there. Of several processes, each has the next port.",
 )
-@click.option("--metrics-host", default="0.0.0.0", show_default=True, help="Address for --metrics-port.")  # noqa: S104
+@click.option(
+    "--metrics-host",
+    metavar="HOST",
+    default="0.0.0.0",  # noqa: S104  (probes come from outside)
+    show_default=True,
+    help="Address for --metrics-port.",
+)
 @click.option("--broker", metavar="URL", help=f"The broker.  [env var: {BROKER_VARIABLE}]")
 @with_tls_options
 @click.option(

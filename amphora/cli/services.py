@@ -26,6 +26,7 @@ from amphora.cli.values import seconds
 __all__ = [
     "BROKER_VARIABLE",
     "Service",
+    "ServiceCommand",
     "amphora_logs",
     "optional_service_options",
     "service_of",
@@ -42,6 +43,18 @@ _REPLIES_EXPIRE = 60.0
 _OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class ServiceCommand(click.Command):
+    """A command with the options of `Service`, which its help shows apart from its own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        shared = {each.name for each in _options()}
+        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        for heading, wanted in (("Options", False), ("Broker and service", True)):
+            records = [each.get_help_record(ctx) for each in options if (each.name in shared) is wanted]
+            with formatter.section(heading):
+                formatter.write_dl([each for each in records if each is not None])
 
 
 @dataclass(frozen=True)

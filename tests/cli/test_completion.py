@@ -51,9 +51,7 @@ def env(tmp_path: Path, broker: Broker) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("shell", START)
-def test_tab_completes_commands_options_and_remote_functions(
-    shell: str, env: dict[str, str], shop: Shop
-) -> None:
+def test_tab_completes_commands_options_and_remote_functions(shell: str, env: dict[str, str], shop: Shop) -> None:
     path_of(shell)
     with Terminal(START[shell], env) as terminal:
         terminal.type(f"{LOAD[shell]}\r")

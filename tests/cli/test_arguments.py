@@ -88,8 +88,7 @@ def test_without_arguments_there_is_help(invoke: Invoke):
     assert "Commands:\n" in result.output
 
 
-def test_every_command_that_is_listed_has_help(invoke: Invoke, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("COLUMNS", "80")
+def test_every_command_that_is_listed_has_help(invoke: Invoke):
     listed = invoke("--help").output.partition("Commands:\n")[2].partition("\n\n")[0]
     names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]
 
@@ -97,7 +96,8 @@ def test_every_command_that_is_listed_has_help(invoke: Invoke, monkeypatch: pyte
     for name in names:
         result = invoke(name, "--help")
         assert result.exit_code == 0, name
-        assert [line for line in result.output.splitlines() if len(line) >= 80] == []
+        # click's runner has a terminal 80 columns wide.
+        assert [line for line in result.output.splitlines() if len(line) > 80] == []
 
 
 def test_help_shows_what_is_common_to_commands_apart(invoke: Invoke):

@@ -19,8 +19,9 @@ A server registers functions, a client calls them::
 
 from amphora.bridge import ThreadedClient, make_client
 from amphora.caller import PrettyCaller
-from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
+from amphora.client import AmqpRpcClient
 from amphora.dead_letters import DeadLetter, DeadLetters
+from amphora.descriptions import FunctionDescription, describe_function
 from amphora.exceptions import (
     AccessRefused,
     AmqpRpcException,
@@ -39,6 +40,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.fanout import AmqpRpcFanoutClient, AmqpRpcFanoutServer
 from amphora.health import Health
 from amphora.inspector import Inspector, RemoteFunction, ServerHealth, ServerInfo
 from amphora.links.connection import BrokerInfo
@@ -49,7 +51,8 @@ from amphora.overrides import override_arguments
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
-from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.server import AmqpRpcServer
+from amphora.serving import Serving, run_servers
 from amphora.stubs import stub_of
 from amphora.threaded_result import ThreadedResult
 from amphora.typed_values import parse_keyword_arguments, parse_value
@@ -71,6 +74,7 @@ __all__ = [
     "DeadLetter",
     "DeadLettered",
     "DeadLetters",
+    "FunctionDescription",
     "Health",
     "IgnoreRequest",
     "Inspector",
@@ -87,6 +91,7 @@ __all__ = [
     "RpcMsgpackSerializer",
     "ServerHealth",
     "ServerInfo",
+    "Serving",
     "ThreadedClient",
     "ThreadedResult",
     "TopologyConflict",
@@ -97,10 +102,12 @@ __all__ = [
     "__version__",
     "call_deadline",
     "current_request",
+    "describe_function",
     "make_client",
     "override_arguments",
     "parse_keyword_arguments",
     "parse_value",
+    "run_servers",
     "sign_request",
     "stub_of",
 ]

@@ -160,6 +160,7 @@ class Calls:
         routing_key: str,
         limit: int | None,
         counts: Callable[[Result | Failure], bool],
+        headers: Mapping[str, Any] | None = None,
     ) -> list[tuple[Result | Failure, float]]:
         """Send a request that several servers answer; return the answers in time, each with its seconds.
 
@@ -169,13 +170,16 @@ class Calls:
             routing_key: Routing key of the request.
             limit: How many answers are enough; None to wait for the whole time.
             counts: Tells whether an answer is one of those.
+            headers: Headers of the message.
 
         Raises:
             BrokerError: The broker refuses.
         """
         began = monotonic()
         lifetime = timeout, time() + timeout
-        call = self.send(function, (), {}, lifetime=lifetime, routing_key=routing_key, wait_publish=False)
+        call = self.send(
+            function, (), {}, lifetime=lifetime, routing_key=routing_key, wait_publish=False, headers=headers
+        )
         inbox = self._gathering[call.id] = _Inbox(began, limit, counts)
         try:
             gevent.wait([call.result, inbox.full], timeout=timeout, count=1)

@@ -20,12 +20,12 @@ from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
 from amphora.links.forks import let_go_after_fork
 from amphora.links.publisher import Publisher
-from amphora.links.topology import QueueStatus, queue_status
+from amphora.links.refusals import patience_with
+from amphora.links.topology import QueueStatus, Topology, queue_status
 from amphora.loop_lag import LoopLag
-from amphora.serializer import AbstractRpcSerializer
-from amphora.settings import BrokerAddress
+from amphora.settings import LinkSettings, OutboxLimits
 
-__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched", "make_serializer"]
+__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ def check_patched(class_name: str) -> None:
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"
             "as the very first line of the program that is started, before any other import "
-            "(under gunicorn -k gevent and celery -P gevent it is done for you)."
+            "(under gunicorn -k gevent and celery -P gevent it is done for you; "
+            "pytest does it with amphora_patch = true in its settings)."
         )
 
 
@@ -66,18 +67,41 @@ class Endpoint:
 
     Args:
         service_name: Namespace of the service.
-        brokers: Where the broker is.
-        publisher: Sends messages.
-        consumer: Receives them.
+        role: What it is there, such as ``client``; operators see it.
+        settings: How to connect.
+        limits: How much may wait to be published.
+        publishes: What is declared before anything is published.
+        consumes: What is declared before anything is consumed.
+        acks_on_delivery: Whether a message is acknowledged once it was taken.
+        queue_type: Type of the queues.
     """
 
     def __init__(
-        self, service_name: str, brokers: tuple[BrokerAddress, ...], publisher: Publisher, consumer: Consumer
+        self,
+        service_name: str,
+        role: str,
+        settings: LinkSettings,
+        limits: OutboxLimits,
+        *,
+        publishes: Topology,
+        consumes: Topology,
+        acks_on_delivery: bool,
+        queue_type: str = "classic",
     ) -> None:
+        name = f"{service_name} {role}"
         self._service_name = service_name
-        self._brokers = brokers
-        self._publisher = publisher
-        self._consumer = consumer
+        self._brokers = settings.brokers
+        self._publisher = Publisher(
+            name, settings, limits, publishes, on_fatal=self._on_fatal, patience=patience_with(queue_type)
+        )
+        self._consumer = Consumer(
+            name,
+            settings,
+            consumes,
+            ack_on_delivery=acks_on_delivery,
+            insists=queue_type == "classic",
+            on_fatal=self._on_fatal,
+        )
         self._failure: BrokerError | None = None
         self._ended = Event()
         self._loop_lag = LoopLag()
@@ -111,6 +135,11 @@ class Endpoint:
     def broker(self) -> str:
         """Address of the broker, or several separated by ``;``, without the password."""
         return ";".join(map(str, self._brokers))
+
+    @property
+    def current_broker(self) -> str:
+        """Address of the one of them that it is connected to, or was or tries to be, without the password."""
+        return str(self._publisher.link.address)
 
     @property
     def connected(self) -> bool:
@@ -181,6 +210,24 @@ class Endpoint:
         self._raise_failure()
         return self.connected
 
+    def wait_stopped(self, timeout: float | None = None) -> bool:
+        """Wait until it is stopped, by whomever; as `serve` with ``nowait=False``, but without starting it.
+
+        Args:
+            timeout: Seconds to wait at the most; None for ever.
+
+        Returns:
+            Whether it is.
+
+        Raises:
+            BrokerError: The broker refused in a way that trying again cannot mend.
+            RuntimeError: It was made before this process was forked.
+        """
+        self._insist_on_own_process()
+        stopped = self._ended.wait(timeout)
+        self._raise_failure()
+        return stopped
+
     def _queue_status(self, names: Iterable[str], timeout: float) -> dict[str, QueueStatus | None]:
         """Ask the broker how these queues are, over the connection that no resource alarm blocks."""
         deadline = monotonic() + timeout
@@ -214,14 +261,14 @@ class Endpoint:
             RuntimeError: It was made before this process was forked.
         """
         self._insist_on_own_process()
+        self._begin()
         self._failure = None
         self._ended.clear()
         self._loop_lag.start()
         self._publisher.link.start()
         self._consumer.link.start()
         if not nowait:
-            self._ended.wait()
-            self._raise_failure()
+            self.wait_stopped()
 
     def stop(self) -> None:
         """Disconnect from the broker.
@@ -275,6 +322,9 @@ class Endpoint:
         self._forked = True
         self._loop_lag.stop()
 
+    def _begin(self) -> None:
+        """Begin what the connections are for; overridden where something is to be begun anew with each `serve`."""
+
     def _fail_pending(self, error: BrokerError) -> None:
         """End what waits for the broker; overridden where something does."""
 
@@ -305,19 +355,3 @@ class _Trial(Endpoint):
 
 def _until(deadline: float) -> float:
     return max(0.0, deadline - monotonic())
-
-
-def make_serializer(
-    serializer: AbstractRpcSerializer | type[AbstractRpcSerializer],
-) -> AbstractRpcSerializer:
-    """Return the serializer, made first if its class was given.
-
-    Raises:
-        TypeError: It is no serializer, or has no content type.
-    """
-    made = serializer() if isinstance(serializer, type) else serializer
-    if not isinstance(made, AbstractRpcSerializer):
-        raise TypeError(f"a serializer is a subclass of AbstractRpcSerializer, not {serializer!r}")
-    if not isinstance(getattr(made, "content_type", None), str):
-        raise TypeError(f"{type(made).__name__} needs a content_type")
-    return made

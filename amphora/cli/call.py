@@ -23,7 +23,7 @@ that begins with a hyphen stands after --, at the end.
 \b
 Exit statuses:
   0    the function has returned; its result is on standard output, as JSON
-  1    the function raised, does not exist, or was given up; standard error says
+  1    the function raised, does not exist, or was given up
   2    wrong arguments; nothing was sent
   3    no reply in time; the function may run, or may have run
   4    the broker cannot be reached or refuses, or no queue takes the request;

@@ -125,8 +125,8 @@ class Management:
             ) from error
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", error)
-            why = getattr(reason, "strerror", None) or reason
-            raise NotSent(f"no management API at {self.address}: {why}") from error
+            text = getattr(reason, "strerror", None) or reason
+            raise NotSent(f"no management API at {self.address}: {text}") from error
         except ValueError as error:
             raise NotSent(f"what answers at {self.address} is no management API") from error
 

@@ -26,14 +26,15 @@ LAYERS = (
     ),
     ("amphora",),
     ("amphora.bridge",),
-    ("amphora.hub_thread", "amphora.threaded_result"),
+    ("amphora.fanout", "amphora.hub_thread", "amphora.serving", "amphora.threaded_result"),
     ("amphora.server", "amphora.client", "amphora.dead_letters"),
-    ("amphora.bound", "amphora.stubs"),
+    ("amphora.bound", "amphora.calling", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
-    ("amphora.poison",),
-    ("amphora.job", "amphora.log_fields"),
+    ("amphora.poison", "amphora.replies"),
+    ("amphora.job", "amphora.log_fields", "amphora.service_endpoint"),
     (
+        "amphora.declarations",
         "amphora.endpoint",
         "amphora.pending",
         "amphora.receiver",
@@ -44,6 +45,8 @@ LAYERS = (
     ("amphora.links.*",),
     ("amphora.protocol.*",),
     (
+        "amphora.brokers",
+        "amphora.descriptions",
         "amphora.exceptions",
         "amphora.health",
         "amphora.json_text",
@@ -77,8 +80,12 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
-# But the command line offers an integration to those who start a server with it.
-AND_ALSO = {"amphora.cli.*": ("amphora.contrib.prometheus",)}
+# But the command line offers an integration to those who start a server with it, and what is public for tests is
+# public for those of an integration.
+AND_ALSO = {
+    "amphora.cli.*": ("amphora.contrib.prometheus",),
+    "amphora.contrib.django.testing.*": ("amphora.testing",),
+}
 
 # Packages that only some layers may import.
 ONLY_IN = {

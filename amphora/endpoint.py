@@ -14,6 +14,7 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
+from amphora.durations import Histogram
 from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.health import Health
 from amphora.links.connection import BrokerInfo
@@ -184,6 +185,15 @@ class Endpoint:
             blocked=self.blocked,
             loop_lag=max(loop_lag, self._loop_lag.worst()),
         )
+
+    def confirm_times(self) -> Histogram:
+        """Return how long the broker took to confirm messages, since this was made.
+
+        The requests of a client, the replies of a server: each that the broker has taken, from its being written to
+        the connection until the confirm was read. One that was sent again, because its connection was lost or the
+        broker refused it for a while, counts from the last time: how long the broker was away is not in it.
+        """
+        return self._publisher.confirm_times
 
     def _link_stats(self) -> dict[str, int]:
         reconnects = self._publisher.link.reconnects + self._consumer.link.reconnects

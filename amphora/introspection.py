@@ -17,6 +17,7 @@ from time import time
 from typing import Any
 
 from amphora.descriptions import describe_function
+from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
 from amphora.health import Health
 from amphora.links.consumer import Consumer, Subscription
@@ -56,6 +57,7 @@ def introspection_of(
     concurrency: int,
     functions: Callable[[], Mapping[str, Callable[..., Any]]],
     stats: Callable[[], dict[str, int]],
+    run_times: Callable[[], dict[str, Histogram]],
     health: Callable[[], Health],
 ) -> dict[str, Callable[[], Any]]:
     """Give the reserved functions of a server, by name.
@@ -65,6 +67,7 @@ def introspection_of(
         concurrency: How many requests it runs at the same time.
         functions: Gives the functions of the service.
         stats: Gives `AmqpRpcServer.stats`.
+        run_times: Gives `AmqpRpcServer.run_times`.
         health: Gives the same as `AmqpRpcServer.health`, without waiting.
     """
     started = time()
@@ -87,7 +90,8 @@ def introspection_of(
 
     def count() -> dict[str, Any]:
         """Tell what the server has done, and what it is doing."""
-        return {"uuid": uuid, "stats": stats()}
+        taken = {name: each.encode() for name, each in run_times().items()}
+        return {"uuid": uuid, "stats": stats(), "run_times": taken}
 
     def tell_health() -> dict[str, Any]:
         """Tell whether the server can do its work."""

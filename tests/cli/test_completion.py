@@ -50,20 +50,25 @@ def env(tmp_path: Path, broker: Broker) -> dict[str, str]:
     }
 
 
+def wait_for_text(terminal: Terminal, pattern: str) -> None:
+    terminal.wait_for_screen(rf"(?s).*{pattern}.*", 60)
+
+
 @pytest.mark.parametrize("shell", START)
 def test_tab_completes_commands_options_and_remote_functions(shell: str, env: dict[str, str], shop: Shop) -> None:
     path_of(shell)
-    with Terminal(START[shell], env) as terminal:
+    start = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+    with Terminal("-c", start, *START[shell], columns=200, env=env) as terminal:
         terminal.type(f"{LOAD[shell]}\r")
-        terminal.wait_for("is loaded")
+        wait_for_text(terminal, r"\nis loaded\n")
 
         # Only the beginnings are typed: what follows, the shell has asked for.
         terminal.type("amphora purge-d\t")
-        terminal.wait_for("purge-dead")
+        wait_for_text(terminal, "amphora purge-dead")
         terminal.type("x --serializ\t")
-        terminal.wait_for("--serializer")
+        wait_for_text(terminal, "amphora purge-dead x --serializer")
         terminal.type(f"{CTRL_U}amphora call {shop.server.service_name} stock.\t")
-        terminal.wait_for(r"stock\.ship")
+        wait_for_text(terminal, rf"amphora call {shop.server.service_name} stock\.ship")
 
 
 def test_fish_shows_whole_descriptions(env: dict[str, str]) -> None:

@@ -43,7 +43,7 @@ from amphora.exceptions import (
 )
 from amphora.fanout import AmqpRpcFanoutClient, AmqpRpcFanoutServer
 from amphora.health import Health
-from amphora.inspector import Inspector, RemoteFunction, ServerInfo
+from amphora.inspector import Inspector, RemoteFunction, ServerHealth, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
 from amphora.log_fields import RequestLogFilter
@@ -91,6 +91,7 @@ __all__ = [
     "RequestLogFilter",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerHealth",
     "ServerInfo",
     "Serving",
     "ThreadedClient",

@@ -12,7 +12,7 @@ from amphora.cli.local_checks import local_findings
 from amphora.cli.management import Management
 from amphora.cli.output import print_json
 from amphora.cli.service_checks import service_findings
-from amphora.cli.services import Service, optional_service_options
+from amphora.cli.services import Service, ServiceCommand, optional_service_options
 from amphora.cli.statuses import Failed, NotSent, errors_end_the_command
 
 __all__ = ["command"]
@@ -31,7 +31,7 @@ Exit statuses:
 """
 
 
-@click.command("doctor", epilog=_EPILOG)
+@click.command("doctor", cls=ServiceCommand, epilog=_EPILOG)
 @optional_service_options
 @click.option(
     "--queue-type", type=click.Choice(["classic", "quorum"]), default="classic", show_default=True, help=_AS_MADE
@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Look at this installation, at the broker, and at the service NS; each line says what is wrong."""
     found: list[Finding] = []
-    api = Management(management, service.broker_url) if management else None
+    api = Management(management, service.broker_url, authorities=service.authorities) if management else None
     with errors_end_the_command():
         for finding in _findings(service, api, queue_type, delivery_limit):
             found.append(finding)

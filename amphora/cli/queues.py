@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from amphora.cli.management import ManagedQueue, Management
 from amphora.cli.output import print_json, print_table, table
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import seconds
 
@@ -22,7 +22,8 @@ management API tells of all of them, more of each, and needs a user with the tag
 \b
 Exit statuses:
   0    the queues are there
-  1    a queue that was asked for is not there, or nobody consumes from one that has messages
+  1    a queue that was asked for is not there, or nobody consumes from one that
+       has messages
   4    the broker or its management API cannot be reached, or refuses
 """
 
@@ -30,7 +31,7 @@ Exit statuses:
 _PASSING = ("_response", "_control", "_tries")
 
 
-@click.command("queues", epilog=_EPILOG)
+@click.command("queues", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
 @click.option(
@@ -53,7 +54,8 @@ def command(
 ) -> None:
     """Show the queues of the service NS: messages that wait, and consumers."""
     if management:
-        found = _managed(service, Management(management, service.broker_url), everything=everything)
+        api = Management(management, service.broker_url, authorities=service.authorities)
+        found = _managed(service, api, everything=everything)
     elif everything:
         raise BadArguments("--all needs --management")
     elif service.fanout:
@@ -140,7 +142,7 @@ def _print(found: list[dict[str, Any]], *, managed: bool) -> None:
     rows = table("QUEUE", "KIND", "MESSAGES", "CONSUMERS", *more, right=right)
     for each in found:
         if each["messages"] is None:
-            rows.add_row(escape(each["queue"]), each["kind"], "[dim]none[/]", "[dim]none[/]")
+            rows.add_row(escape(each["queue"]), each["kind"], "[dim]-[/]", "[dim]-[/]")
             continue
         cells = [escape(each["queue"]), each["kind"], _depth(each), _consumers(each)]
         if managed:

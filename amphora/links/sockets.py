@@ -93,6 +93,11 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         self._loop: Any = get_hub().loop
         let_go_after_fork(self)
 
+    @property
+    def session(self) -> TlsSession | None:
+        """The TLS on it; None on plain TCP."""
+        return self._session
+
     # -- called by py-amqp ------------------------------------------------------------------
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:

@@ -3,12 +3,14 @@
 import ast
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 
 import gevent
 import pytest
 
 from amphora import AmqpRpcClient, AmqpRpcServer, DeadLettered
+from amphora.cli.probes import Probes
 from tests.documentation.development import Development
 from tests.documentation.orders import ORDERS
 from tests.documentation.terminal import Terminal
@@ -25,6 +27,7 @@ PATIENT = ("--timeout", "30", "--servers", "2")
 #: What the test adds to commands so that they end, or do not give up on a busy machine.
 ADDED = {
     "amphora functions": PATIENT,
+    "amphora health": PATIENT,
     "amphora ping": PATIENT,
     "amphora bench": ("--duration", "0.3"),
 }
@@ -135,6 +138,8 @@ def test_its_commands_print_what_it_says(
                 printed = _type_into_the_shell(terminal, entry)
             case ["amphora", "top"]:
                 printed = _watch(terminal, entry, varies)
+            case ["amphora", "health"] if "--port" in entry.words:
+                printed = _probe(terminal, entry)
             case _:
                 more, status = ADDED.get(command, ()), STATUSES.get(command, 0)
                 printed = terminal.run(entry, *more, typed=TYPED.get(command), status=status)
@@ -160,6 +165,17 @@ def _type_into_the_shell(terminal: Terminal, entry: Entry) -> str:
     # Into a pipe, it prints results alone.
     assert printed == "".join(line for line in lines if line not in typed), str(entry)
     return entry.output
+
+
+def _probe(terminal: Terminal, entry: Entry) -> str:
+    """Ask a server that answers at another port than the page's, which may be taken."""
+    with AmqpRpcServer("orders", broker_url="memory://") as server:
+        wait_until(lambda: server.health().ready, PATIENCE)
+        probes = Probes([server], "127.0.0.1", 0)
+        probes.start()
+        printed = terminal.run(replace(entry, command=entry.command.replace("9100", str(probes.port))))
+        probes.stop()
+    return printed
 
 
 def _watch(terminal: Terminal, entry: Entry, varies: dict[str, str]) -> str:

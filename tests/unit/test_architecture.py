@@ -52,6 +52,7 @@ LAYERS = (
         "amphora.exceptions",
         "amphora.health",
         "amphora.json_text",
+        "amphora.loop_lag",
         "amphora.overrides",
         "amphora.serializer",
         "amphora.settings",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from peers import fates
@@ -38,16 +37,20 @@ def serve(broker_url: str) -> None:
     container.wait()
 
 
-def new_caller(broker_url: str) -> Callable[[str], object]:
+def call(broker_url: str, seconds: float) -> None:
+    # Not in the threads: whichever imports eventlet first must be the main one.
     from nameko.standalone.rpc import ServiceRpcProxy
 
-    proxy = ServiceRpcProxy(_SERVICE, {"AMQP_URI": broker_url}, timeout=fates.TIMEOUT).start()
-    return lambda number: proxy.work(number)
+    def new_caller() -> Callable[[str], object]:
+        proxy = ServiceRpcProxy(_SERVICE, {"AMQP_URI": broker_url}, timeout=fates.TIMEOUT).start()
+        return lambda number: proxy.work(number)
+
+    fates.call_in_threads(new_caller, seconds)
 
 
 if __name__ == "__main__":
     role, url, seconds = fates.arguments()
     if role == "serve":
         serve(url)
-        sys.exit()
-    fates.call_in_threads(lambda: new_caller(url), seconds)
+    else:
+        call(url, seconds)

@@ -19,7 +19,7 @@ A server registers functions, a client calls them::
 
 from amphora.bridge import ThreadedClient, make_client
 from amphora.caller import PrettyCaller
-from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
+from amphora.client import AmqpRpcClient
 from amphora.dead_letters import DeadLetter, DeadLetters
 from amphora.exceptions import (
     AccessRefused,
@@ -39,6 +39,7 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
+from amphora.fanout import AmqpRpcFanoutClient, AmqpRpcFanoutServer
 from amphora.health import Health
 from amphora.inspector import Inspector, RemoteFunction, ServerInfo
 from amphora.links.connection import BrokerInfo
@@ -49,7 +50,7 @@ from amphora.overrides import override_arguments
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
-from amphora.server import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.server import AmqpRpcServer
 from amphora.stubs import stub_of
 from amphora.threaded_result import ThreadedResult
 from amphora.typed_values import parse_keyword_arguments, parse_value

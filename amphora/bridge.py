@@ -15,8 +15,9 @@ from gevent import monkey
 from gevent.event import AsyncResult
 
 from amphora.bound import bind
-from amphora.caller import CallOptions, PrettyCaller
-from amphora.client import AmqpRpcClient, AmqpRpcFanoutClient
+from amphora.caller import CALL_OPTIONS, DEFER_OPTIONS, CallOptions, PrettyCaller
+from amphora.client import AmqpRpcClient
+from amphora.fanout import AmqpRpcFanoutClient
 from amphora.hub_thread import HubThread
 from amphora.inspector import Answer, Inspector
 from amphora.protocol.routing import TuningFunction
@@ -27,9 +28,6 @@ __all__ = ["ThreadedClient", "make_client"]
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Service = TypeVar("Service")
 Middleware = TypeVar("Middleware", bound=Callable[..., Any])
-
-#: Options of `ThreadedClient.call`.
-_OPTIONS = ("function_name", "timeout", "routing_key", "expires")
 
 
 class ThreadedClient:
@@ -65,8 +63,8 @@ class ThreadedClient:
         self._class = AmqpRpcFanoutClient if fanout else AmqpRpcClient
         self._service_name = service_name
         self._options = options
-        self._caller = PrettyCaller(self._call, _OPTIONS)
-        self._deferring_caller = PrettyCaller(self._defer, (*_OPTIONS, "wait_publish"))
+        self._caller = PrettyCaller(self._call, CALL_OPTIONS)
+        self._deferring_caller = PrettyCaller(self._defer, DEFER_OPTIONS)
         self._inspector = Inspector(self._gather)
         self._tunings: list[tuple[str, TuningFunction]] = []
         self._middleware: list[Callable[..., Any]] = []

@@ -6,10 +6,14 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["CallOptions", "PrettyCaller"]
+__all__ = ["CALL_OPTIONS", "DEFER_OPTIONS", "CallOptions", "PrettyCaller"]
 
 #: Options of one call by name; what is missing is the client's default.
 CallOptions = dict[str, Any]
+
+#: Options of a client's ``call``, and of its ``defer``.
+CALL_OPTIONS = ("function_name", "timeout", "routing_key", "expires")
+DEFER_OPTIONS = (*CALL_OPTIONS, "wait_publish")
 
 #: How many attributes a caller keeps for the next time.
 _KEPT = 1000

@@ -1,74 +1,48 @@
-"""`AmqpRpcClient` and `AmqpRpcFanoutClient`: call remote functions."""
+"""`AmqpRpcClient`: calls remote functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, cast
-from uuid import uuid4
-
-from gevent.event import AsyncResult
 
 from amphora.bound import bind
-from amphora.caller import CallOptions, PrettyCaller
+from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
+from amphora.caller import CALL_OPTIONS, DEFER_OPTIONS, PrettyCaller
+from amphora.calling import Calling
 from amphora.calls import Calls
-from amphora.endpoint import Endpoint, make_serializer
-from amphora.exceptions import (
-    BrokerError,
-)
+from amphora.declarations import Declarations
+from amphora.exceptions import BrokerError
 from amphora.inspector import Answer, Inspector
 from amphora.labels import LabelQueues
-from amphora.lifetimes import lifetime_of
-from amphora.links.consumer import Consumer
-from amphora.links.publisher import Publisher
-from amphora.links.refusals import patience_with
-from amphora.links.topology import (
-    QueueStatus,
-    Topology,
-    direct_exchange,
-    durable_queue,
-    fanout_exchange,
-    queue_arguments,
-    request_arguments,
-)
-from amphora.middleware import ClientMiddleware, OutgoingRequest, send_through
-from amphora.pending import Call
-from amphora.protocol.headers import check_headers
+from amphora.middleware import ClientMiddleware
 from amphora.protocol.messages import Codec
-from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
+from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key, uuid_of
 from amphora.protocol.routing import Router, TuningFunction
 from amphora.protocol.signatures import signatures_of
-from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
+from amphora.serializer import RpcJsonSerializer, SerializerOption
+from amphora.service_endpoint import ServiceEndpoint
 from amphora.settings import (
-    AMQP_HOST,
-    AMQP_PASSWORD,
-    AMQP_PORT,
-    AMQP_USER,
-    AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
     SslOption,
     at_least_one,
     milliseconds,
     queue_type_of,
-    seconds,
+    timeout_of,
     tries_limit,
 )
 
-__all__ = ["AmqpRpcClient", "AmqpRpcFanoutClient"]
+__all__ = ["AmqpRpcClient"]
 
 Service = TypeVar("Service")
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Middleware = TypeVar("Middleware", bound=ClientMiddleware)
-Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
-
-#: Options of `AmqpRpcClient.call`.
-_OPTIONS = ("function_name", "timeout", "routing_key", "expires")
 
 #: How many replies the broker may send ahead.
 _PREFETCH = 1000
 
 
-class AmqpRpcClient(Endpoint):
+class AmqpRpcClient(ServiceEndpoint):
     """Calls the functions of an RPC service.
 
     ::
@@ -144,7 +118,7 @@ class AmqpRpcClient(Endpoint):
         self,
         service_name: str,
         uuid: str | None = None,
-        serializer: Serializer = RpcJsonSerializer,
+        serializer: SerializerOption = RpcJsonSerializer,
         timeout: float | None = 60,
         autostart: bool = True,
         *,
@@ -162,7 +136,7 @@ class AmqpRpcClient(Endpoint):
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
         queue_type: str = "classic",
         delivery_limit: int | None = None,
-        accept: Sequence[Serializer] = (),
+        accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
         declare: bool = True,
         response_queue_expires: float = 1800.0,
@@ -171,91 +145,53 @@ class AmqpRpcClient(Endpoint):
         max_message_size: int = 128 * 1024 * 1024,
     ) -> None:
         self._check_patched()
-        self._names = names = Names(service_name, queue_template)
-        self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
-        self._timeout = _timeout(timeout)
-        self._caller = PrettyCaller(self._call, _OPTIONS)
-        self._deferring_caller = PrettyCaller(self._defer, (*_OPTIONS, "wait_publish"))
+        names = Names(service_name, queue_template)
+        uuid = uuid_of(uuid)
+        timeout = timeout_of(timeout)
         queue_type = queue_type_of(queue_type)
-        settings = LinkSettings.of(
-            broker_url,
-            amqp_host,
-            amqp_port,
-            amqp_user,
-            amqp_password,
-            amqp_vhost,
-            shuffle_brokers=shuffle_brokers,
-            ssl=ssl,
-            heartbeat=heartbeat,
-            connect_timeout=connect_timeout,
-            reconnect_delay_max=reconnect_delay_max,
-        )
-        response_exchange = direct_exchange(names.response_exchange, declared=declare)
-        response_queue = durable_queue(
-            names.response_queue(self._uuid),
-            response_exchange,
-            self._uuid,
-            x_expires=milliseconds("response_queue_expires", response_queue_expires),
-            arguments=queue_arguments(queue_type),
-        )
-        kind = fanout_exchange if self._fanout else direct_exchange
-        request_exchange = kind(names.request_exchange, declared=declare)
+        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
+        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
         limit = tries_limit(delivery_limit, queue_type)
-        self._dead_letters = limit is not None and not self._fanout
-        arguments = request_arguments(queue_type, limit, names.dead_letters)
-        requests: list[Any] = [request_exchange]
-        if not self._fanout:
-            # Declared together with its exchange.
-            requests = [durable_queue(names.request_queue, request_exchange, "", arguments=arguments)]
-        expected = [] if declare else [response_exchange]
-        # The publisher declares the response queue too: no request leaves before there is a way back.
-        if declare:
-            topology = Topology([*requests, response_queue])
-        else:
-            topology = Topology([response_queue], expected=[*expected, request_exchange, *requests])
-        name = f"{service_name} client"
-        publisher = Publisher(
-            name,
+        declared = Declarations(names, self._fanout, queue_type, limit, declare)
+        response_queue = declared.response_queue(uuid, milliseconds("response_queue_expires", response_queue_expires))
+        topology = declared.for_requests(response_queue)
+        queues = [] if self._fanout else [names.request_queue]
+        if limit is not None and not self._fanout:
+            queues.append(names.dead_letters)
+        super().__init__(
+            names,
+            uuid,
+            "client",
             settings,
             OutboxLimits(outbox_max_count, outbox_max_bytes, max_message_size),
-            topology,
-            on_fatal=self._on_fatal,
-            patience=patience_with(queue_type),
+            publishes=topology,
+            consumes=declared.for_responses(response_queue),
+            acks_on_delivery=True,
+            queue_type=queue_type,
+            queues=queues,
         )
         self._calls = Calls(
             repr(self),
             exchange=names.request_exchange,
-            reply_to=self._uuid,
-            codec=Codec(make_serializer(serializer), [make_serializer(one) for one in accept]),
-            publisher=publisher,
+            reply_to=uuid,
+            codec=Codec.of(serializer, accept),
+            publisher=self._publisher,
             topology=topology,
             default_queue=not self._fanout,
             signatures=signatures_of(signing_keys, service=names.namespace),
         )
-        consumer = Consumer(
-            name,
-            settings,
-            Topology([response_queue], expected=expected),
-            ack_on_delivery=True,
-            insists=queue_type == "classic",
-            on_fatal=self._on_fatal,
+        self._consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
+        self._labels = LabelQueues(
+            self._publisher, topology, declared.request_exchange, timeout, self._ended, declared.request_arguments
         )
-        consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
-        super().__init__(service_name, settings.brokers, publisher, consumer)
-        self._labels = LabelQueues(publisher, topology, request_exchange, self._timeout, self._ended, arguments)
         self._router = Router()
-        self._inspector = Inspector(self.gather)
         self._middleware: list[ClientMiddleware] = []
+        calling = Calling(self._calls, self._router, self._middleware, timeout=timeout, check=self._raise_failure)
+        self._caller = PrettyCaller(calling.call, CALL_OPTIONS)
+        self._deferring_caller = PrettyCaller(calling.defer, DEFER_OPTIONS)
+        self._inspector = Inspector(self.gather)
         if autostart:
             self.serve()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._names.namespace!r} uuid={self._uuid!r}>"
-
-    @property
-    def uuid(self) -> str:
-        """Identifier of this client."""
-        return self._uuid
 
     def stats(self) -> dict[str, int]:
         """Return counts since the client was made, and what is under way.
@@ -470,95 +406,6 @@ class AmqpRpcClient(Endpoint):
         self._raise_failure()
         self._labels.remove(self._names.label_queue(queue), nowait=nowait)
 
-    def queue_status(self, *labels: str, timeout: float = 10.0) -> dict[str, QueueStatus | None]:
-        """Ask the broker how many messages and consumers queues have.
-
-        Args:
-            labels: Labels of queues; without any, the service's own queue, and that of the dead letters where a
-                ``delivery_limit`` says that there is one. (Of a fan-out service, give none: its servers' queues are
-                their own.)
-            timeout: Seconds to wait for the broker at the most.
-
-        Returns:
-            By the queue's name on the broker; None for a queue that does not exist.
-
-        Raises:
-            BrokerUnreachable: The broker did not answer in time.
-            BrokerError: The broker refuses.
-            ValueError: The label gives the service's own queue.
-        """
-        names = [self._names.label_queue(label) for label in labels]
-        if not labels and not self._fanout:
-            names = [self._names.request_queue]
-        if not labels and self._dead_letters:
-            names.append(self._names.dead_letters)
-        return self._queue_status(names, seconds("timeout", timeout, zero=True))
-
-    # -- one call ---------------------------------------------------------------------------
-
-    def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = self._send(function, options, args, kwargs, wait_publish=False)
-        try:
-            return call.result.get()
-        except BaseException:
-            # The caller's own gevent.Timeout or kill: nobody waits for the reply any more.
-            self._calls.forget(call)
-            raise
-
-    def _defer(
-        self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> AsyncResult[Any]:
-        wait_publish = options.get("wait_publish", True)
-        call = self._send(function, options, args, kwargs, wait_publish=wait_publish)
-        if call.decided is not None:
-            try:
-                call.decided.wait()
-            except BaseException:
-                # See `_call`: nobody gets the result.
-                self._calls.forget(call)
-                raise
-            if call.refused is not None:
-                raise call.refused
-        return call.result
-
-    def _send(
-        self,
-        function: str,
-        options: CallOptions,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        wait_publish: bool,
-    ) -> Call:
-        self._raise_failure()
-        timeout = self._timeout
-        if "timeout" in options:
-            timeout = _timeout(options["timeout"])
-        routing_key = options.get("routing_key")
-        if routing_key is None:
-            routing_key = self._router.routing_key(function, args, kwargs)
-        else:
-            check_routing_key(routing_key)
-        lifetime = lifetime_of(function, timeout, options.get("expires"))
-        if not self._middleware:
-            return self._calls.send(
-                function, args, kwargs, lifetime=lifetime, routing_key=routing_key, wait_publish=wait_publish
-            )
-
-        def send(request: OutgoingRequest) -> Call:
-            return self._calls.send(
-                function,
-                args,
-                kwargs,
-                lifetime=lifetime,
-                routing_key=routing_key,
-                wait_publish=wait_publish,
-                headers=check_headers(request.headers),
-            )
-
-        request = OutgoingRequest(function, args, kwargs, routing_key)
-        return send_through(self._middleware, request, send=send, forget=self._calls.forget)
-
     def gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
         """Call a reserved function of all servers; called by `inspect`.
 
@@ -589,17 +436,3 @@ class AmqpRpcClient(Endpoint):
 
     def _fail_pending(self, error: BrokerError) -> None:
         self._calls.fail_all(error)
-
-
-class AmqpRpcFanoutClient(AmqpRpcClient):
-    """Calls the functions of a fan-out service: every connected server runs each request.
-
-    The API is that of `AmqpRpcClient`. ``call`` returns the first reply that arrives; the others are
-    dropped. `Unroutable` means that no server is connected.
-    """
-
-    _fanout = True
-
-
-def _timeout(timeout: Any) -> float | None:
-    return None if timeout is None else seconds("timeout", timeout, zero=True)

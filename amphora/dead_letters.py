@@ -12,24 +12,18 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.queue import Empty, Queue
 
-from amphora.endpoint import Endpoint, check_patched, make_serializer
+from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
+from amphora.endpoint import Endpoint
 from amphora.exceptions import AmqpRpcException, BrokerError, BrokerUnreachable, WrongRequest
-from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
-from amphora.links.publisher import Publisher
 from amphora.links.topology import QueueStatus, Topology, purge_queue
 from amphora.protocol.dead_letters import given_back_properties, origin_of
 from amphora.protocol.messages import Codec, Request, message_id_of
 from amphora.protocol.names import Names
 from amphora.protocol.signatures import sign_request, signatures_of
-from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
+from amphora.serializer import RpcJsonSerializer, SerializerOption
 from amphora.settings import (
-    AMQP_HOST,
-    AMQP_PASSWORD,
-    AMQP_PORT,
-    AMQP_USER,
-    AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -37,8 +31,6 @@ from amphora.settings import (
 )
 
 __all__ = ["DeadLetter", "DeadLetters"]
-
-Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
 
 #: Seconds to wait for the broker after an acknowledgement.
 _ANSWER = 10.0
@@ -111,7 +103,7 @@ class DeadLetters(Endpoint):
     def __init__(
         self,
         service_name: str,
-        serializer: Serializer = RpcJsonSerializer,
+        serializer: SerializerOption = RpcJsonSerializer,
         *,
         broker_url: str | None = None,
         amqp_host: str = AMQP_HOST,
@@ -122,30 +114,26 @@ class DeadLetters(Endpoint):
         ssl: SslOption = False,
         heartbeat: int = 30,
         connect_timeout: float = 10.0,
-        accept: Sequence[Serializer] = (),
+        accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
     ) -> None:
-        check_patched(type(self).__name__)
+        self._check_patched()
         self._queue = Names(service_name).dead_letters
-        self._codec = Codec(make_serializer(serializer), [make_serializer(one) for one in accept])
+        self._codec = Codec.of(serializer, accept)
         # Made for its checks: a short key is to be said now.
         signatures_of(signing_keys, service=service_name)
         self._signing_keys = signing_keys
-        settings = LinkSettings.of(
-            broker_url,
-            amqp_host,
-            amqp_port,
-            amqp_user,
-            amqp_password,
-            amqp_vhost,
-            ssl=ssl,
-            heartbeat=heartbeat,
-            connect_timeout=connect_timeout,
+        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost)
+        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout)
+        super().__init__(
+            service_name,
+            "dead letters",
+            settings,
+            OutboxLimits(),
+            publishes=Topology([]),
+            consumes=Topology([]),
+            acks_on_delivery=False,
         )
-        name = f"{service_name} dead letters"
-        publisher = Publisher(name, settings, OutboxLimits(), Topology([]), on_fatal=self._on_fatal)
-        consumer = Consumer(name, settings, Topology([]), ack_on_delivery=False, on_fatal=self._on_fatal)
-        super().__init__(service_name, settings.brokers, publisher, consumer)
         self._arrived: Queue[Delivery] = Queue()
         self._subscribed = False
 

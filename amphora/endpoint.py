@@ -20,11 +20,11 @@ from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
 from amphora.links.forks import let_go_after_fork
 from amphora.links.publisher import Publisher
-from amphora.links.topology import QueueStatus, queue_status
-from amphora.serializer import AbstractRpcSerializer
-from amphora.settings import BrokerAddress
+from amphora.links.refusals import patience_with
+from amphora.links.topology import QueueStatus, Topology, queue_status
+from amphora.settings import LinkSettings, OutboxLimits
 
-__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched", "make_serializer"]
+__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,18 +65,41 @@ class Endpoint:
 
     Args:
         service_name: Namespace of the service.
-        brokers: Where the broker is.
-        publisher: Sends messages.
-        consumer: Receives them.
+        role: What it is there, such as ``client``; operators see it.
+        settings: How to connect.
+        limits: How much may wait to be published.
+        publishes: What is declared before anything is published.
+        consumes: What is declared before anything is consumed.
+        acks_on_delivery: Whether a message is acknowledged once it was taken.
+        queue_type: Type of the queues.
     """
 
     def __init__(
-        self, service_name: str, brokers: tuple[BrokerAddress, ...], publisher: Publisher, consumer: Consumer
+        self,
+        service_name: str,
+        role: str,
+        settings: LinkSettings,
+        limits: OutboxLimits,
+        *,
+        publishes: Topology,
+        consumes: Topology,
+        acks_on_delivery: bool,
+        queue_type: str = "classic",
     ) -> None:
+        name = f"{service_name} {role}"
         self._service_name = service_name
-        self._brokers = brokers
-        self._publisher = publisher
-        self._consumer = consumer
+        self._brokers = settings.brokers
+        self._publisher = Publisher(
+            name, settings, limits, publishes, on_fatal=self._on_fatal, patience=patience_with(queue_type)
+        )
+        self._consumer = Consumer(
+            name,
+            settings,
+            consumes,
+            ack_on_delivery=acks_on_delivery,
+            insists=queue_type == "classic",
+            on_fatal=self._on_fatal,
+        )
         self._failure: BrokerError | None = None
         self._ended = Event()
         self._forked = False
@@ -208,6 +231,7 @@ class Endpoint:
             RuntimeError: It was made before this process was forked.
         """
         self._insist_on_own_process()
+        self._begin()
         self._failure = None
         self._ended.clear()
         self._publisher.link.start()
@@ -265,6 +289,9 @@ class Endpoint:
         """Leave the connections to the parent, in a child that was just forked; called by Amphora itself."""
         self._forked = True
 
+    def _begin(self) -> None:
+        """Begin what the connections are for; overridden where something is to be begun anew with each `serve`."""
+
     def _fail_pending(self, error: BrokerError) -> None:
         """End what waits for the broker; overridden where something does."""
 
@@ -295,19 +322,3 @@ class _Trial(Endpoint):
 
 def _until(deadline: float) -> float:
     return max(0.0, deadline - monotonic())
-
-
-def make_serializer(
-    serializer: AbstractRpcSerializer | type[AbstractRpcSerializer],
-) -> AbstractRpcSerializer:
-    """Return the serializer, made first if its class was given.
-
-    Raises:
-        TypeError: It is no serializer, or has no content type.
-    """
-    made = serializer() if isinstance(serializer, type) else serializer
-    if not isinstance(made, AbstractRpcSerializer):
-        raise TypeError(f"a serializer is a subclass of AbstractRpcSerializer, not {serializer!r}")
-    if not isinstance(getattr(made, "content_type", None), str):
-        raise TypeError(f"{type(made).__name__} needs a content_type")
-    return made

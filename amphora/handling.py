@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import partial
 from time import monotonic
-from typing import Any
 
 import gevent
-from gevent.event import AsyncResult, Event
+from gevent.event import Event
 
-from amphora.exceptions import AmqpRpcException, MessageTooLarge, Unroutable, WrongRequest
+from amphora.exceptions import WrongRequest
 from amphora.job import Job
 from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
-from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
-from amphora.links.topology import bind_queue
 from amphora.log_fields import request_fields
 from amphora.poison import Attempt, PoisonGuard
 from amphora.protocol.deadlines import is_expired
 from amphora.protocol.finished import FinishedRequests, Reply
-from amphora.protocol.messages import Codec, reply_properties
+from amphora.protocol.messages import Codec
 from amphora.protocol.names import Names
 from amphora.protocol.registry import Ignored, Raised, Registry
 from amphora.protocol.signatures import Signatures
 from amphora.receiver import Receiver
+from amphora.replies import Replies
 from amphora.request import enter_request
 from amphora.workers import WorkerPool
 
@@ -36,15 +33,8 @@ __all__ = ["RequestHandler"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds until a reply that the broker refused is published again.
-_REPLY_AGAIN = 1.0
-
-#: How often the route of one reply is restored: whoever deletes faster than that has to stop first.
-_RESTORES = 10
-
 #: Ignored requests that are recognised when they come back, at the most.
 _IGNORED = 1000
-
 
 #: See `AmqpRpcServer.stats`.
 _COUNTED = (
@@ -56,7 +46,6 @@ _COUNTED = (
     "dead_lettered",
     "dropped",
     "expired",
-    "undeliverable",
     "untrusted",
 )
 
@@ -108,14 +97,21 @@ class RequestHandler:
         self._names = names
         self._codec = codec
         self._registry = registry
-        self._publisher = publisher
         self._consumer = consumer
         self._finished = finished
         self._ignore_delay = ignore_delay
         self._drop_ignored = drop_ignored
-        self._send_tracebacks = send_tracebacks
         self._poison = poison
         self._signatures = signatures
+        self._replies = Replies(
+            name,
+            names=names,
+            codec=codec,
+            publisher=publisher,
+            send_tracebacks=send_tracebacks,
+            signatures=signatures,
+            finish=self._finish,
+        )
         run = self._run if poison is None else partial(self._run_guarded, poison)
         self._pool: WorkerPool[Job] = WorkerPool(concurrency, run)
         self._running: dict[Hashable, Job] = {}
@@ -126,7 +122,8 @@ class RequestHandler:
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcServer.stats` documents."""
-        return {**self._counts, "running": len(self._running) + len(self._unnamed)}
+        running = len(self._running) + len(self._unnamed)
+        return {**self._counts, "undeliverable": self._replies.undeliverable, "running": running}
 
     def give_back_waiting(self) -> None:
         """Give the requests that have not begun back to their queues; those that run are the last for now."""
@@ -209,7 +206,7 @@ class RequestHandler:
         job.receiver = None
         job.apart = True
         self._unnamed.add(job)
-        self._reply_error(job, error)
+        self._replies.send_error(job, error)
 
     def _reply_again(self, job: Job, reply: Reply | None) -> None:
         job.receiver = None
@@ -217,7 +214,7 @@ class RequestHandler:
         if reply is None:
             self._finish(job)
         else:
-            self._send_reply(job, reply)
+            self._replies.send(job, reply)
 
     def _run_guarded(self, poison: PoisonGuard, job: Job) -> None:
         """Run a request, unless it was tried too often; in a greenlet of the pool."""
@@ -237,7 +234,7 @@ class RequestHandler:
         """Dead-letter a request that was tried too often, then tell its caller."""
         self._counts["dead_lettered"] += 1
         self._set_aside(job)
-        poison.condemn(job, self._queue_of(job), then=partial(self._reply_error, job))
+        poison.condemn(job, self._queue_of(job), then=partial(self._replies.send_error, job))
 
     def _set_aside(self, job: Job) -> None:
         """Take what is given back from the dead letters, perhaps at once, for a request of its own."""
@@ -281,10 +278,9 @@ class RequestHandler:
         elif isinstance(outcome, Raised):
             unknown = isinstance(outcome.error, WrongRequest)
             self._counts["wrong_requests" if unknown else "errors"] += 1
-            self._reply_error(job, outcome.error)
+            self._replies.send_error(job, outcome.error)
         else:
-            encoded = self._codec.encode_result(outcome.value, content_type=job.content_type)
-            self._reply(job, Reply(*encoded))
+            self._replies.send_result(job, outcome.value)
 
     def _expire(self, job: Job) -> None:
         """Drop a request that nobody waits for any more; a receiver may take another one instead."""
@@ -297,7 +293,7 @@ class RequestHandler:
         """Answer a request that cannot be read, if it says where to."""
         self._counts["wrong_requests"] += 1
         if job.reply_to is not None:
-            self._reply_error(job, error)
+            self._replies.send_error(job, error)
             return
         self._counts["dropped"] += 1
         # The error quotes the body, which may hold what no log should.
@@ -314,107 +310,6 @@ class RequestHandler:
         for delivery in job.deliveries:
             self._consumer.reject(delivery, requeue=False)
         self._forget(job)
-
-    def _reply_error(self, job: Job, error: BaseException) -> None:
-        if not isinstance(error, WrongRequest):
-            logger.debug(
-                "%s: request %r raised",
-                self._name,
-                job.message_id,
-                exc_info=error,
-                extra=request_fields(job.message_id),
-            )
-        text = None
-        if self._send_tracebacks and not isinstance(error, WrongRequest):
-            text = "".join(traceback.format_exception(error))
-        encoded = self._codec.encode_error(error, content_type=job.content_type, traceback=text)
-        self._reply(job, Reply(*encoded))
-
-    def _reply(self, job: Job, reply: Reply) -> None:
-        try:
-            self._publisher.check_size(reply.body)
-        except MessageTooLarge as error:
-            reply = self._too_large(job, error)
-        self._send_reply(job, reply)
-
-    def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
-        logger.warning(
-            "%s: reply to request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id)
-        )
-        return Reply(*self._codec.encode_error(error, content_type=job.content_type))
-
-    def _send_reply(self, job: Job, reply: Reply) -> None:
-        job.reply = reply
-        if job.reply_to is None:
-            self._finish(job)
-            return
-        properties = reply_properties(job.message_id, content_type=reply.content_type)
-        if self._signatures is not None:
-            properties = self._signatures.sign_reply(properties, reply.body, client=job.reply_to)
-        done = partial(self._on_replied, job)
-        message = Outgoing(self._names.response_exchange, job.reply_to, properties, reply.body, done)
-        self._publisher.publish_now(message)
-
-    def _on_replied(self, job: Job, message: Outgoing, error: AmqpRpcException | None) -> None:
-        """The broker has confirmed a reply, or refused it."""
-        if error is None:
-            self._finish(job)
-        elif isinstance(error, Unroutable):
-            self._restore_route(job, message)
-        elif isinstance(error, MessageTooLarge) and not job.shortened:
-            job.shortened = True
-            self._send_reply(job, self._too_large(job, error))
-        elif isinstance(error, MessageTooLarge):
-            self._abandon_reply(job, str(error))
-        else:
-            logger.warning(
-                "%s: reply to request %r: %s; trying again",
-                self._name,
-                job.message_id,
-                error,
-                extra=request_fields(job.message_id),
-            )
-            gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
-
-    def _restore_route(self, job: Job, message: Outgoing) -> None:
-        """No queue took a reply: bind the client's queue again if it is still there.
-
-        Its binding goes away when somebody deletes the response exchange, perhaps several times; its
-        queue, when the client has been gone for long.
-        """
-        if job.restores >= _RESTORES:
-            self._abandon_reply(job, f"the queue of client {job.reply_to!r} is deleted again and again")
-            return
-        job.restores += 1
-        try:
-            queue = self._names.response_queue(message.routing_key)
-        except ValueError:
-            self._abandon_reply(job, f"client {job.reply_to!r} is gone")
-            return
-
-        def then(result: AsyncResult[Any]) -> None:
-            if result.successful():
-                self._publisher.publish_now(message)
-            elif job.missed:
-                self._abandon_reply(job, f"client {job.reply_to!r} is gone")
-            else:
-                job.missed = True
-                # Its queue may have been deleted under a client that is about to declare it again.
-                gevent.spawn_later(_REPLY_AGAIN, self._publisher.publish_now, message)
-
-        bind = partial(bind_queue, queue, self._names.response_exchange, message.routing_key)
-        self._publisher.run(bind).rawlink(then)
-
-    def _abandon_reply(self, job: Job, why: str) -> None:
-        self._counts["undeliverable"] += 1
-        logger.warning(
-            "%s: dropped the reply to request %r: %s",
-            self._name,
-            job.message_id,
-            why,
-            extra=request_fields(job.message_id),
-        )
-        self._finish(job)
 
     def _finish(self, job: Job) -> None:
         """Acknowledge a request that is done with."""

@@ -1,4 +1,4 @@
-"""A server's subscriptions to label queues, each with its end."""
+"""A server's subscriptions: to its own queue, to its control queue, and to label queues, each of these with its end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gevent import Timeout
 from gevent.event import Event
 
 from amphora.handling import RequestHandler
+from amphora.introspection import ControlRequests
 from amphora.links.consumer import Consumer, Subscription
 from amphora.receiver import Receiver
 
@@ -17,21 +18,61 @@ __all__ = ["Receiving"]
 
 
 class Receiving:
-    """Carries out every `AmqpRpcServer.receive_from_queue`.
+    """Takes requests from where they come, and carries out every `AmqpRpcServer.receive_from_queue`.
 
     Args:
         consumer: Subscribes.
         handler: Takes the requests.
+        queue: Name of the server's own queue.
+        control: Takes those that all servers answer; None where this one does not.
         concurrency: Prefetch count of a subscription at the most.
         stopped: Set when the server has stopped: nothing is waited for after that.
     """
 
-    def __init__(self, consumer: Consumer, handler: RequestHandler, concurrency: int, stopped: Event) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        handler: RequestHandler,
+        *,
+        queue: str,
+        control: ControlRequests | None,
+        concurrency: int,
+        stopped: Event,
+    ) -> None:
         self._consumer = consumer
         self._handler = handler
+        self._queue = queue
+        self._control = control
         self._concurrency = concurrency
         self._stopped = stopped
+        self._own: Subscription | None = None
         self._subscriptions: dict[Receiver, Subscription] = {}
+
+    def start(self) -> None:
+        """Begin to take requests from the server's own queues; nothing happens where that goes on."""
+        if self._own is None:
+            self._own = self._consumer.subscribe(
+                self._queue, prefetch=self._concurrency, deliver=self._handler.deliver, own=True
+            )
+        if self._control is not None:
+            self._control.start()
+
+    def end(self, timeout: float) -> None:
+        """End every subscription, and wait until the broker has agreed if it is there.
+
+        Args:
+            timeout: Seconds to wait at the most.
+        """
+        ending = self.close_all()
+        if self._own is not None:
+            ending.append(self._own)
+            self._consumer.cancel(self._own)
+            self._own = None
+        control = None if self._control is None else self._control.stop()
+        if control is not None:
+            ending.append(control)
+        if self._consumer.link.established:
+            gevent.wait([each.cancelled for each in ending], timeout=timeout)
 
     def receive(
         self, receiver: Receiver, name: str, *, timeout: float | None, block: bool, wait_for_queue: bool

@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 from amphora.json_text import json_decoder, json_encoder
 
-__all__ = ["AbstractRpcSerializer", "RpcJsonSerializer", "RpcMsgpackSerializer"]
+__all__ = ["AbstractRpcSerializer", "RpcJsonSerializer", "RpcMsgpackSerializer", "SerializerOption", "make_serializer"]
 
 
 class AbstractRpcSerializer(ABC):
@@ -183,3 +183,21 @@ def _shortened(value: Any) -> str:
         # A user's broken __repr__ must not hide what could not be encoded.
         return "(which has no readable repr)"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+#: What ``serializer=`` takes.
+SerializerOption = AbstractRpcSerializer | type[AbstractRpcSerializer]
+
+
+def make_serializer(serializer: SerializerOption) -> AbstractRpcSerializer:
+    """Return the serializer, made first if its class was given.
+
+    Raises:
+        TypeError: It is no serializer, or has no content type.
+    """
+    made = serializer() if isinstance(serializer, type) else serializer
+    if not isinstance(made, AbstractRpcSerializer):
+        raise TypeError(f"a serializer is a subclass of AbstractRpcSerializer, not {serializer!r}")
+    if not isinstance(getattr(made, "content_type", None), str):
+        raise TypeError(f"{type(made).__name__} needs a content_type")
+    return made

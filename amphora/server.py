@@ -1,4 +1,4 @@
-"""`AmqpRpcServer` and `AmqpRpcFanoutServer`: run functions that clients call."""
+"""`AmqpRpcServer`: runs functions that clients call."""
 
 from __future__ import annotations
 
@@ -6,44 +6,26 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, TypeVar, overload
-from uuid import uuid4
 
-import gevent
-
-from amphora.endpoint import Endpoint, make_serializer
+from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
+from amphora.declarations import Declarations
 from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
 from amphora.introspection import ControlRequests, introspection_of
-from amphora.links.consumer import Consumer, Subscription
-from amphora.links.publisher import Publisher
-from amphora.links.refusals import patience_with
-from amphora.links.topology import (
-    QueueStatus,
-    Topology,
-    dead_letter_queue,
-    direct_exchange,
-    durable_queue,
-    fanout_exchange,
-    queue_arguments,
-    request_arguments,
-)
+from amphora.links.topology import Topology
 from amphora.middleware import ServerMiddleware, around_function
 from amphora.overrides import overrides
 from amphora.poison import PoisonGuard
 from amphora.protocol.finished import FinishedRequests
 from amphora.protocol.messages import Codec
-from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key
+from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, uuid_of
 from amphora.protocol.registry import Registry
 from amphora.protocol.signatures import signatures_of
 from amphora.receiver import Receiver
 from amphora.receiving import Receiving
-from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
+from amphora.serializer import RpcJsonSerializer, SerializerOption
+from amphora.service_endpoint import ServiceEndpoint
 from amphora.settings import (
-    AMQP_HOST,
-    AMQP_PASSWORD,
-    AMQP_PORT,
-    AMQP_USER,
-    AMQP_VHOST,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -54,17 +36,16 @@ from amphora.settings import (
     tries_limit,
 )
 
-__all__ = ["AmqpRpcFanoutServer", "AmqpRpcServer"]
+__all__ = ["AmqpRpcServer"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Middleware = TypeVar("Middleware", bound=ServerMiddleware)
-Serializer = AbstractRpcSerializer | type[AbstractRpcSerializer]
 
 #: Seconds to wait for the broker to agree to the end of subscriptions, at the most.
 _ANSWER = 5.0
 
 
-class AmqpRpcServer(Endpoint):
+class AmqpRpcServer(ServiceEndpoint):
     """Runs the functions of an RPC service for its clients.
 
     ::
@@ -150,7 +131,7 @@ class AmqpRpcServer(Endpoint):
     def __init__(
         self,
         service_name: str,
-        serializer: Serializer = RpcJsonSerializer,
+        serializer: SerializerOption = RpcJsonSerializer,
         *,
         broker_url: str | None = None,
         amqp_host: str = AMQP_HOST,
@@ -167,7 +148,7 @@ class AmqpRpcServer(Endpoint):
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
         queue_type: str = "classic",
         delivery_limit: int | None = None,
-        accept: Sequence[Serializer] = (),
+        accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
         signature_window: float | None = 300.0,
         uuid: str | None = None,
@@ -181,80 +162,44 @@ class AmqpRpcServer(Endpoint):
         max_message_size: int = 128 * 1024 * 1024,
     ) -> None:
         self._check_patched()
-        self._names = names = Names(service_name, queue_template)
-        self._uuid = str(uuid4()) if uuid is None else check_routing_key(uuid)
+        names = Names(service_name, queue_template)
+        uuid = uuid_of(uuid)
         given = overrides().concurrency
         self._concurrency = at_least_one("concurrency", concurrency if given is None else given)
-        codec = Codec(make_serializer(serializer), [make_serializer(one) for one in accept])
+        codec = Codec.of(serializer, accept)
         queue_type = queue_type_of(queue_type)
-        settings = LinkSettings.of(
-            broker_url,
-            amqp_host,
-            amqp_port,
-            amqp_user,
-            amqp_password,
-            amqp_vhost,
-            shuffle_brokers=shuffle_brokers,
-            ssl=ssl,
-            heartbeat=heartbeat,
-            connect_timeout=connect_timeout,
-            reconnect_delay_max=reconnect_delay_max,
-        )
-        fanout_expires = milliseconds("fanout_queue_expires", fanout_queue_expires)
+        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
+        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
         # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
         limit = tries_limit(delivery_limit, "classic" if self._fanout else queue_type)
-        if self._fanout:
-            queue = durable_queue(
-                names.fanout_queue(self._uuid),
-                fanout_exchange(names.request_exchange),
-                "",
-                x_expires=fanout_expires,
-                arguments=queue_arguments(queue_type),
-            )
-        else:
-            queue = durable_queue(
-                names.request_queue,
-                direct_exchange(names.request_exchange),
-                "",
-                arguments=request_arguments(queue_type, limit, names.dead_letters),
-            )
-        self._queue: str = queue.name
-        self._dead_letters = None if limit is None else names.dead_letters
-        name = f"{service_name} server"
-        beside = [direct_exchange(names.response_exchange)]
-        if limit is not None:
-            beside.append(dead_letter_queue(names.dead_letters, queue_type))
-        topology = Topology(beside)
-        publisher = Publisher(
-            name,
+        declared = Declarations(names, self._fanout, queue_type, limit)
+        queue = declared.server_queue(uuid, milliseconds("fanout_queue_expires", fanout_queue_expires))
+        topology = declared.for_replies()
+        super().__init__(
+            names,
+            uuid,
+            "server",
             settings,
             OutboxLimits(message_size=max_message_size),
-            topology,
-            on_fatal=self._on_fatal,
-            patience=patience_with(queue_type),
+            publishes=topology,
+            consumes=Topology([queue]),
+            acks_on_delivery=False,
+            queue_type=queue_type,
+            queues=[queue.name] if limit is None else [queue.name, names.dead_letters],
         )
-        consumer = Consumer(
-            name,
-            settings,
-            Topology([queue]),
-            ack_on_delivery=False,
-            insists=queue_type == "classic",
-            on_fatal=self._on_fatal,
-        )
-        super().__init__(service_name, settings.brokers, publisher, consumer)
         poison = None
         if limit is not None:
-            poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=publisher, topology=topology)
+            poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=self._publisher, topology=topology)
         signatures = signatures_of(signing_keys, service=names.namespace, window=signature_window)
         self._registry = Registry()
         self._handler = RequestHandler(
             repr(self),
-            queue=self._queue,
+            queue=queue.name,
             names=names,
             codec=codec,
             registry=self._registry,
-            publisher=publisher,
-            consumer=consumer,
+            publisher=self._publisher,
+            consumer=self._consumer,
             finished=FinishedRequests(
                 count=at_least_one("remember_count", remember_count),
                 size=at_least_one("remember_bytes", remember_bytes),
@@ -267,36 +212,34 @@ class AmqpRpcServer(Endpoint):
             poison=poison,
             signatures=signatures,
         )
-        self._control: ControlRequests | None = None
+        control = None
         if introspection:
             reserved = introspection_of(
-                uuid=self._uuid,
+                uuid=uuid,
                 concurrency=self._concurrency,
                 functions=lambda: self._registry.functions,
                 stats=self.stats,
             )
             self._registry.reserve(reserved)
             if not self._fanout:
-                self._control = ControlRequests(
+                control = ControlRequests(
                     repr(self),
                     names=names,
-                    uuid=self._uuid,
+                    uuid=uuid,
                     codec=codec,
                     functions=reserved,
-                    publisher=publisher,
-                    consumer=consumer,
+                    publisher=self._publisher,
+                    consumer=self._consumer,
                     signatures=signatures,
                 )
-        self._subscription: Subscription | None = None
-        self._receiving = Receiving(consumer, self._handler, self._concurrency, self._ended)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._names.namespace!r} uuid={self._uuid!r}>"
-
-    @property
-    def uuid(self) -> str:
-        """Identifier of this server."""
-        return self._uuid
+        self._receiving = Receiving(
+            self._consumer,
+            self._handler,
+            queue=queue.name,
+            control=control,
+            concurrency=self._concurrency,
+            stopped=self._ended,
+        )
 
     @property
     def concurrency(self) -> int:
@@ -409,54 +352,11 @@ class AmqpRpcServer(Endpoint):
         self._registry.surround(partial(around_function, middleware))
         return middleware
 
-    def queue_status(self, *labels: str, timeout: float = 10.0) -> dict[str, QueueStatus | None]:
-        """Ask the broker how many messages and consumers queues have.
-
-        Args:
-            labels: Labels of queues; without any, the server's own queue, and that of the dead letters where there
-                is a ``delivery_limit``.
-            timeout: Seconds to wait for the broker at the most.
-
-        Returns:
-            By the queue's name on the broker; None for a queue that does not exist.
-
-        Raises:
-            BrokerUnreachable: The broker did not answer in time.
-            BrokerError: The broker refuses.
-            ValueError: The label gives the service's own queue.
-        """
-        names = [self._names.label_queue(label) for label in labels]
-        if not labels:
-            names = [self._queue] if self._dead_letters is None else [self._queue, self._dead_letters]
-        return self._queue_status(names, seconds("timeout", timeout, zero=True))
-
     # -- life cycle -------------------------------------------------------------------------
 
-    def serve(self, nowait: bool = True) -> None:
-        """Connect to the broker and start to take requests; reconnect whenever the connection breaks.
-
-        Does nothing more than wait where it serves already. After `stop`, it takes up where it
-        stopped: replies that were not sent then are sent now.
-
-        Args:
-            nowait: Return at once and work in the background (the default). Otherwise block the
-                current greenlet until `stop` is called.
-
-        Raises:
-            BrokerError: Only with ``nowait=False``: the first connection was refused for a reason
-                that trying again cannot mend (credentials, virtual host, a conflicting exchange or
-                queue). A broker that is merely not there yet is waited for.
-            RuntimeError: It was made before this process was forked.
-        """
-        self._insist_on_own_process()
+    def _begin(self) -> None:
         self._handler.accepting = True
-        if self._subscription is None:
-            self._subscription = self._consumer.subscribe(
-                self._queue, prefetch=self._concurrency, deliver=self._handler.deliver, own=True
-            )
-        if self._control is not None:
-            self._control.start()
-        super().serve(nowait)
+        self._receiving.start()
 
     def prepare_stop(self, timeout: float | None = 30.0) -> bool:
         """Take no more requests, and wait until the running ones are replied to and acknowledged.
@@ -472,7 +372,7 @@ class AmqpRpcServer(Endpoint):
         """
         deadline = None if timeout is None else monotonic() + timeout
         self._handler.accepting = False
-        self._cancel_all(_ANSWER if timeout is None else min(timeout, _ANSWER))
+        self._receiving.end(_ANSWER if timeout is None else min(timeout, _ANSWER))
         self._handler.give_back_waiting()
         return self._handler.wait_idle(None if deadline is None else max(0.0, deadline - monotonic()))
 
@@ -485,22 +385,9 @@ class AmqpRpcServer(Endpoint):
         broker does not answer.
         """
         self._handler.accepting = False
-        self._cancel_all(_ANSWER)
+        self._receiving.end(_ANSWER)
         self._handler.give_back_waiting()
         super().stop()
-
-    def _cancel_all(self, timeout: float) -> None:
-        """End every subscription, and wait until the broker has agreed if it is there."""
-        subscriptions = self._receiving.close_all()
-        if self._subscription is not None:
-            subscriptions.append(self._subscription)
-            self._consumer.cancel(self._subscription)
-            self._subscription = None
-        control = None if self._control is None else self._control.stop()
-        if control is not None:
-            subscriptions.append(control)
-        if self._consumer.link.established:
-            gevent.wait([each.cancelled for each in subscriptions], timeout=timeout)
 
     def _fail_pending(self, error: BrokerError) -> None:  # noqa: ARG002  (`receive_from_queue` raises it)
         self._receiving.close_all()
@@ -561,13 +448,3 @@ class AmqpRpcServer(Endpoint):
             queue: The label.
         """
         self._receiving.close(queue)
-
-
-class AmqpRpcFanoutServer(AmqpRpcServer):
-    """Runs the functions of a fan-out service: every connected server runs each request.
-
-    A server that is cut off for less than ``fanout_queue_expires`` misses nothing. A function that
-    raises `IgnoreRequest` lets its server acknowledge the request and reply nothing.
-    """
-
-    _fanout = True

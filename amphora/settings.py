@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import math
-import random
 import ssl as stdlib_ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
-from amphora.overrides import overrides
+from amphora.brokers import BrokerAddress
 
 __all__ = [
-    "AMQP_HOST",
-    "AMQP_PASSWORD",
-    "AMQP_PORT",
-    "AMQP_USER",
-    "AMQP_VHOST",
-    "BrokerAddress",
     "LinkSettings",
     "OutboxLimits",
     "SslOption",
-    "addresses",
     "at_least_one",
     "milliseconds",
     "queue_type_of",
     "seconds",
+    "timeout_of",
     "tries_limit",
 ]
 
@@ -37,126 +29,8 @@ SslOption = bool | stdlib_ssl.SSLContext | Mapping[str, Any]
 _SSL_KEYS = frozenset({"ca_certs", "certfile", "keyfile", "password", "server_hostname", "check_hostname", "verify"})
 
 
-class _DefaultText(str):
-    """A default that can be told from the same value given by hand."""
-
-    __slots__ = ()
-
-
-class _DefaultNumber(int):
-    """A default that can be told from the same value given by hand."""
-
-
-AMQP_HOST = _DefaultText("127.0.0.1")
-AMQP_PORT = _DefaultNumber(5672)
-AMQP_USER = _DefaultText("guest")
-AMQP_PASSWORD = _DefaultText("guest")
-AMQP_VHOST = _DefaultText("/")
-
 #: Tries of a request in a quorum queue, as RabbitMQ 4 has it (https://www.rabbitmq.com/docs/quorum-queues).
 _DELIVERY_LIMIT = 20
-
-_PORTS = {"amqp": 5672, "amqps": 5671}
-
-
-@dataclass(frozen=True)
-class BrokerAddress:
-    """One broker; its text never shows the password.
-
-    Args:
-        scheme: ``amqp``, ``amqps`` or ``memory``.
-        host: Host name or IP address.
-        port: TCP port.
-        user: User name.
-        password: Password.
-        vhost: Virtual host.
-    """
-
-    scheme: str
-    host: str = ""
-    port: int = 0
-    user: str = ""
-    password: str = field(default="", repr=False)
-    vhost: str = "/"
-
-    def __str__(self) -> str:
-        if self.scheme == "memory":
-            return "memory://"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{self.user}@{host}:{self.port}/{self.vhost}"
-
-
-def addresses(
-    broker_url: str | None, *, host: str, port: int, user: str, password: str, vhost: str
-) -> tuple[BrokerAddress, ...]:
-    """Work out the brokers from a URL (or several) or from the single arguments.
-
-    Raises:
-        TypeError: An argument is of the wrong type.
-        ValueError: A URL together with one of the ``amqp_*`` arguments, or a URL that is none.
-    """
-    given = {
-        "amqp_host": (host, AMQP_HOST),
-        "amqp_port": (port, AMQP_PORT),
-        "amqp_user": (user, AMQP_USER),
-        "amqp_password": (password, AMQP_PASSWORD),
-        "amqp_vhost": (vhost, AMQP_VHOST),
-    }
-    by_hand = [name for name, (value, default) in given.items() if value is not default]
-    if broker_url is None:
-        if isinstance(port, bool) or not isinstance(port, int):
-            raise TypeError(f"amqp_port must be an int, not {port!r}")
-        if not 0 < port < 65536:
-            raise ValueError(f"amqp_port must be between 1 and 65535, not {port}")
-        for name, (value, _) in given.items():
-            if name != "amqp_port" and not isinstance(value, str):
-                shown = "a " + type(value).__name__ if name == "amqp_password" else repr(value)
-                raise TypeError(f"{name} must be a str, not {shown}")
-        return (BrokerAddress("amqp", str(host), int(port), str(user), str(password), str(vhost)),)
-    if by_hand:
-        raise ValueError(f"give either broker_url or {', '.join(by_hand)}, not both: the URL says it all")
-    if not isinstance(broker_url, str):
-        raise TypeError(f"broker_url must be a str, not a {type(broker_url).__name__}")
-    found = tuple(_address(part.strip()) for part in broker_url.split(";") if part.strip())
-    if not found:
-        raise ValueError("broker_url is empty")
-    if len(found) > 1 and any(each.scheme == "memory" for each in found):
-        raise ValueError("memory:// cannot be combined with other brokers")
-    return found
-
-
-def _local_with(broker_url: str | None) -> tuple[BrokerAddress, ...]:
-    """Work out the brokers from a URL alone; without one it is the local one."""
-    return addresses(
-        broker_url, host=AMQP_HOST, port=AMQP_PORT, user=AMQP_USER, password=AMQP_PASSWORD, vhost=AMQP_VHOST
-    )
-
-
-def _address(url: str) -> BrokerAddress:
-    # No message below shows the URL itself: it may hold a password.
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError("broker_url has a port or an address that cannot be read") from error
-    if parts.scheme == "memory":
-        return BrokerAddress("memory")
-    if parts.scheme not in _PORTS:
-        raise ValueError(f"broker_url must begin with amqp://, amqps:// or memory://, not {parts.scheme!r}")
-    if parts.query or parts.fragment:
-        raise ValueError(
-            "broker_url takes no ?query or #fragment: use the arguments heartbeat=, ssl=, ...; "
-            "a '#' or '?' in a password is written %23 or %3F"
-        )
-    path = parts.path[1:]
-    return BrokerAddress(
-        scheme=parts.scheme,
-        host=parts.hostname or "127.0.0.1",
-        port=_PORTS[parts.scheme] if port is None else port,
-        user=unquote(parts.username) if parts.username is not None else "guest",
-        password=unquote(parts.password) if parts.password is not None else "guest",
-        vhost=unquote(path) or "/",
-    )
 
 
 @dataclass(frozen=True)
@@ -178,42 +52,6 @@ class LinkSettings:
     connect_timeout: float = 10.0
     reconnect_delay: float = 0.05
     reconnect_delay_max: float = 1.0
-
-    @classmethod
-    def of(
-        cls,
-        broker_url: str | None,
-        amqp_host: str,
-        amqp_port: int,
-        amqp_user: str,
-        amqp_password: str,
-        amqp_vhost: str,
-        *,
-        shuffle_brokers: bool = False,
-        **others: Any,
-    ) -> Self:
-        """Make settings from the arguments that clients and servers take; see `addresses`.
-
-        Both connections of an endpoint try the brokers in the same order, shuffled or not.
-        """
-        if not isinstance(shuffle_brokers, bool):
-            raise TypeError(f"shuffle_brokers must be a bool, not {shuffle_brokers!r}")
-        brokers = addresses(
-            broker_url,
-            host=amqp_host,
-            port=amqp_port,
-            user=amqp_user,
-            password=amqp_password,
-            vhost=amqp_vhost,
-        )
-        given = overrides()
-        if given.broker_url is not None:
-            brokers = _local_with(given.broker_url)
-        elif given.default_broker_url is not None and broker_url is None and brokers == _local_with(None):
-            brokers = _local_with(given.default_broker_url)
-        if shuffle_brokers:
-            brokers = tuple(random.sample(brokers, len(brokers)))
-        return cls(brokers, **others)
 
     def __post_init__(self) -> None:
         seconds("heartbeat", self.heartbeat, zero=True)
@@ -272,6 +110,15 @@ def seconds(name: str, value: Any, *, zero: bool = False) -> float:
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{name} must be {'0 or ' if zero else ''}more than 0 s, not {value}")
     return float(value)
+
+
+def timeout_of(value: Any) -> float | None:
+    """Return a timeout; None for no limit.
+
+    Raises:
+        TypeError, ValueError: See `seconds`; 0 is allowed.
+    """
+    return None if value is None else seconds("timeout", value, zero=True)
 
 
 def milliseconds(name: str, value: Any) -> int:

@@ -18,12 +18,13 @@ import gevent
 import kombu
 from gevent.event import Event
 
+from amphora.brokers import BrokerAddress
 from amphora.exceptions import BrokerError
 from amphora.links import memory, stock, transport
 from amphora.links.faults import Fault, explain
 from amphora.links.forks import let_go_after_fork
 from amphora.links.tls import tls_context
-from amphora.settings import BrokerAddress, LinkSettings
+from amphora.settings import LinkSettings
 from amphora.version import __version__
 
 __all__ = ["BrokerInfo", "Link", "Worker"]

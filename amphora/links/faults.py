@@ -11,6 +11,7 @@ import amqp
 from amqp.exceptions import AMQPError, ChannelError
 from kombu.transport.virtual.base import NotEquivalentError
 
+from amphora.brokers import BrokerAddress
 from amphora.exceptions import (
     AccessRefused,
     BrokerError,
@@ -20,7 +21,6 @@ from amphora.exceptions import (
 )
 from amphora.links.sockets import NoTls, TlsPort
 from amphora.links.tls_faults import explain_tls
-from amphora.settings import BrokerAddress
 
 __all__ = ["Fault", "explain"]
 

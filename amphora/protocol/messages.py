@@ -10,11 +10,11 @@ Whatever arrives, the readers here return a value or raise `WrongRequest` or `Wr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from amphora.exceptions import AmqpRpcException, DeadLettered, RemoteException, WrongRequest, WrongResult
 from amphora.protocol.deadlines import deadline_header
-from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer
+from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
 
 __all__ = [
     "PERSISTENT",
@@ -114,6 +114,15 @@ class Codec:
     def __init__(self, serializer: AbstractRpcSerializer, accepted: Iterable[AbstractRpcSerializer] = ()) -> None:
         self._own = serializer
         self._by_type = {each.content_type: each for each in (*accepted, serializer)}
+
+    @classmethod
+    def of(cls, serializer: SerializerOption, accept: Iterable[SerializerOption]) -> Self:
+        """Make one from the arguments that clients and servers take.
+
+        Raises:
+            TypeError: One of them is no serializer.
+        """
+        return cls(make_serializer(serializer), [make_serializer(one) for one in accept])
 
     @property
     def content_type(self) -> str:

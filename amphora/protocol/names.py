@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from uuid import uuid4
 
-__all__ = ["CONTROL_KEY", "DEFAULT_QUEUE_TEMPLATE", "RESERVED_PREFIX", "Names", "check_routing_key"]
+__all__ = ["CONTROL_KEY", "DEFAULT_QUEUE_TEMPLATE", "RESERVED_PREFIX", "Names", "check_routing_key", "uuid_of"]
 
 DEFAULT_QUEUE_TEMPLATE = "rpc_{label}_request"
 
@@ -104,6 +105,15 @@ class Names:
                 "choose another label or another queue_template"
             )
         return _short(name, f"label {label[:40]!r}")
+
+
+def uuid_of(value: str | None) -> str:
+    """Return the identifier of a client or server; a random one for None.
+
+    Raises:
+        TypeError, ValueError: See `check_routing_key`.
+    """
+    return str(uuid4()) if value is None else check_routing_key(value)
 
 
 def check_routing_key(routing_key: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
+from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer, make_serializer
 
 
 class Colour(enum.Enum):
@@ -273,3 +273,39 @@ def test_plain_values_come_back_the_same_by_messagepack(value: Any) -> None:
     serializer = RpcMsgpackSerializer()
 
     assert serializer.loads(serializer.dumps(value)) == value
+
+
+def test_a_serializer_can_be_given_as_a_class_or_as_an_instance() -> None:
+    instance = RpcJsonSerializer()
+
+    assert make_serializer(instance) is instance
+    assert isinstance(make_serializer(RpcJsonSerializer), RpcJsonSerializer)
+
+
+@pytest.mark.parametrize("wrong", ["json", dict, None, RpcJsonSerializer().dumps])
+def test_what_is_no_serializer_is_refused(wrong: object) -> None:
+    with pytest.raises(TypeError, match="a serializer is a subclass of AbstractRpcSerializer, not"):
+        make_serializer(wrong)  # type: ignore[arg-type]
+
+
+def test_a_serializer_without_a_content_type_is_refused() -> None:
+    class Nameless(AbstractRpcSerializer):
+        def dumps(self, value: object) -> bytes:
+            return b""
+
+        def loads(self, body: bytes) -> object:
+            return None
+
+    with pytest.raises(TypeError, match="Nameless needs a content_type"):
+        make_serializer(Nameless)
+
+
+def test_a_serializer_that_lacks_a_method_is_refused() -> None:
+    class Half(AbstractRpcSerializer):
+        content_type = "text/half"
+
+        def dumps(self, value: object) -> bytes:
+            return b""
+
+    with pytest.raises(TypeError, match="loads"):
+        make_serializer(Half)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from amqp.exceptions import ChannelError, PreconditionFailed
 
+from amphora.brokers import BrokerAddress
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.topology import Topology
-from amphora.settings import BrokerAddress, LinkSettings
+from amphora.settings import LinkSettings
 
 
 class NotingChannel:

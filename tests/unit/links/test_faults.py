@@ -9,6 +9,7 @@ import amqp
 import pytest
 from kombu.exceptions import OperationalError
 
+from amphora.brokers import BrokerAddress
 from amphora.exceptions import (
     AccessRefused,
     BrokerError,
@@ -19,7 +20,6 @@ from amphora.exceptions import (
 )
 from amphora.links.channel import Silence
 from amphora.links.faults import explain
-from amphora.settings import BrokerAddress
 
 ADDRESS = BrokerAddress("amqp", "rabbit", 5672, "alice", "secret", "orders")
 

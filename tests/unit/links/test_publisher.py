@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from amphora.brokers import BrokerAddress
 from amphora.exceptions import AccessRefused, AmqpRpcException, Backlogged, NoResult, PublishNacked, Unroutable
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology
-from amphora.settings import BrokerAddress, LinkSettings, OutboxLimits
+from amphora.settings import LinkSettings, OutboxLimits
 from tests.support.eventually import wait_until
 
 

@@ -4,10 +4,10 @@ import ssl
 
 import pytest
 
+from amphora.brokers import BrokerAddress
 from amphora.links.faults import explain
 from amphora.links.sockets import NoTls, TlsPort
 from amphora.links.tls_faults import explain_tls
-from amphora.settings import BrokerAddress
 
 ADDRESS = BrokerAddress("amqps", "rabbit", 5671, "alice", "secret", "orders")
 

@@ -26,6 +26,7 @@ _HERE = Path(__file__).resolve().parent
 _PEERS = ("amphora", "http", "celery", "nameko", "oslo", "aio_pika", "faststream")
 _BEFORE = 2.0  # seconds of calls before the harm
 _AWAY = 2.0  # of a server that is restarted
+_BROKER_STARTS = 20.0  # so much longer are calls made where the broker has to start: it takes ten seconds and more
 
 
 class Servers:
@@ -76,6 +77,7 @@ class Fate:
     Attributes:
         outcomes: how many calls ended how: `result`, or the name of an exception; None where the client hung.
         longest: seconds of the longest call.
+        last_result: seconds from the first call until the last result: who has come back has one at the end.
         runs: how often the function began.
         twice: how many requests it began for more than once.
         reason: why there are no outcomes.
@@ -85,17 +87,19 @@ class Fate:
     harm: str
     outcomes: dict[str, int] | None
     longest: float = 0.0
+    last_result: float = 0.0
     runs: int = 0
     twice: int = 0
     reason: str = ""
 
     def row(self) -> list[str]:
         if self.outcomes is None:
-            return [self.harm, self.peer, "", self.reason, "", "", ""]
+            return [self.harm, self.peer, "", self.reason, "", "", "", ""]
         failed = {name: count for name, count in self.outcomes.items() if name != "result"}
         how = ", ".join(f"{count} {name}" for name, count in sorted(failed.items(), key=lambda each: -each[1]))
         counts = (sum(self.outcomes.values()), sum(failed.values()))
-        return [self.harm, self.peer, str(counts[0]), str(counts[1]), how, str(self.twice), f"{self.longest:.1f}"]
+        seconds = (f"{each:.1f}" for each in (self.longest, self.last_result))
+        return [self.harm, self.peer, str(counts[0]), str(counts[1]), how, str(self.twice), *seconds]
 
 
 def main() -> int:
@@ -110,7 +114,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     fates.sort(key=lambda fate: options.harms.index(fate.harm))
-    head = ["harm", "library", "calls", "without result", "how", "run twice", "longest, s"]
+    head = ["harm", "library", "calls", "without result", "how", "run twice", "longest, s", "last result after, s"]
     text = table(head, [fate.row() for fate in fates])
     print(text)
     if options.markdown:
@@ -121,6 +125,7 @@ def main() -> int:
 def _suffer(peer: str, name: str, python: str, broker: Broker, seconds: float) -> Fate:
     """Start servers and a client of the peer, do the harm, and wait for the client's account."""
     print(f"{peer}: {name} ...", file=sys.stderr, flush=True)
+    seconds += _BROKER_STARTS if name == "broker killed" else 0.0
     with ExitStack() as stack, tempfile.NamedTemporaryFile("r") as notes:
         os.environ["FATES_NOTES"] = notes.name
         servers = Servers(peer, python, broker, stack)
@@ -146,7 +151,8 @@ def _suffer(peer: str, name: str, python: str, broker: Broker, seconds: float) -
             return Fate(peer, name, None, reason=f"the client did not end: {type(error).__name__}")
         runs = Counter(notes.read().split())
     twice = sum(count > 1 for count in runs.values())
-    fate = Fate(peer, name, account["outcomes"], account["longest"], sum(runs.values()), twice)
+    seen = account["longest"], account["last_result"]
+    fate = Fate(peer, name, account["outcomes"], *seen, sum(runs.values()), twice)
     print(f"    {fate.row()[2:]}", file=sys.stderr, flush=True)
     return fate
 

@@ -35,12 +35,14 @@ class Account:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
+        self._began = time.monotonic()
+        self._until = self._began + seconds
         self._prefix = uuid4().hex[:8]
         self._numbers = itertools.count()
         self._outcomes: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._longest = 0.0
+        self._last_result = 0.0
 
     def __iter__(self) -> Account:
         return self
@@ -58,9 +60,12 @@ class Account:
         with self._lock:
             self._outcomes[outcome] += 1
             self._longest = max(self._longest, time.monotonic() - started)
+            if outcome == "result":
+                self._last_result = time.monotonic() - self._began
 
     def print(self) -> None:
-        print(json.dumps({"outcomes": self._outcomes, "longest": self._longest}), flush=True)
+        found = {"outcomes": self._outcomes, "longest": self._longest, "last_result": self._last_result}
+        print(json.dumps(found), flush=True)
 
 
 def call_in_threads(new_caller: Callable[[], Callable[[str], object]], seconds: float) -> None:

@@ -23,7 +23,7 @@ VALUES = {
     "docs/middleware.md": 2,
     "docs/introspection.md": 3,
     "docs/typing.md": 3,
-    "docs/observability.md": 5,
+    "docs/observability.md": 6,
 }
 
 

@@ -70,7 +70,7 @@ def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
 
     assert client.call.value() == 1
     assert client.call(routing_key=label).value() == 1
-    program.wait_for_line(f"taking requests from rpc_{service}_request", PATIENCE)
+    program.wait_for_line(f"default: ready, taking requests from rpc_{service}_request", PATIENCE)
     printed = program.output
     assert "default (service" in printed
     assert "other" not in printed
@@ -79,6 +79,10 @@ def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
     assert re.search(rf"queues +its own, and of label '{label}'", printed)
     assert re.search(r"concurrency +7", printed)
     assert re.search(r"functions +hold\.until\(path: str\) -> str", printed)
+
+    [one] = wait_until(lambda: client.inspect.ping(30, limit=1), PATIENCE)
+    assert (one.pid, one.concurrency) == (program.pid, 7)
+    assert not [each for each in client.inspect.functions(30, limit=1) if each.startswith("amphora.")]
 
     go_on = tmp_path / "go on"
     result = client.defer.hold.until(str(go_on))

@@ -111,7 +111,8 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
 def _not_allowed(text: str, address: BrokerAddress | str, user: str, vhost: str) -> Fault:
     if "not found" in text:
         return Fault(VhostNotFound(f"the broker at {address} has no vhost {vhost!r} ({text})"), True)
-    if "refused" in text:
+    # A limit on connections is no refusal for good: others may leave, as in a rolling restart.
+    if "refused" in text and "is reached" not in text:
         why = f"user {user!r} may not use vhost {vhost!r}"
         return Fault(AccessRefused(f"the broker at {address} refuses access: {why} ({text})"), True)
     return Fault(BrokerUnreachable(f"the broker at {address} refuses the connection: {text}"), False)

@@ -124,7 +124,7 @@ def test_the_log_tells_in_a_handful_of_lines_of_a_queue_deleted_under_many_reque
 
 def call_whose_reply_finds_no_queue(
     broker: Broker, service: str, new_client: NewClient, new_server: NewServer
-) -> tuple[AmqpRpcServer, AmqpRpcClient, AsyncResult[str]]:
+) -> tuple[AmqpRpcServer, AmqpRpcClient, "AsyncResult[str]"]:
     """Call a function and delete the response queue while it runs; the server knows, and waits for a second."""
     begun, go_on = Event(), Event()
 

@@ -16,10 +16,11 @@ from typing import Any
 
 from amphora.descriptions import describe_function
 from amphora.exceptions import WrongRequest
-from amphora.links.consumer import Consumer, Subscription
+from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
+from amphora.links.subscription import Subscription
 from amphora.links.topology import control_queue, direct_exchange
 from amphora.protocol.deadlines import is_expired
 from amphora.protocol.messages import Codec, message_id_of, reply_properties

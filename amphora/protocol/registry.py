@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from amphora.exceptions import IgnoreRequest, WrongRequest
+from amphora.function_names import remote_name
 from amphora.protocol.messages import Request
 
 __all__ = ["Ignored", "Raised", "Registry", "Returned"]
@@ -53,16 +54,7 @@ class Registry:
             TypeError: It is not callable, the name is not text, or it has no name of its own.
             ValueError: The name is empty, reserved, or taken by another function.
         """
-        if not callable(function):
-            raise TypeError(f"only a callable can be a remote function, not {function!r}")
-        if name is None:
-            name = getattr(function, "__name__", None)
-            if name is None:
-                raise TypeError(f"{function!r} has no __name__: give it a name")
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a remote function must be a str, not {name!r}")
-        if not name:
-            raise ValueError("the name of a remote function must not be empty")
+        name = remote_name(function, name)
         if name in self._reserved:
             raise ValueError(f"the name {name!r} is reserved: every server has a function of that name")
         taken = self._functions.get(name)

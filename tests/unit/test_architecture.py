@@ -48,6 +48,7 @@ LAYERS = (
         "amphora.brokers",
         "amphora.descriptions",
         "amphora.exceptions",
+        "amphora.function_names",
         "amphora.health",
         "amphora.json_text",
         "amphora.overrides",

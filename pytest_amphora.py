@@ -6,13 +6,17 @@ shall not pay for it, nor have gevent imported before it patches.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from amphora.testing import LocalServices
+
+#: Keeps the event loop of a worker of pytest-xdist.
+_kept: list[Any] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,9 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Let gevent patch, where the settings ask for it: before conftest.py and the tests import anything."""
     if early_config.getini("amphora_patch"):
-        from gevent import monkey  # noqa: PLC0415  (only where it is asked for)
+        from gevent import get_hub, monkey  # noqa: PLC0415  (only where it is asked for)
 
         monkey.patch_all()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            # What pytest-xdist wants done comes through a thread that was there before the patching: while a worker
+            # waits for that, its event loop has nothing to wait for, and would end.
+            waker = get_hub().loop.async_()
+            waker.start(lambda: None)
+            _kept.append(waker)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient
 from amphora.dead_letters import DeadLetter, DeadLetters
 from amphora.descriptions import FunctionDescription, describe_function
+from amphora.durations import Histogram
 from amphora.exceptions import (
     AccessRefused,
     AmqpRpcException,
@@ -77,6 +78,7 @@ __all__ = [
     "DeadLetters",
     "FunctionDescription",
     "Health",
+    "Histogram",
     "IgnoreRequest",
     "Inspector",
     "MessageTooLarge",

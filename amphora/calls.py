@@ -150,7 +150,13 @@ class Calls:
         return call
 
     def gather(
-        self, function: str, timeout: float, *, routing_key: str, limit: int | None
+        self,
+        function: str,
+        timeout: float,
+        *,
+        routing_key: str,
+        limit: int | None,
+        headers: Mapping[str, Any] | None = None,
     ) -> list[tuple[Result | Failure, float]]:
         """Send a request that several servers answer; return the answers in time, each with its seconds.
 
@@ -159,13 +165,16 @@ class Calls:
             timeout: Seconds to wait for answers.
             routing_key: Routing key of the request.
             limit: How many answers are enough; None to wait for the whole time.
+            headers: Headers of the message.
 
         Raises:
             BrokerError: The broker refuses.
         """
         began = monotonic()
         lifetime = timeout, time() + timeout
-        call = self.send(function, (), {}, lifetime=lifetime, routing_key=routing_key, wait_publish=False)
+        call = self.send(
+            function, (), {}, lifetime=lifetime, routing_key=routing_key, wait_publish=False, headers=headers
+        )
         inbox = self._gathering[call.id] = _Inbox(began, limit)
         try:
             gevent.wait([call.result, inbox.full], timeout=timeout, count=1)

@@ -15,6 +15,7 @@ from amphora.exceptions import BrokerError
 from amphora.inspector import Answer, Inspector
 from amphora.labels import LabelQueues
 from amphora.middleware import ClientMiddleware
+from amphora.protocol.headers import CONTROL
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key, uuid_of
 from amphora.protocol.routing import Router, TuningFunction
@@ -419,8 +420,9 @@ class AmqpRpcClient(ServiceEndpoint):
         """
         self._raise_failure()
         # Every fan-out server gets every request, whatever its routing key.
-        key = "" if self._fanout else CONTROL_KEY
-        return [Answer(*each) for each in self._calls.gather(function, timeout, routing_key=key, limit=limit)]
+        key, headers = ("", {CONTROL: True}) if self._fanout else (CONTROL_KEY, None)
+        answers = self._calls.gather(function, timeout, routing_key=key, limit=limit, headers=headers)
+        return [Answer(*each) for each in answers]
 
     # -- life cycle -------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
+from amphora.durations import Histogram
 from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.health import Health
 from amphora.links.connection import BrokerInfo
@@ -56,7 +57,8 @@ def check_patched(class_name: str) -> None:
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"
             "as the very first line of the program that is started, before any other import "
-            "(under gunicorn -k gevent and celery -P gevent it is done for you)."
+            "(under gunicorn -k gevent and celery -P gevent it is done for you; "
+            "pytest does it with amphora_patch = true in its settings)."
         )
 
 
@@ -134,6 +136,11 @@ class Endpoint:
         return ";".join(map(str, self._brokers))
 
     @property
+    def current_broker(self) -> str:
+        """Address of the one of them that it is connected to, or was or tries to be, without the password."""
+        return str(self._publisher.link.address)
+
+    @property
     def connected(self) -> bool:
         """Whether both connections to the broker are up."""
         return self._publisher.link.connected and self._consumer.link.connected
@@ -172,6 +179,15 @@ class Endpoint:
             blocked=self.blocked,
             loop_lag=monotonic() - began,
         )
+
+    def confirm_times(self) -> Histogram:
+        """Return how long the broker took to confirm messages, since this was made.
+
+        The requests of a client, the replies of a server: each that the broker has taken, from its being written to
+        the connection until the confirm was read. One that was sent again, because its connection was lost or the
+        broker refused it for a while, counts from the last time: how long the broker was away is not in it.
+        """
+        return self._publisher.confirm_times
 
     def _link_stats(self) -> dict[str, int]:
         reconnects = self._publisher.link.reconnects + self._consumer.link.reconnects

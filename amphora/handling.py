@@ -11,6 +11,7 @@ from time import monotonic
 import gevent
 from gevent.event import Event
 
+from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
 from amphora.job import Job
 from amphora.links.consumer import Consumer
@@ -27,6 +28,7 @@ from amphora.protocol.signatures import Signatures
 from amphora.receiver import Receiver
 from amphora.replies import Replies
 from amphora.request import enter_request
+from amphora.run_times import RunTimes
 from amphora.workers import WorkerPool
 
 __all__ = ["RequestHandler"]
@@ -119,11 +121,16 @@ class RequestHandler:
         self._ignored: OrderedDict[Hashable, None] = OrderedDict()
         self._one_less = Event()
         self._counts = dict.fromkeys(_COUNTED, 0)
+        self._run_times = RunTimes(registry.__contains__)
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcServer.stats` documents."""
-        running = len(self._running) + len(self._unnamed)
+        running = len(self._running) + len(self._unnamed) - self._pool.waiting
         return {**self._counts, "undeliverable": self._replies.undeliverable, "running": running}
+
+    def run_times(self) -> dict[str, Histogram]:
+        """Return what `AmqpRpcServer.run_times` documents."""
+        return self._run_times.so_far()
 
     def give_back_waiting(self) -> None:
         """Give the requests that have not begun back to their queues; those that run are the last for now."""
@@ -170,7 +177,7 @@ class RequestHandler:
                     "%s: request %r was finished before",
                     self._name,
                     job.message_id,
-                    extra=request_fields(job.message_id),
+                    extra=request_fields(job.message_id, job.function),
                 )
                 self._reply_again(job, reply)
                 return
@@ -202,7 +209,9 @@ class RequestHandler:
     def _distrust(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""
         self._counts["untrusted"] += 1
-        logger.warning("%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id))
+        logger.warning(
+            "%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id, job.function)
+        )
         job.receiver = None
         job.apart = True
         self._unnamed.add(job)
@@ -266,13 +275,16 @@ class RequestHandler:
         except WrongRequest as error:
             self._refuse(job, error)
             return
+        job.function = request.function
         enter_request(delivery, request.function)
+        began = monotonic()
         try:
             outcome = self._registry.execute(request)
         except BaseException:
             # The program is being ended: another server shall have the request.
             self._give_back(job, again=True)
             raise
+        self._run_times.add(request.function, monotonic() - began)
         if isinstance(outcome, Ignored):
             self._ignore(job)
         elif isinstance(outcome, Raised):
@@ -285,7 +297,9 @@ class RequestHandler:
     def _expire(self, job: Job) -> None:
         """Drop a request that nobody waits for any more; a receiver may take another one instead."""
         self._counts["expired"] += 1
-        logger.debug("%s: request %r has expired", self._name, job.message_id, extra=request_fields(job.message_id))
+        logger.debug(
+            "%s: request %r has expired", self._name, job.message_id, extra=request_fields(job.message_id, job.function)
+        )
         self._acknowledge(job)
         self._forget(job, again=True)
 
@@ -300,9 +314,9 @@ class RequestHandler:
         logger.warning(
             "%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)",
             self._name,
-            extra=request_fields(job.message_id),
+            extra=request_fields(job.message_id, job.function),
         )
-        logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id))
+        logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id, job.function))
         if self._poison is not None:
             self._set_aside(job)
             self._poison.bury(job, self._queue_of(job), then=partial(self._finish, job))

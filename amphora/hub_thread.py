@@ -76,6 +76,7 @@ class HubThread:
         self._ended = False
         self._stopping = False
         self._waker: Any = None
+        self._client: AmqpRpcClient | None = None
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._main, args=(started,), name=name, daemon=True)
         self._thread.start()
@@ -97,9 +98,14 @@ class HubThread:
     def run(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
         """Run a function with the client in a greenlet there, and wait for it.
 
+        What runs in the thread already, such as middleware of the client, runs it at once.
+
         Raises:
             BaseException: What it raises. Or what a signal's handler raises here: then the greenlet is killed.
         """
+        if self._client is not None and self._thread is threading.current_thread():
+            # It would wait for itself.
+            return function(self._client)
         job = _Job(function, copy_context())
         try:
             self._post(job)
@@ -141,7 +147,7 @@ class HubThread:
         waker.start(woken.set)
         client: AmqpRpcClient | None = None
         try:
-            client = self._make()
+            self._client = client = self._make()
             self._waker = waker
             started.set_result(None)
             while not self._stopping:

@@ -1,7 +1,8 @@
 """What every server answers about itself: the reserved functions ``amphora.ping``, ``.functions`` and ``.stats``.
 
 They can be called like any other function, and then one server of the service answers. Asked through the control
-queue (of fan-out servers: through their own), all of them do, at once: what the service is busy with is not waited for.
+queue (of fan-out servers: through their own, with a header), all of them do, at once: what the service is busy with is
+not waited for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from time import time
 from typing import Any
 
 from amphora.descriptions import describe_function
+from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
 from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
@@ -22,19 +24,24 @@ from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.subscription import Subscription
 from amphora.links.topology import control_queue, direct_exchange
+from amphora.log_fields import request_fields
 from amphora.protocol.deadlines import is_expired
+from amphora.protocol.headers import CONTROL
 from amphora.protocol.messages import Codec, message_id_of, reply_properties
 from amphora.protocol.names import CONTROL_KEY, RESERVED_PREFIX, Names
 from amphora.protocol.registry import Raised, Registry, Returned
 from amphora.protocol.signatures import Signatures
 from amphora.version import __version__
 
-__all__ = ["ControlRequests", "introspection_of"]
+__all__ = ["AHEAD", "ControlRequests", "introspection_of"]
 
 logger = logging.getLogger(__name__)
 
 #: How many requests the broker may send ahead.
 _PREFETCH = 100
+
+#: How many requests a fan-out server takes beyond those that it may run: there may be a question among them.
+AHEAD = 100
 
 #: Milliseconds after which the broker deletes a queue that never got its consumer.
 _EXPIRES = 60_000
@@ -49,6 +56,7 @@ def introspection_of(
     concurrency: int,
     functions: Callable[[], Mapping[str, Callable[..., Any]]],
     stats: Callable[[], dict[str, int]],
+    run_times: Callable[[], dict[str, Histogram]],
 ) -> dict[str, Callable[[], Any]]:
     """Give the reserved functions of a server, by name.
 
@@ -57,6 +65,7 @@ def introspection_of(
         concurrency: How many requests it runs at the same time.
         functions: Gives the functions of the service.
         stats: Gives `AmqpRpcServer.stats`.
+        run_times: Gives `AmqpRpcServer.run_times`.
     """
     started = time()
 
@@ -78,7 +87,8 @@ def introspection_of(
 
     def count() -> dict[str, Any]:
         """Tell what the server has done, and what it is doing."""
-        return {"uuid": uuid, "stats": stats()}
+        taken = {name: each.encode() for name, each in run_times().items()}
+        return {"uuid": uuid, "stats": stats(), "run_times": taken}
 
     return {
         f"{RESERVED_PREFIX}{name}": each for name, each in (("ping", ping), ("functions", describe), ("stats", count))
@@ -102,6 +112,7 @@ class ControlRequests:
         publisher: Takes the replies.
         consumer: Brings the requests.
         signatures: Checks requests and signs replies; None where nobody signs.
+        own_queue: Whether they have a queue of their own; otherwise they come among the others, see `sort_out`.
     """
 
     def __init__(
@@ -115,9 +126,11 @@ class ControlRequests:
         publisher: Publisher,
         consumer: Consumer,
         signatures: Signatures | None,
+        own_queue: bool,
     ) -> None:
         self._name = name
         self._names = names
+        self._own_queue = own_queue
         self._codec = codec
         self._publisher = publisher
         self._consumer = consumer
@@ -125,15 +138,21 @@ class ControlRequests:
         self._registry = Registry()
         for each, function in functions.items():
             self._registry.add(function, each)
-        exchange = direct_exchange(names.request_exchange)
-        self._queue = control_queue(names.control_queue(uuid), exchange, CONTROL_KEY, _EXPIRES)
+        self._uuid = uuid
         self._subscription: Subscription | None = None
+
+    @property
+    def among_others(self) -> bool:
+        """Whether they come in a queue with other requests."""
+        return not self._own_queue
 
     def start(self) -> None:
         """Begin to take them, where the broker lets us."""
-        if self._subscription is None:
+        if self._own_queue and self._subscription is None:
+            exchange = direct_exchange(self._names.request_exchange)
+            queue = control_queue(self._names.control_queue(self._uuid), exchange, CONTROL_KEY, _EXPIRES)
             self._subscription = self._consumer.subscribe(
-                self._queue.name, prefetch=_PREFETCH, deliver=self.deliver, own=False, optional=self._queue
+                queue.name, prefetch=_PREFETCH, deliver=self.deliver, own=False, optional=queue
             )
 
     def stop(self) -> Subscription | None:
@@ -142,6 +161,17 @@ class ControlRequests:
         if subscription is not None:
             self._consumer.cancel(subscription)
         return subscription
+
+    def sort_out(self, deliver: Callable[[Delivery], None]) -> Callable[[Delivery], None]:
+        """Return what takes the deliveries of a queue, answers the questions among them, and gives on the others."""
+
+        def take(delivery: Delivery) -> None:
+            if CONTROL in (delivery.properties.get("headers") or ()):
+                self.deliver(delivery)
+            else:
+                deliver(delivery)
+
+        return take
 
     def deliver(self, delivery: Delivery) -> None:
         """Answer a request; runs in the greenlet that owns the connection, and does not block."""
@@ -157,16 +187,22 @@ class ControlRequests:
             outcome = self._registry.execute(self._codec.read_request(properties, delivery.body))
         except WrongRequest as error:
             outcome = Raised(error)
-        asked_in = properties.get("content_type")
+        asked_in, message_id = properties.get("content_type"), message_id_of(properties)
         if isinstance(outcome, Returned):
             content_type, body = self._codec.encode_result(outcome.value, content_type=asked_in)
         elif isinstance(outcome, Raised):
-            logger.debug("%s: a request to all servers failed", self._name, exc_info=outcome.error)
+            logger.debug(
+                "%s: request %r to all servers failed",
+                self._name,
+                message_id,
+                exc_info=outcome.error,
+                extra=request_fields(message_id),
+            )
             content_type, body = self._codec.encode_error(outcome.error, content_type=asked_in)
         else:
             self._consumer.ack(delivery)
             return
-        answer = reply_properties(message_id_of(properties), content_type=content_type)
+        answer = reply_properties(message_id, content_type=content_type)
         if self._signatures is not None:
             answer = self._signatures.sign_reply(answer, body, client=reply_to)
         done = partial(self._on_sent, delivery)
@@ -177,4 +213,10 @@ class ControlRequests:
         # again: whoever needs it asks again.
         self._consumer.ack(delivery)
         if error is not None:
-            logger.debug("%s: an answer to %r could not be sent: %s", self._name, message.routing_key, error)
+            logger.debug(
+                "%s: an answer to %r could not be sent: %s",
+                self._name,
+                message.routing_key,
+                error,
+                extra=request_fields(message_id_of(delivery.properties)),
+            )

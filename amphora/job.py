@@ -28,6 +28,7 @@ class Job:
         reply_to: Routing key of the reply; None if nobody waits for one.
         content_type: The request's content type, in which the reply is encoded.
         key: What tells it from other requests.
+        function: Name of its function, once it was read.
         greenlet: Where its function runs.
         reply: The reply, once there is one.
         restores: How often the route of its reply was to be restored.
@@ -41,6 +42,7 @@ class Job:
         "apart",
         "content_type",
         "deliveries",
+        "function",
         "greenlet",
         "key",
         "message_id",
@@ -62,6 +64,7 @@ class Job:
         self.content_type: str | None = properties.get("content_type")
         # The body's part keeps requests of a foreign client apart that uses one id over and over.
         self.key: Hashable = (self.reply_to, self.message_id, _fingerprint(delivery.body))
+        self.function: str | None = None
         self.greenlet: Any = None
         self.reply: Reply | None = None
         self.restores = 0

@@ -30,6 +30,7 @@ class OutgoingRequest:
         routing_key (str): Routing key of the request.
         headers (dict[str, object]): Header table of the message, to which a middleware may add: text, numbers,
             booleans and None, of 3072 bytes together. Names that begin with ``x-amphora-`` are reserved.
+        id (str | None): Its message id, which the server finds in `CurrentRequest.id`; None until it is sent.
     """
 
     function: str
@@ -37,6 +38,7 @@ class OutgoingRequest:
     kwargs: dict[str, Any]
     routing_key: str
     headers: dict[str, Any] = field(default_factory=dict)
+    id: str | None = None
 
 
 #: Takes the request and a function that sends it; returns what that returns.
@@ -76,6 +78,7 @@ def send_through(
         if sent:
             raise RuntimeError(f"a middleware sent the request to {request.function!r} twice")
         sent.append(send(request))
+        request.id = sent[0].id
         return sent[0].result
 
     step: Callable[[], AsyncResult[Any]] = send_once

@@ -99,7 +99,7 @@ class PoisonGuard:
                 self._name,
                 job.message_id,
                 error,
-                extra=request_fields(job.message_id),
+                extra=request_fields(job.message_id, job.function),
             )
             yield Attempt.RUN
             return
@@ -110,10 +110,10 @@ class PoisonGuard:
             yield Attempt.BURY
         elif before < self.limit - 1:
             with self._turns.together():
-                yield self._count(counter) if wanted() else Attempt.GIVE_BACK
+                yield self._count(job, counter) if wanted() else Attempt.GIVE_BACK
         else:
             with self._turns.alone():
-                yield self._count(counter) if wanted() else Attempt.GIVE_BACK
+                yield self._count(job, counter) if wanted() else Attempt.GIVE_BACK
                 # Another one may end the server: not before this one's count is on its way out of the broker.
                 job.settled.wait()
 
@@ -133,7 +133,9 @@ class PoisonGuard:
             f"given up after {self.limit} tries: each ended with the server, with its connection, or with "
             f"IgnoreRequest; the request from {queue!r} is in {self._names.dead_letters!r} now"
         )
-        logger.warning("%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id))
+        logger.warning(
+            "%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id, job.function)
+        )
         self._bury(job, queue, TOO_MANY_TRIES, self.limit, partial(then, error))
 
     def bury(self, job: Job, queue: str, *, then: Callable[[], None]) -> None:
@@ -155,7 +157,7 @@ class PoisonGuard:
                 self._name,
                 job.message_id,
                 error,
-                extra=request_fields(job.message_id),
+                extra=request_fields(job.message_id, job.function),
             )
             self._publisher.run(self._topology.declare)
             gevent.spawn_later(_AGAIN, self._publisher.publish_now, message)
@@ -181,7 +183,7 @@ class PoisonGuard:
         # Its first try, whose delivery was not a second one, is not in the count.
         return int(answer.get() or 0) + 1
 
-    def _count(self, counter: str) -> Attempt:
+    def _count(self, job: Job, counter: str) -> Attempt:
         """Count one more try; it may be made when the broker has confirmed that."""
         outcome: AsyncResult[AmqpRpcException | None] = AsyncResult()
         message = Outgoing(
@@ -195,7 +197,13 @@ class PoisonGuard:
         outcome.wait(_ANSWER)
         if outcome.ready() and outcome.value is None:
             return Attempt.RUN
-        logger.warning("%s: a try was not counted (%s); giving the request back", self._name, outcome.value)
+        logger.warning(
+            "%s: a try of request %r was not counted (%s); giving it back",
+            self._name,
+            job.message_id,
+            outcome.value,
+            extra=request_fields(job.message_id, job.function),
+        )
         # Do not play ball with the broker.
         gevent.sleep(_AGAIN)
         return Attempt.GIVE_BACK

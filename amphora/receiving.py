@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
@@ -10,8 +11,9 @@ from gevent import Timeout
 from gevent.event import Event
 
 from amphora.handling import RequestHandler
-from amphora.introspection import ControlRequests
+from amphora.introspection import AHEAD, ControlRequests
 from amphora.links.consumer import Consumer
+from amphora.links.delivery import Delivery
 from amphora.links.subscription import Subscription
 from amphora.receiver import Receiver
 
@@ -52,9 +54,11 @@ class Receiving:
     def start(self) -> None:
         """Begin to take requests from the server's own queues; nothing happens where that goes on."""
         if self._own is None:
-            self._own = self._consumer.subscribe(
-                self._queue, prefetch=self._concurrency, deliver=self._handler.deliver, own=True
-            )
+            prefetch = self._concurrency
+            deliver: Callable[[Delivery], None] = self._handler.deliver
+            if self._control is not None and self._control.among_others:
+                prefetch, deliver = prefetch + AHEAD, self._control.sort_out(deliver)
+            self._own = self._consumer.subscribe(self._queue, prefetch=prefetch, deliver=deliver, own=True)
         if self._control is not None:
             self._control.start()
 

@@ -82,7 +82,7 @@ class Replies:
                 self._name,
                 job.message_id,
                 exc_info=error,
-                extra=request_fields(job.message_id),
+                extra=request_fields(job.message_id, job.function),
             )
             if self._send_tracebacks:
                 text = "".join(traceback.format_exception(error))
@@ -107,7 +107,11 @@ class Replies:
 
     def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
         logger.warning(
-            "%s: reply to request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id)
+            "%s: reply to request %r: %s",
+            self._name,
+            job.message_id,
+            error,
+            extra=request_fields(job.message_id, job.function),
         )
         return Reply(*self._codec.encode_error(error, content_type=job.content_type))
 
@@ -128,7 +132,7 @@ class Replies:
                 self._name,
                 job.message_id,
                 error,
-                extra=request_fields(job.message_id),
+                extra=request_fields(job.message_id, job.function),
             )
             gevent.spawn_later(_AGAIN, self._publisher.publish_now, message)
 
@@ -168,6 +172,6 @@ class Replies:
             self._name,
             job.message_id,
             why,
-            extra=request_fields(job.message_id),
+            extra=request_fields(job.message_id, job.function),
         )
         self._finish(job)

@@ -223,13 +223,13 @@ class Serving:
 
 def _queues_of(served: _Served) -> str:
     try:
-        found = served.server.queue_status()
-        if served.labels:
-            found |= served.server.queue_status(*served.labels)
+        own, *dead_letters = served.server.queue_status().items()
+        labels = served.server.queue_status(*served.labels).items() if served.labels else ()
     except BrokerError:
         # It broke again already: the log tells of it, and the server connects again.
         return "but disconnected again"
     shown = [
-        f"{name} ({'not there yet' if each is None else f'{each.messages} waiting'})" for name, each in found.items()
+        f"{name} ({'not there yet' if each is None else f'{each.messages} waiting'})" for name, each in (own, *labels)
     ]
-    return f"taking requests from {', '.join(shown)}"
+    kept = [f"; dead letters: {each.messages} in {name}" for name, each in dead_letters if each and each.messages]
+    return f"taking requests from {', '.join(shown)}{''.join(kept)}"

@@ -45,6 +45,11 @@ class WorkerPool(Generic[Job]):
         elif len(self._greenlets) < self._size:
             self._start()
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not begun."""
+        return len(self._jobs)
+
     def take_back(self) -> list[Job]:
         """Return the jobs that have not begun; they will not run."""
         jobs = list(self._jobs)

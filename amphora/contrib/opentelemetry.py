@@ -8,24 +8,40 @@ https://www.w3.org/TR/trace-context/ has, or those of the propagator that the pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import gevent
 from gevent.event import AsyncResult
+from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from amphora import CurrentRequest, IgnoreRequest, OutgoingRequest, RemoteException, __version__
 
 __all__ = ["instrument"]
 
+logger = logging.getLogger(__name__)
+
 Endpoint = TypeVar("Endpoint")
 
 _SYSTEM = "amphora"
 
+#: Bytes of a request's headers that a trace may take, at the most: half of all, the rest is the program's.
+_ROOM = 1536
 
-def instrument(endpoint: Endpoint, tracer_provider: TracerProvider | None = None) -> Endpoint:
+#: What is being traced in this context: whoever instruments an endpoint twice gets one span all the same.
+_sending: ContextVar[OutgoingRequest | None] = ContextVar("amphora_traced_call", default=None)
+_running: ContextVar[CurrentRequest | None] = ContextVar("amphora_traced_request", default=None)
+
+
+def instrument(
+    endpoint: Endpoint, tracer_provider: TracerProvider | None = None, *, enabled: Callable[[], bool] | None = None
+) -> Endpoint:
     """Trace the calls of a client, or the functions of a server.
 
     ::
@@ -38,9 +54,13 @@ def instrument(endpoint: Endpoint, tracer_provider: TracerProvider | None = None
     client traces nothing, it begins a trace. Where the broker has delivered the request before, the span is linked to
     the call's, with the attribute ``amphora.redelivered``: another run for the same call may be in the trace.
 
+    `opentelemetry_amphora.AmphoraInstrumentor` does it for all clients and servers that a program makes. An endpoint
+    that is instrumented twice has one span for each call or run, by the first provider.
+
     Args:
         endpoint: A client or a server, or what stands for one in Django and Celery; it need not be connected.
         tracer_provider: Of the spans; by default the program's.
+        enabled: Asked for each call or run whether to trace it; by default all are.
 
     Returns:
         The endpoint.
@@ -51,27 +71,40 @@ def instrument(endpoint: Endpoint, tracer_provider: TracerProvider | None = None
     tracer = trace.get_tracer("amphora", __version__, tracer_provider)
     cls = type(endpoint)
     if hasattr(cls, "call"):
-        endpoint.add_middleware(_around_calls(endpoint, tracer))  # type: ignore[attr-defined]
+        endpoint.add_middleware(_around_calls(endpoint, tracer, enabled or _always))  # type: ignore[attr-defined]
     elif hasattr(cls, "add_function"):
-        endpoint.add_middleware(_around_functions(endpoint, tracer))  # type: ignore[attr-defined]
+        endpoint.add_middleware(_around_functions(endpoint, tracer, enabled or _always))  # type: ignore[attr-defined]
     else:
         raise TypeError(f"only clients and servers can be traced, not {endpoint!r}")
     return endpoint
 
 
-def _around_calls(client: Any, tracer: Tracer) -> Callable[..., Any]:
+def _always() -> bool:
+    return True
+
+
+def _around_calls(client: Any, tracer: Tracer, enabled: Callable[[], bool]) -> Callable[..., Any]:
     def trace_call(request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
-        service = client.service_name
-        attributes = _attributes(service, request.function)
+        if _sending.get() is request or not enabled():
+            return send()
+        attributes = _attributes(client, request.function)
+        attributes["messaging.operation.name"] = attributes["messaging.operation.type"] = "send"
         if request.routing_key:
+            attributes["messaging.destination.name"] += f":{request.routing_key}"
             attributes["messaging.rabbitmq.destination.routing_key"] = request.routing_key
-        span = tracer.start_span(f"{service}/{request.function}", kind=SpanKind.CLIENT, attributes=attributes)
+        context = _callers_context(request.headers)
+        span = tracer.start_span(attributes["rpc.method"], context=context, kind=SpanKind.CLIENT, attributes=attributes)
+        mark = _sending.set(request)
         try:
-            propagate.inject(request.headers, trace.set_span_in_context(span))
+            _inject(request.headers, trace.set_span_in_context(span, context))
             result = send()
         except BaseException as error:
             _end_with(span, error)
             raise
+        finally:
+            _sending.reset(mark)
+        if request.id is not None:
+            span.set_attribute("messaging.message.id", request.id)
         # What exports spans may wait, which the event loop that tells of a result must not.
         result.rawlink(lambda done: gevent.spawn(_end_call, span, done))
         return result
@@ -86,11 +119,13 @@ def _end_call(span: Span, done: AsyncResult[Any]) -> None:
         _end_with(span, done.exception)
 
 
-def _around_functions(server: Any, tracer: Tracer) -> Callable[..., Any]:
+def _around_functions(server: Any, tracer: Tracer, enabled: Callable[[], bool]) -> Callable[..., Any]:
     def trace_function(request: CurrentRequest, call: Callable[[], Any]) -> Any:
-        service = server.service_name
-        context = propagate.extract(request.headers)
-        attributes = _attributes(service, request.function)
+        if _running.get() == request or not enabled():
+            return call()
+        context = _extract(request.headers, Context())
+        attributes = _attributes(server, request.function)
+        attributes["messaging.operation.name"] = attributes["messaging.operation.type"] = "process"
         if request.id is not None:
             attributes["messaging.message.id"] = request.id
         links = []
@@ -99,33 +134,73 @@ def _around_functions(server: Any, tracer: Tracer) -> Callable[..., Any]:
             links = [Link(caller, {"amphora.redelivered": True})] if caller.is_valid else []
             attributes["amphora.redelivered"] = True
         span = tracer.start_span(
-            f"{service}/{request.function}", context=context, kind=SpanKind.SERVER, attributes=attributes, links=links
+            attributes["rpc.method"], context=context, kind=SpanKind.SERVER, attributes=attributes, links=links
         )
-        # `use_span` itself would take no note of what is no `Exception`: a timeout of gevent's is none.
-        with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
-            try:
-                result = call()
-            except IgnoreRequest:
-                span.set_attribute("amphora.ignored", True)
-                span.end()
-                raise
-            except BaseException as error:
-                span.record_exception(error)
-                _end_with(span, error)
-                raise
+        # (`use_span` would put aside the baggage, and take no note of what is no `Exception`, such as gevent.Timeout.)
+        token = contexts.attach(trace.set_span_in_context(span, context))
+        mark = _running.set(request)
+        try:
+            result = call()
+        except IgnoreRequest:
+            span.set_attribute("amphora.ignored", True)
+            span.end()
+            raise
+        except BaseException as error:
+            span.record_exception(error)
+            _end_with(span, error)
+            raise
+        finally:
+            _running.reset(mark)
+            contexts.detach(token)
         span.end()
         return result
 
     return trace_function
 
 
-def _attributes(service: str, function: str) -> dict[str, Any]:
-    return {
-        "rpc.system": _SYSTEM,
-        "rpc.service": service,
-        "rpc.method": function,
+def _attributes(endpoint: Any, function: str) -> dict[str, Any]:
+    service = endpoint.service_name
+    attributes = {
+        "rpc.system.name": _SYSTEM,
+        "rpc.method": f"{service}/{function}",
         "messaging.system": "rabbitmq",
+        "messaging.destination.name": f"rpc_{service}_request",
     }
+    broker = urlsplit(endpoint.current_broker)
+    if broker.hostname:
+        attributes["server.address"] = broker.hostname
+        attributes["server.port"] = broker.port
+    return attributes
+
+
+def _callers_context(headers: Mapping[str, Any]) -> Context:
+    """Return the context in which a call is made: the caller's, or what another middleware has received."""
+    context = contexts.get_current()
+    if trace.get_current_span(context).get_span_context().is_valid:
+        return context
+    return _extract(headers, context)
+
+
+def _extract(headers: Mapping[str, Any], context: Context) -> Context:
+    # Anybody may send a request, and propagators fail with other things than text.
+    text = {name: value for name, value in headers.items() if isinstance(value, str)}
+    return propagate.extract(text, context)
+
+
+def _inject(headers: dict[str, Any], context: Context) -> None:
+    """Put a context into the headers, as far as there is room: no call shall fail for it."""
+    for name in propagate.get_global_textmap().fields:
+        headers.pop(name, None)
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, context)
+    room = _ROOM
+    for name, value in carrier.items():
+        size = len(name.encode()) + len(value.encode())
+        if size > room:
+            logger.debug("%s of %d bytes is too large for the headers of a request, and stays behind", name, size)
+            continue
+        headers[name] = value
+        room -= size
 
 
 def _end_with(span: Span, error: BaseException) -> None:

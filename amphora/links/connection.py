@@ -23,6 +23,7 @@ from amphora.exceptions import BrokerError
 from amphora.links import memory, stock, transport
 from amphora.links.faults import Fault, explain
 from amphora.links.forks import let_go_after_fork
+from amphora.links.outage import Outage
 from amphora.links.tls import tls_context
 from amphora.settings import LinkSettings
 from amphora.version import __version__
@@ -33,9 +34,6 @@ logger = logging.getLogger(__name__)
 
 #: A connection that lived for less than this many seconds does not reset the back-off.
 _STEADY = 1.0
-
-#: While the broker is away, a reminder is logged every so many seconds.
-_REMINDER = 60.0
 
 
 class BrokerInfo(NamedTuple):
@@ -187,7 +185,7 @@ class Link:
     # -- the owner's greenlet ---------------------------------------------------------------
 
     def _run(self) -> None:
-        outage = _Outage(self.name)
+        outage = Outage(self.name)
         while not self._stopping:
             attached_at = None
             try:
@@ -317,52 +315,3 @@ def _info(connection: Any) -> BrokerInfo:
 def _wants_stock() -> bool:
     """Tell whether messages shall go all the way through py-amqp; asked for each connection."""
     return os.environ.get("AMPHORA_STOCK_TRANSPORT", "") not in ("", "0")
-
-
-class _Outage:
-    """Counts failed attempts, and logs a handful of lines about them instead of one each."""
-
-    def __init__(self, name: str) -> None:
-        self.failures = 0
-        self._name = name
-        self._began = self._reminded = monotonic()
-        self._announced = False
-        self._told: set[type[BrokerError] | type[None]] = set()
-
-    def failed(self, trouble: BrokerError | None) -> None:
-        """Note one more failed attempt, or a lost connection."""
-        now = monotonic()
-        self.failures += 1
-        if not self._announced:
-            self._announced = True
-            self._began = self._reminded = now
-            self._told = {type(trouble)}
-            logger.warning("%s: %s; connecting again", self._name, trouble)
-        elif type(trouble) not in self._told:
-            # A trouble of another kind needs another remedy: a broker that is back, but refuses the password.
-            self._told.add(type(trouble))
-            logger.warning("%s: %s; trying again", self._name, trouble)
-        elif now - self._reminded >= _REMINDER:
-            self._reminded = now
-            logger.warning(
-                "%s: still not connected after %.0f s and %d attempts: %s",
-                self._name,
-                now - self._began,
-                self.failures,
-                trouble,
-            )
-        else:
-            logger.debug("%s: %s", self._name, trouble)
-
-    def end(self, address: BrokerAddress) -> None:
-        """Note that the connection is up."""
-        if self._announced:
-            away = monotonic() - self._began
-            logger.info("%s: connected to %s again after %.1f s", self._name, address, away)
-        else:
-            logger.info("%s: connected to %s", self._name, address)
-        self._announced = False
-
-    def steady(self) -> None:
-        """Note that the connection had lasted: the next attempt is the first again."""
-        self.failures = 0

@@ -16,6 +16,20 @@ from tests.acceptance.work import Work
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 
+LINKS = [f"{endpoint} {link}" for endpoint in ("client", "server") for link in ("consumer", "publisher")]
+
+
+def lines_of(caplog: pytest.LogCaptureFixture) -> Counter[tuple[str, str]]:
+    """Count the lines that an operator reads, by level and connection; none of them has a traceback."""
+    records = [
+        record
+        for record in caplog.records
+        if record.levelno >= logging.INFO
+        and record.name.partition(".")[0] not in ("tests", "pytest_rabbitmq", "mirakuru")
+    ]
+    assert not any(record.exc_info for record in records)
+    return Counter((record.levelname, record.getMessage().partition(":")[0].partition(" ")[2]) for record in records)
+
 
 @pytest.mark.parametrize("end_broker", [Broker.stop, Broker.kill], ids=["stopped", "killed"])
 def test_a_thousand_calls_in_flight_survive_a_broker_that_goes_and_comes_back(
@@ -52,21 +66,16 @@ def test_the_log_tells_of_a_restarted_broker_in_a_handful_of_lines(
     assert [result.get(timeout=30) for result in results] == list(range(1000))
     # Every request may have been sent before the broker went: then nobody waits for the client's publisher.
     wait_until(lambda: server.connected and client.connected, message="all are connected again")
-    lines = Counter(
-        (record.levelname, record.getMessage().partition(":")[0].partition(" ")[2])
-        for record in caplog.records
-        if record.name.partition(".")[0] not in ("tests", "pytest_rabbitmq", "mirakuru")
-    )
-    links = [f"{endpoint} {link}" for endpoint in ("client", "server") for link in ("consumer", "publisher")]
     # For each connection one line when it is lost and one when it is back.
-    assert lines == {(level, link): 1 for level in ("WARNING", "INFO") for link in links}
+    assert lines_of(caplog) == {(level, link): 1 for level in ("WARNING", "INFO") for link in LINKS}
 
 
 def test_client_and_server_may_start_before_the_broker(
-    own_broker: Broker, new_client: NewClient, new_server: NewServer
+    own_broker: Broker, new_client: NewClient, new_server: NewServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_broker.stop()
-    new_server(own_broker.url, abs)
+    caplog.set_level(logging.INFO)
+    server = new_server(own_broker.url, abs)
     client = new_client(own_broker.url)
     held = client.defer(wait_publish=False).abs(-1)
     refused = re.compile(rf"not connected: .*:{own_broker.port}.* refused")
@@ -76,6 +85,8 @@ def test_client_and_server_may_start_before_the_broker(
 
     assert held.get(timeout=20) == 1
     assert client.call.abs(-2) == 2
+    wait_until(lambda: server.connected and client.connected, message="all are connected")
+    assert lines_of(caplog) == Counter({(level, link): 1 for level in ("WARNING", "INFO") for link in LINKS})
 
 
 def test_calls_made_while_the_broker_is_away_are_held_and_run_once_it_is_back(

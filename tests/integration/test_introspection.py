@@ -1,6 +1,8 @@
 """All servers of a service say who they are, what they can do, and what they have done."""
 
 import os
+import platform
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,16 +49,38 @@ def test_every_server_answers(
     new_server: NewServer, new_client: NewClient, kinds: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     of_server, of_client = kinds
+    before = time.time()
     servers = [new_server(add, concurrency=number, connected=True, **of_server) for number in (1, 2, 3)]
+    after = time.time()
     client = new_client(**of_client)
 
     wait_until(lambda: len(client.inspect.ping(20, limit=3)) == 3, 60)
     found = client.inspect.ping(20, limit=3)
 
     assert {each.uuid: each.concurrency for each in found} == {each.uuid: each.concurrency for each in servers}
-    assert {(each.pid, each.version) for each in found} == {(os.getpid(), amphora.__version__)}
-    assert all(0 < each.round_trip < 20 for each in found)
+    assert {(each.host, each.pid, each.version) for each in found} == {
+        (platform.node(), os.getpid(), amphora.__version__)
+    }
+    assert all(before <= each.started <= after and 0 < each.round_trip < 20 for each in found)
     assert client.stats()["pending"] == 0
+
+
+def test_every_server_tells_how_long_its_own_functions_ran(
+    new_server: NewServer, new_client: NewClient, kinds: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    of_server, of_client = kinds
+    server = new_server(add, connected=True, **of_server)
+    client = new_client(**of_client)
+    wait_until(lambda: client.inspect.ping(20, limit=1), 60)
+    for number in range(3):
+        client.call.add(number)
+    with pytest.raises(RemoteException):
+        client.call.add("no number")
+
+    told = client.inspect.run_times(20, limit=1)
+
+    assert told == {server.uuid: server.run_times()}
+    assert {name: times.count for name, times in told[server.uuid].items()} == {"add": 4}
 
 
 def test_functions_are_described_once_with_all_who_have_them(new_server: NewServer, new_client: NewClient) -> None:
@@ -73,19 +97,36 @@ def test_functions_are_described_once_with_all_who_have_them(new_server: NewServ
     assert (found["min"].signature, found["min"].servers) == ("(...)", (second.uuid,))
 
 
-def test_a_busy_server_answers_too_and_counts_nothing_for_it(new_server: NewServer, new_client: NewClient) -> None:
+def test_a_busy_server_answers_too_and_counts_nothing_for_it(
+    new_server: NewServer, new_client: NewClient, kinds: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    of_server, of_client = kinds
     holding = Holding()
-    server = new_server(holding, concurrency=1, connected=True)
-    client = new_client()
+    server = new_server(holding, concurrency=1, connected=True, **of_server)
+    client = new_client(**of_client)
     wait_until(lambda: client.inspect.ping(20, limit=1), 60)
-    client.defer.hold()
-    client.defer.hold()
+    held = [client.defer.hold(number) for number in range(5)]
     assert holding.began.wait(20)
 
     [(uuid, stats)] = client.inspect.stats(20, limit=1).items()
 
     assert (uuid, stats["running"], stats["requests"]) == (server.uuid, 1, 1)
     holding.let_go.set()
+    assert [result.get() for result in held] == list(range(5))
+    assert server.stats()["requests"] == 5
+
+
+def test_services_of_one_process_answer_each_for_itself(
+    new_server: NewServer, new_client: NewClient, unique_name: Callable[[str], str]
+) -> None:
+    other = unique_name("other")
+    servers = [new_server(add, connected=True), new_server(min, service_name=other, connected=True)]
+    clients = [new_client(), new_client(service_name=other)]
+
+    for client, server, function in zip(clients, servers, ("add", "min"), strict=True):
+        wait_until(lambda client=client: client.inspect.ping(20, limit=1), 60)  # type: ignore[misc]
+        assert [each.uuid for each in client.inspect.ping(0.5)] == [server.uuid]
+        assert list(client.inspect.functions(20, limit=1)) == [function]
 
 
 def test_reserved_functions_can_be_called_like_others_and_nothing_runs_around_them(

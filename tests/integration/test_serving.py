@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
+import amqp
 import gevent
 import pytest
 
@@ -125,6 +126,26 @@ def test_it_serves_labels_and_says_when_all_servers_are_ready_and_ends_when_all_
     assert serving.run() is True
     assert {line.partition(": ready")[0] for line in said[:2]} == {"first", "second"}
     assert said[2:] == ["all ready", "all servers have stopped"]
+
+
+def test_it_says_how_many_dead_letters_there_are(
+    new_server: NewServer, broker: Broker, service: str, meanwhile: Callable[[Callable[[], object]], None]
+) -> None:
+    server = new_server(delivery_limit=3)
+    kept = f"rpc_{service}_dead"
+    with server:
+        wait_until(lambda: kept in broker.queues(), 30)
+    with broker.channel() as channel:
+        channel.basic_publish(amqp.Message(b"given up"), routing_key=kept)
+    wait_until(lambda: broker.queues()[kept].ready == 1, 30)
+    said: list[str] = []
+    serving = Serving(said.append, on_ready=lambda: meanwhile(server.stop))
+    serving.add(server)
+
+    serving.run()
+
+    waiting = f"rpc_{service}_request (0 waiting)"
+    assert said[0] == f"{service}: ready, taking requests from {waiting}; dead letters: 1 in {kept}"
 
 
 def test_a_server_that_a_function_stops_leaves_what_it_runs_to_others_and_is_not_waited_for(

@@ -173,6 +173,8 @@ def middleware(client: ThreadedClient) -> dict[str, Any]:
     @client.add_middleware
     def tell(request: Any, send: Any) -> Any:
         request.headers["x-variable"] = VARIABLE.get()
+        # What runs in the client's thread may ask the client too.
+        request.headers["x-broker"] = client.current_broker
         return send()
 
     @client.tune_function("tuned")
@@ -180,7 +182,8 @@ def middleware(client: ThreadedClient) -> dict[str, Any]:
         return "nowhere"
 
     VARIABLE.set("of the caller")
-    return {"headers": client.call.headers()["x-variable"], "tuned": outcome(client.call.tuned)[0]}
+    headers = client.call.headers()
+    return {"headers": headers["x-variable"], "broker": headers["x-broker"], "tuned": outcome(client.call.tuned)[0]}
 
 
 def labels(client: ThreadedClient) -> Any:

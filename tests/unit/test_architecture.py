@@ -39,6 +39,7 @@ LAYERS = (
         "amphora.pending",
         "amphora.receiver",
         "amphora.request",
+        "amphora.run_times",
         "amphora.turns",
         "amphora.workers",
     ),
@@ -47,6 +48,7 @@ LAYERS = (
     (
         "amphora.brokers",
         "amphora.descriptions",
+        "amphora.durations",
         "amphora.exceptions",
         "amphora.function_names",
         "amphora.health",

@@ -51,6 +51,20 @@ def test_the_first_one_is_the_outermost(sender: Sender) -> None:
     assert [each.headers for each in sender.sent] == [{"by": "outer inner"}]
 
 
+def test_what_was_sent_has_its_id(sender: Sender) -> None:
+    ids: list[str | None] = []
+
+    def note(request: OutgoingRequest, send: Send) -> "AsyncResult[Any]":
+        ids.append(request.id)
+        result = send()
+        ids.append(request.id)
+        return result
+
+    sender.through(note)
+
+    assert ids == [None, sender.call.id]
+
+
 def test_what_does_not_send_is_told_so(sender: Sender) -> None:
     with pytest.raises(TypeError, match=r"must return what send\(\) returned, not None \(calling 'add'\)"):
         sender.through(lambda *_: None)

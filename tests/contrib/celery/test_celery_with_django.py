@@ -73,9 +73,11 @@ def test_server_and_client_are_those_of_django(
         "server": True,
         "client": True,
         "fanout": [True, True],
-        "functions": ["count", "early", "headers", "late", "total"],
+        "functions": ["count", "early", "headers", "late", "order", "total"],
         "tasks": [
-            *(f"amphora.{service}.{name}" for name in ("count", "early", "headers", "late")),
+            *(f"amphora.{service}.{name}" for name in ("count", "early", "headers", "late", "order")),
+            "stock.tasks.label",
+            "stock.tasks.pack",
             "stock.tasks.report",
             "stock.tasks.total",
         ],

@@ -1,19 +1,32 @@
 """Traces: one span for a call, one for its run, in one trace."""
 
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from typing import Any
 
 import gevent
 import pytest
 from gevent.event import AsyncResult, Event
-from opentelemetry import trace
+from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import messaging_attributes, rpc_attributes
+from opentelemetry.semconv.attributes import server_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
-from amphora import AmqpRpcClient, AmqpRpcServer, RemoteException
+from amphora import (
+    AmqpRpcClient,
+    AmqpRpcFanoutClient,
+    AmqpRpcFanoutServer,
+    AmqpRpcServer,
+    OutgoingRequest,
+    RemoteException,
+    WrongRequest,
+    current_request,
+)
 from amphora.contrib.opentelemetry import instrument
+from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 
 NewSpans = Callable[[int], list[ReadableSpan]]
@@ -76,13 +89,48 @@ def test_a_call_and_its_run_are_in_the_caller_s_trace(
     assert parent_of(call) == span_of(view)
     assert parent_of(run) == span_of(call)
     assert len({trace_of(each) for each in (view, call, run)}) == 1
-    assert run.attributes is not None
-    assert {name: run.attributes[name] for name in ("rpc.service", "rpc.method", "messaging.system")} == {
-        "rpc.service": service,
-        "rpc.method": "add",
-        "messaging.system": "rabbitmq",
-    }
     assert run.status.status_code == call.status.status_code == StatusCode.UNSET
+
+
+def test_attributes_are_those_of_the_conventions(
+    provider: TracerProvider, ended: NewSpans, broker: Broker, service: str
+) -> None:
+    with (
+        AmqpRpcServer(service, broker_url=broker.url) as server,
+        AmqpRpcClient(service, broker_url=broker.url, timeout=30) as client,
+    ):
+        server.add_function(lambda: None, "text.note")
+        instrument(server, provider)
+        instrument(client, provider)
+
+        client.call.text.note()
+        client.create_new_request_queue(f"{service}_label", routing_key="Alice")
+        server.receive_from_queue(f"{service}_label", block=False)
+        client.call(routing_key="Alice").text.note()
+        call, run, by_key, _ = ended(4)
+
+    both = {
+        rpc_attributes.RPC_SYSTEM_NAME: "amphora",
+        rpc_attributes.RPC_METHOD: f"{service}/text.note",
+        messaging_attributes.MESSAGING_SYSTEM: messaging_attributes.MessagingSystemValues.RABBITMQ.value,
+        messaging_attributes.MESSAGING_DESTINATION_NAME: f"rpc_{service}_request",
+        server_attributes.SERVER_ADDRESS: "127.0.0.1",
+        server_attributes.SERVER_PORT: broker.port,
+    }
+    kinds = messaging_attributes.MessagingOperationTypeValues
+    for span, kind in ((call, kinds.SEND), (run, kinds.PROCESS)):
+        assert span.attributes is not None
+        attributes = dict(span.attributes)
+        assert attributes.pop(messaging_attributes.MESSAGING_MESSAGE_ID)
+        named = (messaging_attributes.MESSAGING_OPERATION_NAME, messaging_attributes.MESSAGING_OPERATION_TYPE)
+        assert attributes == {**both, **dict.fromkeys(named, kind.value)}
+    assert call.attributes is not None
+    assert run.attributes is not None
+    message_id = messaging_attributes.MESSAGING_MESSAGE_ID
+    assert call.attributes[message_id] == run.attributes[message_id]
+    assert by_key.attributes is not None
+    assert by_key.attributes[messaging_attributes.MESSAGING_RABBITMQ_DESTINATION_ROUTING_KEY] == "Alice"
+    assert by_key.attributes[messaging_attributes.MESSAGING_DESTINATION_NAME] == f"rpc_{service}_request:Alice"
 
 
 def test_calls_that_a_function_makes_are_its_children(
@@ -105,8 +153,19 @@ def test_an_error_is_in_both_spans_by_its_remote_name(traced: AmqpRpcClient, end
         assert span.attributes is not None
         assert span.attributes["error.type"] == "ValueError"
         assert span.status.status_code == StatusCode.ERROR
-    run = ended(2)[1]
+    call, run = ended(2)
+    assert (call.status.description, run.status.description) == ("ValueError: on purpose", "on purpose")
     assert [event.name for event in run.events] == ["exception"]
+    assert call.events == ()
+
+
+def test_what_no_function_ran_for_is_in_the_call_s_span(traced: AmqpRpcClient, ended: NewSpans) -> None:
+    with pytest.raises(WrongRequest):
+        traced.call.no_such_function()
+
+    [call] = ended(1)
+    assert call.attributes is not None
+    assert call.attributes["error.type"] == "WrongRequest"
 
 
 def test_a_run_for_a_request_that_came_again_is_linked_to_the_call(traced: AmqpRpcClient, ended: NewSpans) -> None:
@@ -182,3 +241,140 @@ def test_a_function_s_own_spans_are_in_the_trace(
 def test_only_endpoints_can_be_traced() -> None:
     with pytest.raises(TypeError, match="only clients and servers can be traced, not 'math'"):
         instrument("math")
+
+
+def test_baggage_reaches_the_function_and_the_calls_that_it_makes(traced: AmqpRpcClient, server: AmqpRpcServer) -> None:
+    server.add_function(lambda: baggage.get_baggage("user"), "user")
+    server.add_function(lambda: [baggage.get_baggage("user"), traced.call.user()], "outer")
+    token = context.attach(baggage.set_baggage("user", "Alice"))
+
+    try:
+        assert traced.call.outer() == ["Alice", "Alice"]
+    finally:
+        context.detach(token)
+    assert traced.call.user() is None
+
+
+def test_no_call_fails_for_too_much_baggage(
+    provider: TracerProvider, traced: AmqpRpcClient, server: AmqpRpcServer, ended: NewSpans
+) -> None:
+    server.add_function(lambda: sorted(current_request().headers), "headers")  # type: ignore[union-attr]
+    token = context.attach(baggage.set_baggage("essay", "x" * 4000))
+
+    try:
+        assert traced.call.headers() == ["traceparent"]
+    finally:
+        context.detach(token)
+    call, run = ended(2)
+    assert parent_of(run) == span_of(call)
+
+
+@pytest.mark.parametrize("value", [1, None, True, "", "no trace", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
+def test_headers_that_are_no_trace_begin_one(
+    provider: TracerProvider, server: AmqpRpcServer, client: AmqpRpcClient, ended: NewSpans, value: Any
+) -> None:
+    @client.add_middleware
+    def lie(request: OutgoingRequest, send: Any) -> Any:
+        request.headers.update(traceparent=value, tracestate=value, baggage=value)
+        return send()
+
+    instrument(server, provider)
+
+    assert client.call.add(1, 2) == 3
+
+    [run] = ended(1)
+    assert run.parent is None
+
+
+def test_what_is_instrumented_twice_has_one_span_for_each_call(
+    provider: TracerProvider, traced: AmqpRpcClient, server: AmqpRpcServer, ended: NewSpans
+) -> None:
+    instrument(traced, provider)
+    instrument(server, provider)
+    server.add_function(lambda: traced.call.add(1, 2), "outer")
+
+    assert traced.call.outer() == 3
+
+    assert [span.kind for span in ended(4)] == [SpanKind.CLIENT, SpanKind.SERVER] * 2
+
+
+def test_a_result_that_is_waited_for_later_is_in_the_trace_of_its_call(
+    provider: TracerProvider, traced: AmqpRpcClient, ended: NewSpans
+) -> None:
+    tracer = provider.get_tracer("test")
+    with tracer.start_as_current_span("view"):
+        result = traced.defer.add(1, 2)
+    with tracer.start_as_current_span("later"):
+        assert result.get(timeout=30) == 3
+
+    view, *others = ended(4)
+    call, run = (span for span in others if span.name != "later")
+    assert parent_of(call) == span_of(view)
+    assert parent_of(run) == span_of(call)
+
+
+def test_calls_of_greenlets_are_in_the_trace_where_they_take_the_context_along(
+    provider: TracerProvider, traced: AmqpRpcClient, ended: NewSpans
+) -> None:
+    with provider.get_tracer("test").start_as_current_span("view"):
+        greenlets = [gevent.spawn(copy_context().run, traced.call.add, number, 1) for number in range(3)]
+        assert [greenlet.get(timeout=30) for greenlet in greenlets] == [1, 2, 3]
+        # Without it, they begin traces of their own: a greenlet starts with an empty context.
+        gevent.spawn(traced.call.add, 1, 1).get(timeout=30)
+
+    view, *others = ended(9)
+    calls = [span for span in others if span.kind is SpanKind.CLIENT]
+    assert [each.parent and each.parent.span_id for each in calls] == [span_of(view)] * 3 + [None]
+
+
+def test_what_a_middleware_hands_on_is_the_parent_where_nothing_else_is(
+    provider: TracerProvider, server: AmqpRpcServer, client: AmqpRpcClient, ended: NewSpans
+) -> None:
+    @client.add_middleware
+    def hand_on(request: OutgoingRequest, send: Any) -> Any:
+        request.headers["traceparent"] = f"00-{'a' * 32}-{'b' * 16}-01"
+        return send()
+
+    instrument(client, provider)
+
+    client.call.add(1, 2)
+    with provider.get_tracer("test").start_as_current_span("view"):
+        client.call.add(1, 2)
+
+    received, view, own = ended(3)
+    assert (trace_of(received), parent_of(received)) == (int("a" * 32, 16), int("b" * 16, 16))
+    assert parent_of(own) == span_of(view)
+
+
+def test_every_server_s_run_of_a_broadcast_is_a_child_of_the_call(
+    provider: TracerProvider, ended: NewSpans, service: str
+) -> None:
+    servers = [AmqpRpcFanoutServer(service, broker_url="memory://") for _ in range(2)]
+    for server in servers:
+        server.add_function(lambda text: text, "announce")
+        instrument(server, provider).serve()
+        assert server.wait_connected(30)
+
+    with AmqpRpcFanoutClient(service, broker_url="memory://", timeout=30) as client:
+        instrument(client, provider).call.announce("Lunch!")
+
+        call, *runs = ended(3)
+    assert [parent_of(run) for run in runs] == [span_of(call)] * 2
+    for server in servers:
+        server.stop()
+
+
+def test_a_timeout_of_gevent_s_is_an_error_of_the_function(
+    traced: AmqpRpcClient, server: AmqpRpcServer, ended: NewSpans
+) -> None:
+    @server.add_function
+    def hang() -> None:
+        with gevent.Timeout(0.001):
+            Event().wait(30)
+
+    with pytest.raises(RemoteException):
+        traced.call.hang()
+
+    for span in ended(2):
+        assert span.attributes is not None
+        assert (span.attributes["error.type"], span.status.status_code) == ("Timeout", StatusCode.ERROR)

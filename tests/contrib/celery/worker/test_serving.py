@@ -88,6 +88,13 @@ def test_inspect_amphora_tells_functions_calls_errors_and_what_is_in_flight(
     assert told["connected"] is True
 
 
+def test_a_worker_says_who_it_is_and_what_it_has(worker: Program, client: AmqpRpcClient) -> None:
+    [one] = wait_until(lambda: client.inspect.ping(30, limit=1), START)
+
+    assert (one.pid, one.concurrency) == (worker.pid, 100)
+    assert list(client.inspect.functions(30, limit=1)) == ["fail", "meet", "work", "work_until"]
+
+
 def test_the_program_calls_a_function_and_prints_its_result_or_what_is_wrong(
     worker: Program, ask: Callable[..., Program]
 ) -> None:

@@ -80,6 +80,10 @@ def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
     assert re.search(r"concurrency +7", printed)
     assert re.search(r"functions +hold\.until\(path: str\) -> str", printed)
 
+    [one] = wait_until(lambda: client.inspect.ping(30, limit=1), PATIENCE)
+    assert (one.pid, one.concurrency) == (program.pid, 7)
+    assert not [each for each in client.inspect.functions(30, limit=1) if each.startswith("amphora.")]
+
     go_on = tmp_path / "go on"
     result = client.defer.hold.until(str(go_on))
     program.wait_for_line("holding", PATIENCE)

@@ -29,3 +29,21 @@ def report(self: Any, items: list[str]) -> dict[str, Any]:
         "total": client.call.total(items),
         "caller": client.call.headers()["celery_parent_id"] == self.request.id,
     }
+
+
+@app.amphora.server.add_function
+def order(item: str) -> list[str]:
+    """Have an item packed and labelled, by tasks."""
+    return [pack.delay(item).id, label.delay(item).id]
+
+
+@shared_task
+def pack(item: str) -> int:
+    """Call from a worker."""
+    return client.call.count(item)
+
+
+@shared_task
+def label(item: str) -> int:
+    """Call from a worker of another kind."""
+    return client.call.count(item)

@@ -5,6 +5,8 @@ import os
 BASE_DIR = os.environ.get("STORE_DIRECTORY", ".")
 SECRET_KEY = "not a secret: a sample project of the tests"
 USE_TZ = True
+ROOT_URLCONF = "store.urls"
+ALLOWED_HOSTS = ["127.0.0.1"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "amphora.contrib.django", "stock"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{BASE_DIR}/db.sqlite3"}}
@@ -21,3 +23,5 @@ CELERY_BROKER_URL = BROKER_URL
 CELERY_RESULT_BACKEND = "rpc://"
 CELERY_TASK_DEFAULT_QUEUE = SERVICE
 CELERY_AMPHORA_SERVICE_NAME = SERVICE
+# Whoever prints labels has a worker of another kind.
+CELERY_TASK_ROUTES = {"stock.tasks.label": {"queue": f"{SERVICE}_labels"}}

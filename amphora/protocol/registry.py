@@ -30,18 +30,12 @@ class Ignored(NamedTuple):
 
 
 class Registry:
-    """Holds a service's functions.
+    """Holds a service's functions."""
 
-    Args:
-        passing: Exceptions that are not a function's own but end the greenlet or the program; they
-            pass through `execute`.
-    """
-
-    def __init__(self, *, passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> None:
+    def __init__(self) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
         self._reserved: dict[str, Callable[..., Any]] = {}
         self._around: list[Callable[[Callable[[], Any]], Any]] = []
-        self._passing = passing
 
     def add(self, function: Callable[..., Any], name: str | None = None) -> None:
         """Add a function.
@@ -88,7 +82,7 @@ class Registry:
         """Run the function that the request names.
 
         An exception of the function is a value here, ``gevent.Timeout`` and ``SystemExit``
-        included; only the exceptions listed as ``passing`` come out.
+        included; only a ``KeyboardInterrupt``, which ends the program, comes out.
         """
         function = self._functions.get(request.function)
         around = self._around
@@ -105,7 +99,7 @@ class Registry:
             return Returned(call())
         except IgnoreRequest:
             return Ignored()
-        except self._passing:
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  (whatever a user's function raises)
             return Raised(error)

@@ -2,8 +2,9 @@
 
 import ast
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
+import gevent
 import pytest
 
 from amphora import AmqpRpcClient, AmqpRpcServer, DeadLettered
@@ -54,6 +55,19 @@ class Orders:
         program.wait_for_line(r"^\[\d+\] orders: ready", PATIENCE)
         # What is logged goes to the same place here, and is nothing of the page's.
         return "\n".join(line for line in program.lines if line.startswith("["))
+
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """Have somebody call the service all the time."""
+        with AmqpRpcClient("orders", broker_url=self._broker_url, declare=False, timeout=PATIENCE) as client:
+
+            def call_for_ever() -> None:
+                while True:
+                    client.call.add(1)
+
+            calling = [gevent.spawn(call_for_ever) for _ in range(4)]
+            yield
+            gevent.killall(calling)
 
     def bury(self) -> None:
         """Make a dead letter, and Alice's queue, which a server waits for."""
@@ -114,7 +128,7 @@ def test_its_commands_print_what_it_says(
             case ["amphora", "shell"]:
                 printed = _type_into_the_shell(terminal, entry)
             case ["amphora", "top"]:
-                printed = _watch_one_round(terminal, entry, varies)
+                printed = _watch_calls(terminal, entry, varies, orders)
             case _:
                 more, status = ADDED.get(command, ()), STATUSES.get(command, 0)
                 printed = terminal.run(entry, *more, typed=TYPED.get(command), status=status)
@@ -142,10 +156,12 @@ def _type_into_the_shell(terminal: Terminal, entry: Entry) -> str:
     return entry.output
 
 
-def _watch_one_round(terminal: Terminal, entry: Entry, varies: dict[str, str]) -> str:
-    """Return a screen; the servers have longer to answer for it if they need longer."""
-    for interval in ("1", "5", "30"):
-        printed = terminal.run(entry, "--rounds", "1", "--interval", interval)
-        if shape(printed, varies) == shape(entry.output, varies):
-            break
+def _watch_calls(terminal: Terminal, entry: Entry, varies: dict[str, str], orders: Orders) -> str:
+    """Return the second screen, of servers at work; they have longer to answer for it if they need longer."""
+    with orders.called():
+        for interval in ("1", "5", "30"):
+            screens = terminal.run(entry, "--rounds", "2", "--interval", interval)
+            printed = screens[screens.rindex("orders on ") :]
+            if shape(printed, varies) == shape(entry.output, varies):
+                break
     return printed

@@ -21,6 +21,8 @@ from amphora.bridge import ThreadedClient, make_client
 from amphora.caller import PrettyCaller
 from amphora.client import AmqpRpcClient
 from amphora.dead_letters import DeadLetter, DeadLetters
+from amphora.descriptions import FunctionDescription, describe_function
+from amphora.durations import Histogram
 from amphora.exceptions import (
     AccessRefused,
     AmqpRpcException,
@@ -51,6 +53,7 @@ from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 from amphora.server import AmqpRpcServer
+from amphora.serving import Serving, run_servers
 from amphora.stubs import stub_of
 from amphora.threaded_result import ThreadedResult
 from amphora.typed_values import parse_keyword_arguments, parse_value
@@ -72,7 +75,9 @@ __all__ = [
     "DeadLetter",
     "DeadLettered",
     "DeadLetters",
+    "FunctionDescription",
     "Health",
+    "Histogram",
     "IgnoreRequest",
     "Inspector",
     "MessageTooLarge",
@@ -87,6 +92,7 @@ __all__ = [
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
     "ServerInfo",
+    "Serving",
     "ThreadedClient",
     "ThreadedResult",
     "TopologyConflict",
@@ -97,10 +103,12 @@ __all__ = [
     "__version__",
     "call_deadline",
     "current_request",
+    "describe_function",
     "make_client",
     "override_arguments",
     "parse_keyword_arguments",
     "parse_value",
+    "run_servers",
     "sign_request",
     "stub_of",
 ]

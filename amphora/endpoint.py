@@ -14,6 +14,7 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
+from amphora.durations import Histogram
 from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.health import Health
 from amphora.links.connection import BrokerInfo
@@ -179,6 +180,15 @@ class Endpoint:
             loop_lag=monotonic() - began,
         )
 
+    def confirm_times(self) -> Histogram:
+        """Return how long the broker took to confirm messages, since this was made.
+
+        The requests of a client, the replies of a server: each that the broker has taken, from its being written to
+        the connection until the confirm was read. One that was sent again, because its connection was lost or the
+        broker refused it for a while, counts from the last time: how long the broker was away is not in it.
+        """
+        return self._publisher.confirm_times
+
     def _link_stats(self) -> dict[str, int]:
         reconnects = self._publisher.link.reconnects + self._consumer.link.reconnects
         return {"reconnects": reconnects, "outbox": len(self._publisher)}
@@ -203,6 +213,24 @@ class Endpoint:
             gevent.wait([link.attached, self._ended], timeout=remaining, count=1)
         self._raise_failure()
         return self.connected
+
+    def wait_stopped(self, timeout: float | None = None) -> bool:
+        """Wait until it is stopped, by whomever; as `serve` with ``nowait=False``, but without starting it.
+
+        Args:
+            timeout: Seconds to wait at the most; None for ever.
+
+        Returns:
+            Whether it is.
+
+        Raises:
+            BrokerError: The broker refused in a way that trying again cannot mend.
+            RuntimeError: It was made before this process was forked.
+        """
+        self._insist_on_own_process()
+        stopped = self._ended.wait(timeout)
+        self._raise_failure()
+        return stopped
 
     def _queue_status(self, names: Iterable[str], timeout: float) -> dict[str, QueueStatus | None]:
         """Ask the broker how these queues are, over the connection that no resource alarm blocks."""
@@ -243,8 +271,7 @@ class Endpoint:
         self._publisher.link.start()
         self._consumer.link.start()
         if not nowait:
-            self._ended.wait()
-            self._raise_failure()
+            self.wait_stopped()
 
     def stop(self) -> None:
         """Disconnect from the broker.

@@ -11,6 +11,7 @@ from time import monotonic
 import gevent
 from gevent.event import Event
 
+from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
 from amphora.job import Job
 from amphora.links.consumer import Consumer
@@ -27,6 +28,7 @@ from amphora.protocol.signatures import Signatures
 from amphora.receiver import Receiver
 from amphora.replies import Replies
 from amphora.request import enter_request
+from amphora.run_times import RunTimes
 from amphora.workers import WorkerPool
 
 __all__ = ["RequestHandler"]
@@ -119,11 +121,16 @@ class RequestHandler:
         self._ignored: OrderedDict[Hashable, None] = OrderedDict()
         self._one_less = Event()
         self._counts = dict.fromkeys(_COUNTED, 0)
+        self._run_times = RunTimes(registry.__contains__)
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcServer.stats` documents."""
         running = len(self._running) + len(self._unnamed) - self._pool.waiting
         return {**self._counts, "undeliverable": self._replies.undeliverable, "running": running}
+
+    def run_times(self) -> dict[str, Histogram]:
+        """Return what `AmqpRpcServer.run_times` documents."""
+        return self._run_times.so_far()
 
     def give_back_waiting(self) -> None:
         """Give the requests that have not begun back to their queues; those that run are the last for now."""
@@ -270,12 +277,14 @@ class RequestHandler:
             return
         job.function = request.function
         enter_request(delivery, request.function)
+        began = monotonic()
         try:
             outcome = self._registry.execute(request)
         except BaseException:
             # The program is being ended: another server shall have the request.
             self._give_back(job, again=True)
             raise
+        self._run_times.add(request.function, monotonic() - began)
         if isinstance(outcome, Ignored):
             self._ignore(job)
         elif isinstance(outcome, Raised):

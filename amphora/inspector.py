@@ -8,6 +8,7 @@ from functools import partial
 from time import time
 from typing import Any, NamedTuple, TypeVar
 
+from amphora.durations import Histogram
 from amphora.protocol.messages import Failure, Result
 from amphora.protocol.names import RESERVED_PREFIX
 from amphora.settings import seconds
@@ -129,6 +130,18 @@ class Inspector:
         """
         return dict(self._ask("stats", timeout, limit, _stats))
 
+    def run_times(self, timeout: float = 1.0, limit: int | None = None) -> dict[str, dict[str, Histogram]]:
+        """Return `AmqpRpcServer.run_times` of every server that tells them, by its uuid.
+
+        Args:
+            timeout: Seconds to wait for answers.
+            limit: How many are enough; None to wait for the whole time.
+
+        Raises:
+            BrokerError: The broker refuses the client.
+        """
+        return dict(self._ask("stats", timeout, limit, _run_times))
+
     def _ask(
         self, question: str, timeout: float, limit: int | None, make: Callable[[Any, float], Made]
     ) -> Iterator[Made]:
@@ -170,3 +183,7 @@ def _functions(value: Any, elapsed: float) -> tuple[str, list[RemoteFunction]]: 
 
 def _stats(value: Any, elapsed: float) -> tuple[str, dict[str, int]]:  # noqa: ARG001
     return str(value["uuid"]), {str(name): int(count) for name, count in value["stats"].items()}
+
+
+def _run_times(value: Any, elapsed: float) -> tuple[str, dict[str, Histogram]]:  # noqa: ARG001
+    return str(value["uuid"]), {str(name): Histogram.decode(each) for name, each in value["run_times"].items()}

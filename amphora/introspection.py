@@ -7,7 +7,6 @@ not waited for.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import platform
@@ -16,6 +15,8 @@ from functools import partial
 from time import time
 from typing import Any
 
+from amphora.descriptions import describe_function
+from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
 from amphora.links.consumer import Consumer, Subscription
 from amphora.links.delivery import Delivery
@@ -54,6 +55,7 @@ def introspection_of(
     concurrency: int,
     functions: Callable[[], Mapping[str, Callable[..., Any]]],
     stats: Callable[[], dict[str, int]],
+    run_times: Callable[[], dict[str, Histogram]],
 ) -> dict[str, Callable[[], Any]]:
     """Give the reserved functions of a server, by name.
 
@@ -62,6 +64,7 @@ def introspection_of(
         concurrency: How many requests it runs at the same time.
         functions: Gives the functions of the service.
         stats: Gives `AmqpRpcServer.stats`.
+        run_times: Gives `AmqpRpcServer.run_times`.
     """
     started = time()
 
@@ -83,7 +86,8 @@ def introspection_of(
 
     def count() -> dict[str, Any]:
         """Tell what the server has done, and what it is doing."""
-        return {"uuid": uuid, "stats": stats()}
+        taken = {name: each.encode() for name, each in run_times().items()}
+        return {"uuid": uuid, "stats": stats(), "run_times": taken}
 
     return {
         f"{RESERVED_PREFIX}{name}": each for name, each in (("ping", ping), ("functions", describe), ("stats", count))
@@ -91,18 +95,8 @@ def introspection_of(
 
 
 def _described(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        signature = str(inspect.signature(function))
-    except (TypeError, ValueError):
-        # Of some functions written in C nobody knows.
-        signature = "(...)"
-    docstring = inspect.getdoc(function) or ""
-    return {
-        "name": name,
-        "signature": signature,
-        "doc": docstring[:_DOCSTRING],
-        "module": getattr(function, "__module__", None) or "",
-    }
+    told = describe_function(function)
+    return {"name": name, "signature": told.signature, "doc": told.doc[:_DOCSTRING], "module": told.module}
 
 
 class ControlRequests:

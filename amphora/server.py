@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar, overload
 
 from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
 from amphora.declarations import Declarations
+from amphora.durations import Histogram
 from amphora.exceptions import BrokerError
 from amphora.handling import RequestHandler
 from amphora.introspection import ControlRequests, introspection_of
@@ -219,6 +220,7 @@ class AmqpRpcServer(ServiceEndpoint):
                 concurrency=self._concurrency,
                 functions=lambda: self._registry.functions,
                 stats=self.stats,
+                run_times=self.run_times,
             )
             self._registry.reserve(reserved)
             control = ControlRequests(
@@ -264,6 +266,15 @@ class AmqpRpcServer(ServiceEndpoint):
             replies in the ``outbox`` now.
         """
         return {**self._handler.stats(), **self._link_stats()}
+
+    def run_times(self) -> dict[str, Histogram]:
+        """Return how long functions ran, with the middleware around them, since the server was made.
+
+        Returns:
+            By the function's remote name, of those that have run. A run that raised counts like any other;
+            the time that a request waited for its turn before does not.
+        """
+        return self._handler.run_times()
 
     # -- functions --------------------------------------------------------------------------
 

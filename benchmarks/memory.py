@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from broker import Broker, BrokerNotStarted
-from processes import Measurement, PeerFailed, Server, peer_names, run_client
+from one_peer import new_parser, print_measured
+from processes import Measurement
 from workloads import Workload
 
 _MIB = 1024 * 1024
 
 
 def main() -> int:
-    options = _parse()
-    workload = Workload("call", options.calls, in_flight=100, warm_up=options.warm_up)
+    parser = new_parser(__doc__)
+    parser.add_argument("--calls", type=int, default=100_000, help="between the two readings (default: 100000)")
+    parser.add_argument("--warm-up", type=int, default=20_000, help="before the first reading (default: 20000)")
+    options = parser.parse_args()
     print(f"{options.peer}: {options.warm_up} calls, then {options.calls} more", file=sys.stderr)
-    try:
-        with Broker() as broker, Server(options.peer, broker.url) as server:
-            measured = run_client(options.peer, broker.url, workload, {"server": server.pid})
-    except (BrokerNotStarted, PeerFailed) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(_table(measured))
-    return 0
+    workload = Workload("call", options.calls, in_flight=100, warm_up=options.warm_up)
+    return print_measured(options.peer, workload, _table)
 
 
 def _table(measured: Measurement) -> str:
@@ -34,14 +29,6 @@ def _table(measured: Measurement) -> str:
         row = [name, f"{before / _MIB:.1f}", f"{after / _MIB:.1f}", f"{more / _MIB:+.1f}"]
         lines.append(f"| {' | '.join(row)} | {more / measured.count:+.1f} |")
     return "\n".join(lines)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=100_000, help="between the two readings (default: 100000)")
-    parser.add_argument("--warm-up", type=int, default=20_000, help="before the first reading (default: 20000)")
-    parser.add_argument("--peer", choices=peer_names(), default="amphora", help="whose (default: amphora)")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

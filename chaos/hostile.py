@@ -14,7 +14,7 @@ import logging
 import random
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,27 @@ def _flood(broker: Broker, count: int, chance: random.Random) -> int:
         wait_until(lambda: _waiting(broker) == 0, 120, "every queue is empty")
         answers = [call() for call in calls]
         counted = {name: value for name, value in (server.stats() | screen.stats()).items() if value}
-    print(f"{count} messages; servers counted {counted}")
-    print(f"memory before, and after each quarter: {' '.join(f'{each:.0f}' for each in memory)} MiB")
-    print(f"good calls answered: {answers == ['good'] * 3}")
-    return 0 if answers == ["good"] * 3 else 1
+    well = answers == ["good"] * 3
+    print(summary(count, counted, memory, well=well))
+    return 0 if well else 1
+
+
+def summary(count: int, counted: Mapping[str, int], memory: Sequence[float], *, well: bool) -> str:
+    """Say what came of a flood.
+
+    Args:
+        count: how many messages were sent.
+        counted: what the servers counted.
+        memory: MiB of this process before the flood, and after each quarter of it.
+        well: whether good calls were answered after it.
+    """
+    return "\n".join(
+        [
+            f"{count} messages; servers counted {counted}",
+            f"memory before, and after each quarter: {' '.join(f'{each:.0f}' for each in memory)} MiB",
+            f"good calls answered: {well}",
+        ]
+    )
 
 
 def _memory() -> float:

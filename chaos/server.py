@@ -9,13 +9,12 @@ monkey.patch_all()
 
 import json
 import logging
-import signal
 import sys
 from pathlib import Path
 
 import gevent
 
-from amphora import AmqpRpcServer, current_request
+from amphora import AmqpRpcServer, Serving, current_request
 from chaos.notes import Notes
 
 GRACE = 20.0
@@ -44,15 +43,10 @@ def main() -> None:
         work(request, seconds, text)
         raise ValueError(request)
 
-    def stop() -> None:
-        server.prepare_stop(GRACE)
-        server.stop()
-
-    gevent.signal_handler(signal.SIGTERM, stop)
-    for label in labels.split(","):
-        server.receive_from_queue(label, block=False)
     gevent.spawn(_report, server)
-    server.serve(nowait=False)
+    serving = Serving()
+    serving.add(server, labels=labels.split(","), grace=GRACE)
+    serving.run()
     print(f"reconnects={server.stats()['reconnects']}", flush=True)
 
 

@@ -12,12 +12,9 @@ monkey.patch_all()
 
 import logging
 import os
-import signal
 import sys
 
-import gevent
-
-from amphora import AmqpRpcFanoutServer, IgnoreRequest
+from amphora import AmqpRpcFanoutServer, IgnoreRequest, run_servers
 
 BROKER_URL = os.environ.get("BROKER_URL", "amqp://guest:guest@127.0.0.1:5672//")
 ROOM = sys.argv[1] if len(sys.argv) > 1 else "kitchen"
@@ -35,12 +32,4 @@ def announce(text, only_room=None):
     return ROOM
 
 
-def stop():
-    """Finish the requests that are running, then go."""
-    server.prepare_stop()
-    server.stop()
-
-
-gevent.signal_handler(signal.SIGINT, stop)
-gevent.signal_handler(signal.SIGTERM, stop)
-server.serve(nowait=False)
+run_servers(server)

@@ -9,12 +9,9 @@ monkey.patch_all()
 
 import logging
 import os
-import signal
 from math import sqrt
 
-import gevent
-
-from amphora import AmqpRpcServer
+from amphora import AmqpRpcServer, run_servers
 
 BROKER_URL = os.environ.get("BROKER_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
@@ -52,12 +49,4 @@ def divide(x, y):
     return x / y
 
 
-def stop():
-    """Finish the requests that are running, then go."""
-    server.prepare_stop()
-    server.stop()
-
-
-gevent.signal_handler(signal.SIGINT, stop)
-gevent.signal_handler(signal.SIGTERM, stop)
-server.serve(nowait=False)
+run_servers(server)

@@ -17,7 +17,6 @@ monkey.patch_all()
 import json
 import logging
 import os
-import signal
 import sys
 from collections import defaultdict, deque
 from contextlib import suppress
@@ -25,7 +24,7 @@ from contextlib import suppress
 import gevent
 from gevent.pywsgi import WSGIServer
 
-from amphora import AmqpRpcServer
+from amphora import AmqpRpcServer, run_servers
 
 BROKER_URL = os.environ.get("BROKER_URL", "amqp://guest:guest@127.0.0.1:5672//")
 PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 8001
@@ -60,15 +59,7 @@ def application(environ, start_response):
     return [json.dumps(answer).encode() + b"\n"]
 
 
-def stop():
-    """Finish the requests that are running, then go."""
-    server.prepare_stop()
-    server.stop()
-
-
-gevent.signal_handler(signal.SIGINT, stop)
-gevent.signal_handler(signal.SIGTERM, stop)
 web_server = WSGIServer(("127.0.0.1", PORT), application, log=None)
 web_server.start()
 print(f"API server {PORT}: users poll at http://127.0.0.1:{web_server.server_port}/NAME", flush=True)
-server.serve(nowait=False)
+run_servers(server)

@@ -9,13 +9,10 @@ monkey.patch_all()
 
 import logging
 import os
-import signal
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-import gevent
-
-from amphora import AmqpRpcServer
+from amphora import AmqpRpcServer, run_servers
 
 BROKER_URL = os.environ.get("BROKER_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
@@ -37,12 +34,4 @@ def check_is_down(site):
     return f"Site {site} is up"
 
 
-def stop():
-    """Finish the requests that are running, then go."""
-    server.prepare_stop()
-    server.stop()
-
-
-gevent.signal_handler(signal.SIGINT, stop)
-gevent.signal_handler(signal.SIGTERM, stop)
-server.serve(nowait=False)
+run_servers(server)

@@ -1,7 +1,7 @@
 """The fixtures of all tests: brokers, names that no other test has, programs, proxies."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Protocol
 from uuid import uuid4
 
@@ -11,6 +11,7 @@ from pytest_rabbitmq.config import get_config
 
 from tests.support.broker import DEBIAN_PROGRAMS, Broker
 from tests.support.cluster import Cluster
+from tests.support.pages import Reading
 from tests.support.processes import Program
 from tests.support.proxy import Proxy
 
@@ -165,6 +166,27 @@ def start_program(request: pytest.FixtureRequest) -> Iterator[StartProgram]:
     for program in programs:
         program.close()
         request.node.add_report_section("teardown", str(program), program.output)
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest) -> Reading:
+    """The page whose code blocks the test executes, all of them: `@pytest.mark.page("docs/tls.md")`.
+
+    A page that several tests share has its headings after it, of which each takes the blocks right below them.
+    tests/documentation/test_completeness.py sees to it that every block of every page is in such a test.
+    """
+    (page, *headings) = request.node.get_closest_marker("page").args
+    return Reading(page, *headings)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Fail a test that has left a block of its page."""
+    result = yield
+    page = pyfuncitem.funcargs.get("page")
+    if isinstance(page, Reading):
+        page.assert_all_taken()
+    return result
 
 
 @pytest.hookimpl(tryfirst=True)

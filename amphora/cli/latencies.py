@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Bucket", "histogram", "milliseconds", "percentile"]
+__all__ = ["Bucket", "histogram", "milliseconds", "percentile", "roughly"]
 
 #: Bounds of buckets within a decade, evenly spread over its logarithm.
 _STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
@@ -67,6 +67,15 @@ def milliseconds(duration: float) -> str:
     value = duration * 1000
     digits = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{digits}f}"
+
+
+def roughly(duration: float | None) -> str:
+    """Write a duration that is known to two digits in milliseconds, or a dash where it is not known at all."""
+    if duration is None:
+        return "-"
+    value = duration * 1000
+    digits = 1 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{min(3, max(0, digits))}f}"
 
 
 def _bounds(least: float) -> Iterator[float]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -38,17 +38,19 @@ class _Compact(Table):
         return 0 if column_index == len(self.columns) - 1 else super()._get_padding_width(column_index)
 
 
-def table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+def table(*headings: str, right: tuple[str, ...] = (), cut: bool = False) -> Table:
     """Make a table without lines.
 
     Args:
         headings: Names of the columns.
         right: Those of them that hold numbers.
+        cut: Cut names that are too long for the terminal off, instead of going on in the next line.
     """
     made = _Compact(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    overflow: OverflowMethod = "ellipsis" if cut else "fold"
     for heading in headings:
         numbers = heading in right
-        made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+        made.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow=overflow)
     return made
 
 

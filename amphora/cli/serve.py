@@ -14,11 +14,10 @@ from typing import Any
 import click
 import gevent
 
-from amphora import AmqpRpcServer, BrokerError, __version__, override_arguments
+from amphora import AmqpRpcServer, BrokerError, Serving, __version__, override_arguments
 from amphora.cli.parent import ParentLine
 from amphora.cli.probes import Probes, has_prometheus
 from amphora.cli.services import BROKER_VARIABLE, Service
-from amphora.cli.serving import Serving
 from amphora.cli.statuses import BadArguments, Failed, NotSent
 from amphora.cli.supervisor import SLOT_VARIABLE, Supervisor, child_command
 from amphora.cli.targets import load_server
@@ -133,7 +132,9 @@ def _serve(
     servers = list(dict.fromkeys(load_server(each) for each in targets))
     _set_up_logging(log_level)
     line = ParentLine(lambda: serving.end("the process that started this one is gone: stopping"))
-    serving = Serving(servers, labels=labels, grace=grace, say=_say, on_ready=line.ready)
+    serving = Serving(_say, on_ready=line.ready)
+    for each in servers:
+        serving.add(each, labels=labels, grace=grace)
     if not line.has_parent:
         _introduce()
     for each in servers:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
 
@@ -15,8 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from amphora import AmqpRpcClient, BrokerError, QueueStatus, ServerInfo
-from amphora.cli.latencies import milliseconds, percentile
+from amphora import AmqpRpcClient, BrokerError, QueueStatus
+from amphora.cli.latencies import milliseconds, percentile, roughly
+from amphora.cli.observed import ObservedServer, Runs, runs_by_function
 from amphora.cli.output import console, fitted, table, to_json
 from amphora.cli.services import Service, service_options
 from amphora.cli.statuses import NoAnswer
@@ -25,9 +24,11 @@ from amphora.cli.values import count, seconds
 __all__ = ["command"]
 
 _EPILOG = """\
-CALLS/s and ERR/s are since the round before, ERRORS since the server was started. RUN are requests that run now, of so
-many that may; OUTBOX are replies that the broker has not confirmed. PING is the round trip of this command's own
-question, of its last 100 rounds: what functions take, servers do not tell this way.
+CALLS/s, ERR/s, p50 and p99 are since the round before, ERRORS since the server was started. p50 and p99 say how long
+functions ran: milliseconds that half of the runs, and 99 % of them, did not exceed; - where none ended, or where the
+server does not tell (an older Amphora). RUN are requests that run now, of so many that may; OUTBOX are replies that the
+broker has not confirmed. PING is the median round trip of this command's own question, of its last 100 rounds, in
+milliseconds. A terminal that is too narrow for all columns shows fewer.
 
 \b
 Exit statuses:
@@ -36,32 +37,14 @@ Exit statuses:
   4    the broker cannot be reached, or refuses
 """
 
-#: Round trips that are remembered of each server.
-_REMEMBERED = 100
-
 #: Columns that a narrow terminal goes without.
-_OPTIONAL = ("OUTBOX", "UP", "ERRORS", "p99", "ERR/s")
+_OPTIONAL = ("PING", "OUTBOX", "UP", "ERRORS", "ERR/s")
 
+#: Columns where no terminal shows them: nothing is left out, or cut off.
+_PIPE = 1000
 
-@dataclass
-class _Server:
-    """What is known of one server.
-
-    Args:
-        info: Its last answer.
-        stats: What it counted when it was asked last.
-        at: When that was (`time.monotonic`).
-        rates: Calls and errors per second, from the last two answers.
-        round_trips: Seconds, the last ones.
-        missed: How many rounds it has not answered.
-    """
-
-    info: ServerInfo
-    stats: dict[str, int] = field(default_factory=dict)
-    at: float = 0.0
-    rates: tuple[float, float] = (0.0, 0.0)
-    round_trips: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    missed: int = 0
+#: Rounds that a server may miss before it is shown no more.
+_GONE = 10
 
 
 class _Screen:
@@ -71,49 +54,60 @@ class _Screen:
         client: Asks.
         labels: Labels whose queues are shown too.
         fanout: Whether there is no queue that servers share.
+        functions: Whether functions are shown one by one.
     """
 
-    def __init__(self, client: AmqpRpcClient, labels: tuple[str, ...], *, fanout: bool) -> None:
+    def __init__(self, client: AmqpRpcClient, labels: tuple[str, ...], *, fanout: bool, functions: bool) -> None:
         self._client = client
         self._labels = labels
         self._fanout = fanout
-        self.servers: dict[str, _Server] = {}
+        self._functions = functions
+        self.servers: dict[str, ObservedServer] = {}
         self._queues: dict[str, QueueStatus | None] = {}
         self._trouble = ""
 
     def ask(self, timeout: float) -> None:
         """Ask servers and broker."""
-        pinging = gevent.spawn(self._client.inspect.ping, timeout=timeout)
-        counting = gevent.spawn(self._client.inspect.stats, timeout=timeout)
+        inspect = self._client.inspect
+        pinging = gevent.spawn(inspect.ping, timeout=timeout)
+        counting = gevent.spawn(inspect.stats, timeout=timeout)
+        timing = gevent.spawn(inspect.run_times, timeout=timeout)
         looking = gevent.spawn(self._look_at_queues, timeout)
         looking.join()
         for info in pinging.get():
-            server = self.servers.setdefault(info.uuid, _Server(info))
+            server = self.servers.setdefault(info.uuid, ObservedServer(info))
             server.info = info
             server.round_trips.append(info.round_trip)
+        answered, run_times = counting.get(), timing.get()
         now = monotonic()
-        answered = counting.get()
         for uuid, server in list(self.servers.items()):
             if uuid in answered:
-                _update(server, answered[uuid], now)
+                server.update(answered[uuid], run_times.get(uuid), now)
             else:
                 server.missed += 1
-                if server.missed > 10:
+                if server.missed > _GONE:
                     del self.servers[uuid]
 
     def render(self, out: Console) -> RenderableType:
         """Give what is to be shown on a console."""
-        present = [each for each in self.servers.values() if not each.missed]
-        calls = sum(each.rates[0] for each in present)
+        present = self._present()
+        told = [each.runs for each in present if each.runs is not None]
+        p50, p99 = _percentiles(sum(told[1:], told[0]) if told else None)
+        calls = sum(each.calls for each in present)
         running = sum(each.stats.get("running", 0) for each in present)
         title = Text.assemble(
             (self._client.service_name, "bold"),
             f" on {self._client.broker}\n",
             f"{len(present)} server{'s' * (len(present) != 1)}, {calls:.1f} calls/s, {running} running",
+            "" if p50 is None else f", p50 {roughly(p50)} ms, p99 {roughly(p99)} ms",
+            no_wrap=out.is_terminal,
+            overflow="ellipsis",
         )
         parts: list[RenderableType] = [title, "", fitted(self._server_table(), out, _OPTIONAL)]
         if self._queues:
             parts += ["", self._queue_table()]
+        if self._functions:
+            parts += ["", self._function_table()]
         if self._trouble:
             parts += ["", Text(self._trouble, style="red")]
         return Group(*parts)
@@ -128,20 +122,25 @@ class _Screen:
                     "host": each.info.host,
                     "pid": each.info.pid,
                     "concurrency": each.info.concurrency,
-                    "calls_per_second": each.rates[0],
-                    "errors_per_second": each.rates[1],
+                    "calls_per_second": each.calls,
+                    "errors_per_second": each.errors,
+                    "run_times": _record(each.runs),
                     "round_trip": each.info.round_trip,
                     "answered": not each.missed,
                     "stats": each.stats,
                 }
                 for uuid, each in self.servers.items()
             ],
+            "functions": {name: _record(runs) for name, runs in runs_by_function(self._present()).items()},
             "queues": {name: None if each is None else each._asdict() for name, each in self._queues.items()},
         }
 
+    def _present(self) -> list[ObservedServer]:
+        return [each for each in self.servers.values() if not each.missed]
+
     def _server_table(self) -> Table:
-        numbers = ("UP", "CALLS/s", "RUN", "ERR/s", "ERRORS", "OUTBOX", "PING p50", "p99")
-        rows = table("SERVER", *numbers, right=numbers)
+        numbers = ("UP", "CALLS/s", "RUN", "p50", "p99", "ERR/s", "ERRORS", "OUTBOX", "PING")
+        rows = table("SERVER", *numbers, right=numbers, cut=True)
         for server in sorted(self.servers.values(), key=lambda each: (each.info.host, each.info.pid)):
             cells = _cells(server)
             style = "dim red" if server.missed else ""
@@ -151,10 +150,16 @@ class _Screen:
         return rows
 
     def _queue_table(self) -> Table:
-        rows = table("QUEUE", "MESSAGES", "CONSUMERS", right=("MESSAGES", "CONSUMERS"))
+        rows = table("QUEUE", "MESSAGES", "CONSUMERS", right=("MESSAGES", "CONSUMERS"), cut=True)
         for name, each in self._queues.items():
             if each is not None:
                 rows.add_row(escape(name), str(each.messages), str(each.consumers))
+        return rows
+
+    def _function_table(self) -> Table:
+        rows = table("FUNCTION", "CALLS/s", "p50", "p99", right=("CALLS/s", "p50", "p99"), cut=True)
+        for name, runs in runs_by_function(self._present()).items():
+            rows.add_row(escape(name), f"{runs.per_second:.1f}", *map(roughly, _percentiles(runs)))
         return rows
 
     def _look_at_queues(self, timeout: float) -> None:
@@ -175,13 +180,16 @@ class _Screen:
 @click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")
 @click.option("-n", "--rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
+@click.option("--functions", is_flag=True, help="Show each function too, those that are called most first.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each round.")
-def command(service: Service, interval: float, rounds: int | None, labels: tuple[str, ...], as_json: bool) -> None:
-    """Watch the servers of the service NS: rates, what runs, errors, queues."""
+def command(
+    service: Service, interval: float, rounds: int | None, labels: tuple[str, ...], functions: bool, as_json: bool
+) -> None:
+    """Watch the servers of the service NS: rates, run times, what runs, errors, queues."""
     out = console()
     done = 0
     with service.connected(delivery_limit=None if service.fanout else 2) as client:
-        screen = _Screen(client, labels, fanout=service.fanout)
+        screen = _Screen(client, labels, fanout=service.fanout, functions=functions)
         live = Live(console=out, screen=True, auto_refresh=False) if out.is_terminal and not as_json else None
         try:
             if live is not None:
@@ -196,7 +204,7 @@ def command(service: Service, interval: float, rounds: int | None, labels: tuple
                 elif live is not None:
                     live.update(screen.render(out), refresh=True)
                 else:
-                    out.width = max(out.width, 120)
+                    out.width = _PIPE
                     out.print(screen.render(out), end="\n\n")
         except KeyboardInterrupt:
             # The end of it, as of top(1).
@@ -208,29 +216,32 @@ def command(service: Service, interval: float, rounds: int | None, labels: tuple
         raise NoAnswer(f"no server of service {service.name!r} has answered")
 
 
-def _update(server: _Server, stats: dict[str, int], now: float) -> None:
-    if server.stats and now > server.at:
-        took = now - server.at
-        server.rates = (
-            max(0, stats.get("requests", 0) - server.stats.get("requests", 0)) / took,
-            max(0, stats.get("errors", 0) - server.stats.get("errors", 0)) / took,
-        )
-    server.stats, server.at, server.missed = stats, now, 0
-
-
-def _cells(server: _Server) -> dict[str, str]:
+def _cells(server: ObservedServer) -> dict[str, str]:
     stats, ordered = server.stats, sorted(server.round_trips)
-    errors = f"{server.rates[1]:.1f}"
+    errors = f"{server.errors:.1f}"
+    p50, p99 = _percentiles(server.runs)
     return {
         "UP": _age(time() + (server.info.clock_ahead or 0.0) - server.info.started),
-        "CALLS/s": f"{server.rates[0]:.1f}",
+        "CALLS/s": f"{server.calls:.1f}",
         "RUN": f"{stats.get('running', 0)}/{server.info.concurrency}",
-        "ERR/s": f"[red]{errors}[/]" if server.rates[1] else errors,
+        "p50": roughly(p50),
+        "p99": roughly(p99),
+        "ERR/s": f"[red]{errors}[/]" if server.errors else errors,
         "ERRORS": str(stats.get("errors", 0)),
         "OUTBOX": str(stats.get("outbox", 0)),
-        "PING p50": milliseconds(percentile(ordered, 50)) if ordered else "-",
-        "p99": milliseconds(percentile(ordered, 99)) if ordered else "-",
+        "PING": milliseconds(percentile(ordered, 50)) if ordered else "-",
     }
+
+
+def _percentiles(runs: Runs | None) -> tuple[float | None, float | None]:
+    return (None, None) if runs is None else (runs.times.percentile(50), runs.times.percentile(99))
+
+
+def _record(runs: Runs | None) -> dict[str, Any] | None:
+    if runs is None:
+        return None
+    p50, p99 = _percentiles(runs)
+    return {"count": runs.times.count, "total": runs.times.total, "p50": p50, "p99": p99}
 
 
 def _age(duration: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from gevent.event import AsyncResult
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from amphora import (
@@ -24,13 +24,21 @@ from amphora import (
     WrongRequest,
     WrongResult,
 )
+from amphora import Histogram as Durations
 
 __all__ = ["BUCKETS", "Metrics"]
 
 Endpoint = TypeVar("Endpoint")
+Sum = TypeVar("Sum", float, Durations)
 
 #: Upper bounds of the histograms in seconds: a call over a near broker takes a millisecond, one may take minutes.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+#: The same of the histograms that endpoints count themselves: some of the bounds that those have.
+_CONFIRM_BUCKETS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0),
+)
 
 #: What a call ends with, by the exception that the caller gets; the first that fits.
 _OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
@@ -144,8 +152,13 @@ class Metrics:
         return endpoint
 
     def _around_functions(self, server: Any) -> Callable[[CurrentRequest, Callable[[], Any]], Any]:
+        known: set[str] = set()
+
         def count(request: CurrentRequest, call: Callable[[], Any]) -> Any:
             labels = server.service_name, request.function
+            if request.function not in known:
+                known.add(request.function)
+                self._begin_with_none(*labels)
             if request.redelivered:
                 self._redelivered.labels(*labels).inc()
             outcome = "error"
@@ -162,6 +175,12 @@ class Metrics:
                 self._requests.labels(*labels, outcome).inc()
 
         return count
+
+    def _begin_with_none(self, *labels: str) -> None:
+        """Let the counts of a function begin at 0: Prometheus takes no first value for an increase."""
+        self._redelivered.labels(*labels)
+        for outcome in ("ok", "error", "ignored"):
+            self._requests.labels(*labels, outcome)
 
     def _around_calls(self, client: Any) -> Callable[[OutgoingRequest, Callable[[], AsyncResult[Any]]], Any]:
         def count(request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
@@ -190,13 +209,14 @@ class _Endpoints(Collector):
         self.servers: list[Any] = []
         self.clients: list[Any] = []
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
         """Give what `AmqpRpcServer.stats` and `AmqpRpcClient.stats` say at this moment."""
         yield from _counters("server", self.servers, _OF_SERVERS)
         yield from _counters("client", self.clients, _OF_CLIENTS)
         yield _gauge("server", "running", "Requests that run now", self.servers, _stat("running"))
         yield _gauge("client", "pending", "Calls that wait for their replies now", self.clients, _stat("pending"))
         for kind, endpoints in (("server", self.servers), ("client", self.clients)):
+            yield _confirm_times(kind, endpoints)
             yield _gauge(kind, "outbox", "Messages that the broker has not confirmed", endpoints, _stat("outbox"))
             yield _gauge(kind, "connected", "Endpoints whose connections are up", endpoints, _connected)
             yield _gauge(kind, "blocked", "Endpoints that the broker takes nothing from", endpoints, _blocked)
@@ -223,14 +243,25 @@ def _gauge(
     return family
 
 
-def _by_service(endpoints: Sequence[Any], read: Callable[[Any], float]) -> dict[str, float]:
+def _confirm_times(kind: str, endpoints: Sequence[Any]) -> HistogramMetricFamily:
+    what = {"server": "replies", "client": "requests"}[kind]
+    meaning = f"Seconds from sending {what} until the broker has confirmed them"
+    family = HistogramMetricFamily(f"amphora_{kind}_confirm_seconds", meaning, labels=["service"])
+    for service, times in _by_service(endpoints, lambda endpoint: endpoint.confirm_times()).items():
+        buckets = [(str(bound), float(times.up_to(bound))) for bound in _CONFIRM_BUCKETS]
+        family.add_metric([service], [*buckets, ("+Inf", float(times.count))], times.total)
+    return family
+
+
+def _by_service(endpoints: Sequence[Any], read: Callable[[Any], Sum]) -> dict[str, Sum]:
     """Add up: a process may have several endpoints of one service, and Prometheus takes each label once."""
-    found: dict[str, float] = {}
+    found: dict[str, Sum] = {}
     for each in endpoints:
         if not getattr(each, "made", True):
             # What stands for one in Django would make it, and connect.
             continue
-        found[each.service_name] = found.get(each.service_name, 0.0) + read(each)
+        name, value = each.service_name, read(each)
+        found[name] = found[name] + value if name in found else value
     return found
 
 

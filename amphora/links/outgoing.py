@@ -24,7 +24,7 @@ class Outgoing:
             ``expiration`` says how long it has from then on.
 
     Attributes:
-        sent: Whether it was written to a connection at least once.
+        sent_at: Time (`time.monotonic`) at which it was written to a connection, the last time; 0 if it never was.
         arrived: Whether it is known to have arrived without the broker's confirm, so that it need not
             be sent again.
         number: Its place among the messages of its publisher.
@@ -41,7 +41,7 @@ class Outgoing:
         "properties",
         "refused_at",
         "routing_key",
-        "sent",
+        "sent_at",
     )
 
     def __init__(
@@ -59,7 +59,12 @@ class Outgoing:
         self.body = body
         self.done = done
         self.expires_at = expires_at
-        self.sent = False
+        self.sent_at = 0.0
         self.arrived = False
         self.number = 0
         self.refused_at: float | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether it was written to a connection at least once."""
+        return self.sent_at > 0.0

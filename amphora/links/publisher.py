@@ -20,6 +20,7 @@ import gevent
 from amqp.exceptions import ChannelError
 from gevent.event import AsyncResult
 
+from amphora.durations import Durations, Histogram
 from amphora.exceptions import (
     AmqpRpcException,
     BrokerError,
@@ -82,6 +83,7 @@ class Publisher:
         self._unconfirmed: dict[int, Outgoing] = {}
         self._waiting: deque[Outgoing | Command] = deque()
         self._returned: dict[tuple[str | None, str], str] = {}
+        self._confirm_times = Durations()
         self._number = 0
         self._reopen = False
         # Time until which another channel is waited for, while it is.
@@ -91,6 +93,11 @@ class Publisher:
 
     def __len__(self) -> int:
         return self._room.count
+
+    @property
+    def confirm_times(self) -> Histogram:
+        """How long the broker took to confirm what it has taken, each from its last sending on."""
+        return self._confirm_times.so_far()
 
     def check_size(self, body: bytes) -> None:
         """Refuse a body that is too large for the settings or for the broker.
@@ -294,8 +301,9 @@ class Publisher:
     def _send(self, message: Outgoing) -> None:
         if self._refusals and self._refusals.hold_back(message):
             return
+        now = monotonic()
         if message.expires_at is not None:
-            remaining = message.expires_at - monotonic()
+            remaining = message.expires_at - now
             if remaining <= 0:
                 self._settle(message, NoResult(_expired(message)))
                 return
@@ -303,7 +311,7 @@ class Publisher:
         self._sequence += 1
         unconfirmed = self._unconfirmed
         unconfirmed[self._sequence] = message
-        message.sent = True
+        message.sent_at = now
         self._channel.publish(
             message.exchange,
             message.routing_key,
@@ -314,12 +322,13 @@ class Publisher:
         )
 
     def _on_confirm(self, tag: int, multiple: bool, acked: bool) -> None:
+        now = monotonic()
         for sequence in range(self._lowest, tag + 1) if multiple else (tag,):
-            self._confirm_one(sequence, acked)
+            self._confirm_one(sequence, acked, now)
         while self._lowest <= self._sequence and self._lowest not in self._unconfirmed:
             self._lowest += 1
 
-    def _confirm_one(self, sequence: int, acked: bool) -> None:
+    def _confirm_one(self, sequence: int, acked: bool, now: float) -> None:
         message = self._unconfirmed.pop(sequence, None)
         if message is None:
             return
@@ -330,6 +339,8 @@ class Publisher:
                 self._settle(message, Unroutable(_unroutable(message, text)))
                 return
         if acked:
+            # (What was sent again, after a reconnect say, has waited for this connection no longer.)
+            self._confirm_times.add(now - message.sent_at)
             if self._refusals:
                 self._refusals.taken(message)
             self._settle(message, None)

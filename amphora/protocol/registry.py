@@ -83,6 +83,10 @@ class Registry:
         """
         self._around.append(around)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a function of this name; reserved ones do not count."""
+        return name in self._functions
+
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
         """The functions by name (a copy)."""

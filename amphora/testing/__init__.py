@@ -3,7 +3,7 @@
 pytest finds the fixture ``amphora_services`` by itself; see docs/testing.md.
 """
 
-from amphora.testing.recorder import RecordedCall
+from amphora.testing.recorder import CallRecorder, RecordedCall, call_in_words
 from amphora.testing.service import LocalService, LocalServices
 
-__all__ = ["LocalService", "LocalServices", "RecordedCall"]
+__all__ = ["CallRecorder", "LocalService", "LocalServices", "RecordedCall", "call_in_words"]

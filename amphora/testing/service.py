@@ -16,7 +16,7 @@ from amphora import (
     current_request,
     override_arguments,
 )
-from amphora.testing.recorder import RecordedCall, Recorder
+from amphora.testing.recorder import CallRecorder, RecordedCall
 
 __all__ = ["LocalService", "LocalServices"]
 
@@ -24,8 +24,10 @@ __all__ = ["LocalService", "LocalServices"]
 _PATIENCE = 10.0
 
 
-class LocalService:
+class LocalService(CallRecorder[RecordedCall]):
     """A server and a client of a service, for the duration of a test.
+
+    The calls that it records are those of the functions that were given or stubbed, as they arrive.
 
     Attributes:
         server (AmqpRpcServer): The server, which serves; it takes further functions, `stub` replaces some.
@@ -48,7 +50,7 @@ class LocalService:
         broker_url: str = "memory://",
         **options: Any,
     ) -> None:
-        self._recorder = Recorder()
+        super().__init__()
         self._functions: dict[str, Callable[..., Any]] = {}
         server_class, client_class = (
             (AmqpRpcFanoutServer, AmqpRpcFanoutClient) if fanout else (AmqpRpcServer, AmqpRpcClient)
@@ -93,40 +95,18 @@ class LocalService:
         known = name in self._functions
         self._functions[name] = function
         if not known:
-            record = self._recorder.recording(name, lambda: self._functions[name], _headers)
-            self.server.add_function(wraps(function)(record), name)
+            self.server.add_function(wraps(function)(self._recording(name)), name)
 
-    # -- what was called --------------------------------------------------------------------
+    def _recording(self, name: str) -> Callable[..., Any]:
+        """Return a function that notes each call of it, and calls the one that has the name then."""
 
-    @property
-    def calls(self) -> list[RecordedCall]:
-        """The calls so far of the functions that were given or stubbed, in their order (a copy)."""
-        return list(self._recorder.calls)
+        def record(*args: Any, **kwargs: Any) -> Any:
+            request = current_request()
+            headers = {} if request is None else dict(request.headers)
+            self._calls.append(RecordedCall(name, args, kwargs, headers))
+            return self._functions[name](*args, **kwargs)
 
-    def calls_of(self, function: str) -> list[RecordedCall]:
-        """Return the calls of one function."""
-        return self._recorder.calls_of(function)
-
-    def assert_called(self, function: str, *args: Any, **kwargs: Any) -> RecordedCall:
-        """Insist that a function was called with just these arguments.
-
-        Returns:
-            The latest such call.
-
-        Raises:
-            AssertionError: There was none; the text tells the calls that were made.
-        """
-        __tracebackhide__ = True
-        return self._recorder.assert_called(function, *args, **kwargs)
-
-    def assert_not_called(self, function: str) -> None:
-        """Insist that a function was not called, whatever the arguments.
-
-        Raises:
-            AssertionError: It was; the text tells the calls that were made.
-        """
-        __tracebackhide__ = True
-        self._recorder.assert_not_called(function)
+        return record
 
     def stop(self) -> None:
         """Stop server and client.
@@ -188,8 +168,3 @@ class LocalServices:
         traceback: TracebackType | None,
     ) -> None:
         self._cleanup.close()
-
-
-def _headers() -> dict[str, Any]:
-    request = current_request()
-    return {} if request is None else dict(request.headers)

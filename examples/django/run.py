@@ -23,9 +23,9 @@ from amphora import AmqpRpcClient, BrokerError
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "shared"))
-from own_rabbitmq import OwnRabbitMQ, listens, program
+from children import Child, say
+from own_rabbitmq import NoBroker, broker_for
 
-USUAL_BROKER = "amqp://guest:guest@127.0.0.1:5672//"
 PORTS = sys.argv[1:] or ["8001", "8002"]
 #: Seconds for the broker to answer.
 PATIENCE = 5
@@ -36,42 +36,39 @@ HOSTS = ["localhost", "127.0.0.1"]
 class Process:
     """One process of the chat: its lines are printed with its name, and when it is killed it is started again."""
 
-    def __init__(self, name, command, environment, ended, sign):
+    def __init__(self, name, arguments, environment, ended, sign):
         self.ready = Event()
-        self._name = name
+        self._name = f"{name:<5}"
         self._sign = sign
-        self._command = command
+        self._arguments = arguments
         self._environment = environment
         self._ended = ended
         self._stopping = False
-        self._child = self._start()
+        self._start()
 
     def _start(self):
-        child = subprocess.Popen(
-            [sys.executable, *self._command],
-            cwd=HERE,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+        self._child = Child(
+            self._name,
+            self._arguments,
+            directory=HERE,
+            environment=self._environment,
+            show=self._show,
+            ended=self._on_end,
         )
-        gevent.spawn(self._watch, child)
-        return child
 
-    def _watch(self, child):
-        for line in child.stdout:
-            text = line.decode(errors="replace").rstrip()
-            say(f"{self._name:<5}| {text}")
-            if self._sign in text:
-                self.ready.set()
-        status = child.wait()
+    def _show(self, line):
+        if self._sign in line:
+            self.ready.set()
+        return line
+
+    def _on_end(self, status):
         if self._stopping:
             return
         if status < 0:
-            say(f"{self._name:<5}| killed ({signal.Signals(-status).name}); starting it again")
-            self._child = self._start()
+            say(f"{self._name}| killed ({signal.Signals(-status).name}); starting it again")
+            self._start()
         else:
-            say(f"{self._name:<5}| ended with status {status}")
+            say(f"{self._name}| ended with status {status}")
             self._ended.set()
 
     def stop(self):
@@ -80,12 +77,7 @@ class Process:
 
     def wait(self, told):
         """Wait until it has ended; tell it to, unless it was told already, and kill it if it does not."""
-        try:
-            if not told:
-                self._child.terminate()
-            self._child.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
+        (self._child.wait if told else self._child.end)(timeout=20)
 
 
 def main():
@@ -94,22 +86,14 @@ def main():
     stopped = AsyncResult()
     for number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(number, stopped.set, number)
-    broker_url, own = os.environ.get("BROKER_URL") or USUAL_BROKER, None
     try:
-        if not os.environ.get("BROKER_URL") and not listens(5672):
-            if program() is None:
-                return explain("no broker answered at 127.0.0.1:5672, and RabbitMQ is not installed here")
-            say("No broker answered at 127.0.0.1:5672, and BROKER_URL names none: starting a RabbitMQ for the chat")
-            own = OwnRabbitMQ()
-            broker_url = own.url
-            if not own.wait_started():
-                return explain(f"RabbitMQ did not start; it wrote:\n{own.output()}")
-        if not answers(broker_url):
-            return explain("the broker did not let the chat in")
-        return run(broker_url, ended, stopped)
-    finally:
-        if own is not None:
-            own.close()
+        with broker_for("the chat") as broker_url:
+            if not answers(broker_url):
+                raise NoBroker("the broker did not let the chat in")
+            return run(broker_url, ended, stopped)
+    except NoBroker as trouble:
+        print(f"The chat was not started: {trouble}", file=sys.stderr)
+        return 1
 
 
 def run(broker_url, ended, stopped):
@@ -145,22 +129,6 @@ def answers(broker_url):
     except (BrokerError, ValueError) as error:
         say(f"{type(error).__name__}: {error}")
         return False
-
-
-def explain(trouble):
-    """Say what went wrong and what to do; return the exit status."""
-    print(
-        f"The chat was not started: {trouble}.\n"
-        "Is RabbitMQ running, and is BROKER_URL right (amqp://user:password@host:port/vhost)?\n"
-        "Without BROKER_URL the chat takes the broker of this machine, or starts one if RabbitMQ is installed:\n"
-        "sh scripts/install-rabbitmq",
-        file=sys.stderr,
-    )
-    return 1
-
-
-def say(text):
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

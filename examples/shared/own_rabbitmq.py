@@ -1,4 +1,4 @@
-"""A RabbitMQ node of one's own: on free ports, in a folder that goes with it, known to nobody else."""
+"""The broker of a demonstration: the one that is there, or a node of its own that leaves nothing behind."""
 
 import os
 import shutil
@@ -6,11 +6,51 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 #: Debian keeps the program that any user may run here; that in /usr/sbin is for the system's own broker.
 DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 HOST = "127.0.0.1"
+USUAL_BROKER = f"amqp://guest:guest@{HOST}:5672//"
+
+
+class NoBroker(Exception):
+    """There is no broker for the demonstration; the text says why, and what to do."""
+
+    def __str__(self):
+        return (
+            f"{self.args[0]}.\n"
+            "Is RabbitMQ running, and is BROKER_URL right (amqp://user:password@host:port/vhost)?\n"
+            "Without BROKER_URL the broker of this machine is taken, or one is started if RabbitMQ is installed:\n"
+            "sh scripts/install-rabbitmq"
+        )
+
+
+@contextmanager
+def broker_for(demonstration):
+    """Give the URL of BROKER_URL's broker, of this machine's, or of one that is started and ends with the block.
+
+    Raises:
+        NoBroker: There is none, and it cannot be started.
+    """
+    url = os.environ.get("BROKER_URL")
+    if url or listens(5672):
+        yield url or USUAL_BROKER
+        return
+    if program() is None:
+        raise NoBroker(f"no broker answered at {HOST}:5672, and RabbitMQ is not installed here")
+    print(
+        f"No broker answered at {HOST}:5672, and BROKER_URL names none: starting a RabbitMQ for {demonstration}",
+        flush=True,
+    )
+    own = OwnRabbitMQ()
+    try:
+        if not own.wait_started():
+            raise NoBroker(f"RabbitMQ did not start; it wrote:\n{own.output()}")
+        yield own.url
+    finally:
+        own.close()
 
 
 def program():

@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402
 
 import gevent  # noqa: E402
 
-from amphora import AmqpRpcServer  # noqa: E402
+from amphora import AmqpRpcServer, Serving  # noqa: E402
 
 
 def main() -> None:
@@ -60,15 +60,9 @@ def main() -> None:
         note("begin", number)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def stop() -> None:
-        server.prepare_stop(20)
-        server.stop()
-
-    gevent.signal_handler(signal.SIGTERM, stop)
-    server.serve()
-    server.wait_connected()
-    print("ready", flush=True)
-    server.serve(nowait=False)
+    serving = Serving(on_ready=lambda: print("ready", flush=True))
+    serving.add(server, grace=20)
+    serving.run()
 
 
 if __name__ == "__main__":

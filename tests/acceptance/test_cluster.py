@@ -17,7 +17,9 @@ from tests.acceptance.work import Work
 from tests.conftest import NewCluster, StartProgram
 from tests.support.broker import Broker
 from tests.support.cluster import Cluster
+from tests.support.consoles import shape
 from tests.support.eventually import wait_until
+from tests.support.pages import Reading
 
 # Starting three nodes counts as part of the first test, and takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(300)
@@ -63,7 +65,9 @@ def test_classic_queues_of_a_lost_node_are_waited_for(
     assert {number: work.runs[number] for number in (1, 2, 3)} == {1: 1, 2: 1, 3: 1}
 
 
+@pytest.mark.page("docs/clusters.md", "Measured")
 def test_ten_thousand_calls_outlive_the_node_that_holds_the_queue_and_connections(
+    page: Reading,
     cluster: Cluster,
     service: str,
     start_server: StartServer,
@@ -99,10 +103,12 @@ def test_ten_thousand_calls_outlive_the_node_that_holds_the_queue_and_connection
     assert fates.results == {number: number for number in range(CALLS)}
     lost = fates.confirmed - runs.ends.keys()
     twice = [number for number, times in runs.ends.items() if times > 1]
-    print(
+    summary = (
         f"calls={CALLS} outcomes={fates.outcomes.total()} confirmed={len(fates.confirmed)} lost={len(lost)} "
         f"twice={len(twice)} most={max(runs.ends.values())}"
     )
+    print(summary)
+    assert shape(summary) == shape(page.take_one("").text)
     assert lost == set()
     assert cluster.leader_of(queue) is not leader
     wait_until(lambda: cluster.messages_in(queue) == 0, 30, "the queue is empty: everything is acknowledged")

@@ -16,6 +16,8 @@ def test_top_tells_servers_and_queues_each_round(invoke: Invoke, shop: Shop, ser
     told = json.loads(lines[-1])
     assert told["queues"][f"rpc_{service}_request"] == {"messages": 0, "consumers": 1}
     assert {each["uuid"] for each in told["servers"]} <= {shop.server.uuid}
+    assert all("run_times" in each for each in told["servers"])
+    assert told["functions"] == {}
     assert f"rpc_{service}_request" in shown.stdout
 
 

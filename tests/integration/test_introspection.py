@@ -65,6 +65,24 @@ def test_every_server_answers(
     assert client.stats()["pending"] == 0
 
 
+def test_every_server_tells_how_long_its_own_functions_ran(
+    new_server: NewServer, new_client: NewClient, kinds: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    of_server, of_client = kinds
+    server = new_server(add, connected=True, **of_server)
+    client = new_client(**of_client)
+    wait_until(lambda: client.inspect.ping(20, limit=1), 60)
+    for number in range(3):
+        client.call.add(number)
+    with pytest.raises(RemoteException):
+        client.call.add("no number")
+
+    told = client.inspect.run_times(20, limit=1)
+
+    assert told == {server.uuid: server.run_times()}
+    assert {name: times.count for name, times in told[server.uuid].items()} == {"add": 4}
+
+
 def test_functions_are_described_once_with_all_who_have_them(new_server: NewServer, new_client: NewClient) -> None:
     first, second = new_server(add, connected=True), new_server(add, min, connected=True)
     client = new_client()

@@ -79,6 +79,17 @@ def test_serving_with_nowait_false_blocks_until_stop(broker: Broker, service: st
     assert serving.get(timeout=20) is None
 
 
+def test_waiting_for_the_stop_does_not_serve_again(broker: Broker, service: str) -> None:
+    server = AmqpRpcServer(service, broker_url=broker.url)
+    server.serve()
+    assert server.wait_stopped(timeout=0) is False
+
+    server.stop()
+
+    assert server.wait_stopped() is True
+    assert not server.connected
+
+
 def test_serving_twice_is_serving_once(
     new_server: NewServer, client: AmqpRpcClient, broker: Broker, service: str
 ) -> None:

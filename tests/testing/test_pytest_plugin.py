@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import StartProgram
 from tests.support.broker import Broker
+from tests.support.fragments import run_fragments
+from tests.support.pages import Reading, blocks_of
 from tests.support.processes import ROOT, Program
-
-PAGE = (ROOT / "docs" / "testing.md").read_text()
 
 #: Plug-ins of our own tests are there too, and take their time; an installed one of a user's is loaded by itself.
 ALONE = ("-p", "pytest_amphora")
@@ -22,17 +22,12 @@ def test_nothing_is_imported():
 """
 
 
-def block(first_line: str) -> str:
-    """Return a block of the documentation by its first line."""
-    return next(each for each in PAGE.split("```")[1::2] if first_line in each.splitlines()[:2]).partition("\n")[2]
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The project that the documentation shows."""
-    for name in ("shop.py", "test_shop.py"):
-        (tmp_path / name).write_text(block(f"# {name}"))
-    (tmp_path / "pyproject.toml").write_text(block("# pyproject.toml"))
+    for block in blocks_of("docs/testing.md"):
+        if block.file is not None:
+            (tmp_path / block.file).write_text(block.text)
     return tmp_path
 
 
@@ -51,11 +46,18 @@ def run_tests(start_program: StartProgram) -> Callable[..., Program]:
     return run
 
 
-def test_the_documentation_s_project_passes_its_tests(project: Path, start_program: StartProgram) -> None:
+@pytest.mark.page("docs/testing.md")
+def test_the_documentation_s_project_passes_its_tests(
+    page: Reading, project: Path, start_program: StartProgram
+) -> None:
+    assert page.take_files().keys() == {"shop.py", "test_shop.py", "pyproject.toml"}
+
     tests = start_program("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", project, project)
+    compared = run_fragments(page.take("python"), {})
 
     assert tests.wait(100) == 0
     assert tests.wait_for_line(r"^2 passed")
+    assert compared == 1
 
 
 @pytest.mark.parametrize("how", ["option", "setting"])

@@ -26,7 +26,7 @@ LAYERS = (
     ),
     ("amphora",),
     ("amphora.bridge",),
-    ("amphora.fanout", "amphora.hub_thread", "amphora.threaded_result"),
+    ("amphora.fanout", "amphora.hub_thread", "amphora.serving", "amphora.threaded_result"),
     ("amphora.server", "amphora.client", "amphora.dead_letters"),
     ("amphora.bound", "amphora.calling", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
@@ -39,6 +39,7 @@ LAYERS = (
         "amphora.pending",
         "amphora.receiver",
         "amphora.request",
+        "amphora.run_times",
         "amphora.turns",
         "amphora.workers",
     ),
@@ -46,6 +47,8 @@ LAYERS = (
     ("amphora.protocol.*",),
     (
         "amphora.brokers",
+        "amphora.descriptions",
+        "amphora.durations",
         "amphora.exceptions",
         "amphora.health",
         "amphora.json_text",
@@ -78,8 +81,12 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
-# But the command line offers an integration to those who start a server with it.
-AND_ALSO = {"amphora.cli.*": ("amphora.contrib.prometheus",)}
+# But the command line offers an integration to those who start a server with it, and what is public for tests is
+# public for those of an integration.
+AND_ALSO = {
+    "amphora.cli.*": ("amphora.contrib.prometheus",),
+    "amphora.contrib.django.testing.*": ("amphora.testing",),
+}
 
 # Packages that only some layers may import.
 ONLY_IN = {

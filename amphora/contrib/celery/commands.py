@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ from celery.exceptions import ImproperlyConfigured
 from gevent import monkey
 from gevent.event import Event
 
-from amphora import AmqpRpcException
+from amphora import AmqpRpcException, describe_function
 
 # Not used here: the program's `inspect` command knows a command when it has been registered.
 from amphora.contrib.celery import inspection  # noqa: F401
@@ -133,8 +132,9 @@ def functions(program: Any) -> None:
             continue
         program.echo(f"{server.service_name}:")
         for name, function in sorted(server.functions.items()):
-            program.echo(f"  {name}{_signature(function)}")
-            for line in (inspect.getdoc(function) or "").splitlines()[:1]:
+            told = describe_function(function)
+            program.echo(f"  {name}{told.signature}")
+            for line in told.summary.splitlines():
                 program.echo(f"      {line}")
 
 
@@ -164,11 +164,3 @@ def _json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise click.BadParameter(f"{text!r} is no JSON object", param_hint="--kwargs")
     return value
-
-
-def _signature(function: Callable[..., Any]) -> str:
-    try:
-        return str(inspect.signature(function))
-    except (TypeError, ValueError):
-        # Some functions that are written in C do not tell.
-        return "(...)"

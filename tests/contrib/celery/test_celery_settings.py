@@ -16,6 +16,8 @@ from amphora import AmqpRpcClient, AmqpRpcServer, RpcMsgpackSerializer
 from amphora.contrib.celery import Amphora
 from amphora.contrib.celery.conf import DEFAULTS
 from tests.contrib.celery.conftest import NewApp
+from tests.support.fragments import run_fragment
+from tests.support.pages import Reading
 
 PAGE = Path(__file__).parents[3] / "docs" / "celery-settings.md"
 
@@ -206,6 +208,33 @@ def rows() -> dict[str, list[str]]:
 
 def test_the_page_lists_every_setting_and_no_other() -> None:
     assert sorted(rows()) == sorted(DEFAULTS)
+
+
+@pytest.mark.page("docs/celery-settings.md")
+def test_the_page_s_application_has_functions_that_are_tasks_and_tasks_that_are_functions(
+    page: Reading, own_tasks: None, service: str
+) -> None:
+    making, adding, exposing = page.take("python")
+    names: dict[str, Any] = {"__name__": "shop.tasks"}
+    source = making.text.replace("amqp://guest@localhost//", "memory://")
+
+    run_fragment(source.replace("shop", service), names, making.compiled_as)
+    app = names["app"]
+    app.conf.result_backend = "cache+memory://"
+    app.task(configured, name="shop.tasks.clean")
+    try:
+        app.amphora.server.serve()
+        assert run_fragment(adding.text.replace("amphora.shop", f"amphora.{service}"), names, adding.compiled_as) == [
+            (15, 15)
+        ]
+        run_fragment(exposing.text, names, exposing.compiled_as)
+
+        assert f"amphora.{service}.price" in app.tasks
+        assert sorted(app.amphora.server.functions) == ["clean", "price", "report", "shop.tasks.resize"]
+    finally:
+        app.amphora.client.reset()
+        app.amphora.server.reset()
+        app.close()
 
 
 @pytest.mark.parametrize("endpoint", [AmqpRpcServer, AmqpRpcClient])

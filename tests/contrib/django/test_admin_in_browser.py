@@ -39,7 +39,7 @@ def site(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     }
     gunicorn = ("-m", "gunicorn", "--worker-class", "gevent", "--bind", f"127.0.0.1:{port}", "workshop_wsgi")
     with Program(PROJECTS / "workshop" / "serve_workshop.py", env=env) as handlers, Program(*gunicorn, env=env) as web:
-        handlers.wait_for_line("^default: taking requests", 60)
+        handlers.wait_for_line("^default: ready", 60)
         web.wait_for_line("Booting worker", 60)
         yield f"http://127.0.0.1:{port}/admin/"
 

@@ -1,13 +1,11 @@
 """`manage.py rpc_functions`."""
 
 import json
-from functools import partial
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from amphora.contrib.django.endpoints import servers
-from amphora.contrib.django.functions import describe
 from amphora.contrib.django.management.commands.rpc_functions import table_lines
 from tests.contrib.django.manage import manage
 
@@ -61,30 +59,3 @@ def test_a_table_fits_the_terminal():
     ]
     assert table_lines(rows, width=None)[1] == "  f     (x)        Tell a very long story.  m"
     assert table_lines(rows, width=10)[1] == "  f     (x)        Tell a ver…  m"
-
-
-class Callable:
-    def __call__(self, x, *, y=1):
-        """Do it.
-
-        And more.
-        """
-
-
-def test_whatever_can_be_called_is_described():
-    described = describe("default", "c", Callable())
-
-    assert (described.signature, described.summary) == ("(x, *, y=1)", "Do it.")
-    assert described.docstring == "Do it.\n\nAnd more."
-    assert described.module == __name__
-    assert describe("default", "p", partial(Callable(), 1)).signature == "(*, y=1)"
-    assert describe("default", "p", partial(Callable(), 1)).summary == "Do it."
-    assert describe("default", "dict", dict).signature == "(...)"
-    assert describe("default", "lambda", lambda: None).summary == ""
-
-
-def test_annotations_are_shown_as_they_are_written():
-    def annotated(x: "list[Order]", y: int = 1) -> "Total":  # noqa: F821
-        """Do nothing."""
-
-    assert describe("default", "a", annotated).signature == "(x: list[Order], y: int = 1) -> Total"

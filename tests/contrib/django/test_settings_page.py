@@ -10,6 +10,7 @@ from django.test import override_settings
 import amphora.contrib.django.conf as conf
 from amphora.contrib.django.options import OWN_SETTINGS, client_arguments, known_settings, server_arguments
 from amphora.contrib.django.serializer import DjangoJsonSerializer
+from tests.support.fragments import run_fragments
 from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs" / "django-settings.md").read_text()
@@ -84,10 +85,10 @@ def test_every_check_is_listed_once():
     assert sorted(listed) == sorted(known)
 
 
-def test_the_example_is_good_settings():
+@pytest.mark.page("docs/django-settings.md")
+def test_the_example_is_good_settings(page):
     names = {}
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(example.replace("# ...", ""), names)
+    run_fragments([page.take_one("python")], names)
 
     with override_settings(AMPHORA=names["AMPHORA"]):
         assert list(conf.services()) == ["default", "billing"]

@@ -1,5 +1,6 @@
 """The backend for Django's tasks."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,10 @@ from amphora.contrib.django.testing import LocalServices
 from tests.conftest import StartProgram
 from tests.contrib.django.manage import PROJECTS
 from tests.support.broker import Broker
+from tests.support.consoles import entries
 from tests.support.eventually import wait_until
+from tests.support.pages import Reading
+from tests.support.processes import ROOT
 
 if django.VERSION < (6, 0):
     pytest.skip("Django has tasks since 6.0", allow_module_level=True)
@@ -317,6 +321,48 @@ def test_a_worker_that_is_killed_leaves_its_task_to_the_next_one(
         assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, "attempt 2")
         assert len(set(result.worker_ids)) == 2
         assert worker.terminate() == 0, worker.output
+
+
+@pytest.mark.page("docs/django-tasks.md")
+def test_the_worker_of_the_page_runs_its_task(page: Reading, broker: Broker, service: str, start_program, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(PROJECTS / "tasked", project)
+    files = page.take_files()
+    sending = page.take_one("python")
+    (starting,) = entries(page.take("console"))
+    (project / "tasked" / "settings.py").open("a").write(files["settings.py"])
+    orders = project / "orders"
+    orders.mkdir()
+    (orders / "tasks.py").write_text(files["orders/tasks.py"])
+    # Found as the modules of an app's tasks are.
+    (orders / "rpc.py").write_text("import orders.tasks\n")
+    settings = project / "tasked" / "settings.py"
+    settings.write_text(settings.read_text().replace('"jobs"', '"orders"'))
+    environment = {
+        "TASKED_BROKER_URL": broker.url,
+        "TASKED_SERVICE": service,
+        "TASKED_RESULTS": str(tmp_path / "cache"),
+    }
+    send = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import time, django; django.setup()\n"
+        "from orders.tasks import send_receipt\n"
+        f"result = {sending.text.strip()}\n"
+        "while not result.is_finished: time.sleep(0.05); result.refresh()\n"
+        "print(result.status)\n"
+    )
+
+    _, manage, *arguments = starting.words
+    worker = start_program(project / manage, *arguments, "--noreload", env=environment)
+    worker.wait_for_line("taking requests", 60)
+    sender = start_program(
+        "-c",
+        send,
+        env={**environment, "DJANGO_SETTINGS_MODULE": "tasked.settings", "PYTHONPATH": f"{project}:{ROOT}"},
+    )
+
+    assert sender.wait(60) == 0, sender.output
+    assert sender.lines == ["SUCCESSFUL"]
 
 
 def amphora(broker: Broker, service: str):

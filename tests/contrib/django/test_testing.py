@@ -1,17 +1,16 @@
 """The helpers for the tests of Django projects: the tests of a project that uses them, in processes of their own."""
 
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.contrib.django.manage import PROJECTS, run_python
+from tests.support.consoles import entries
+from tests.support.pages import Reading, blocks_of
 from tests.support.postgres import USER, Postgres
-from tests.support.processes import ROOT
 
-PAGE = ROOT / "docs" / "django-testing.md"
-FILES = re.compile(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILES = {block.file: block.text for block in blocks_of("docs/django-testing.md") if block.file}
 
 WITHOUT_PYTEST_DJANGO = """
 import os
@@ -38,15 +37,13 @@ def project(tmp_path: Path) -> Path:
     """A copy of the project, with the files that the page on testing has."""
     directory = tmp_path / "project"
     shutil.copytree(PROJECTS / "tested", directory)
-    for name, source in FILES.findall(PAGE.read_text()):
+    for name, source in FILES.items():
         (directory / name).write_text(source)
     return directory
 
 
 def test_the_page_has_a_whole_app(project: Path):
-    names = {name for name, _ in FILES.findall(PAGE.read_text())}
-
-    assert names == {
+    assert FILES.keys() == {
         "orders/models.py",
         "orders/rpc.py",
         "orders/views.py",
@@ -57,8 +54,12 @@ def test_the_page_has_a_whole_app(project: Path):
     }
 
 
-def test_django_s_runner_runs_the_tests_of_the_page_and_more_with_sqlite(project: Path):
-    ran = run_python(project, "manage.py", "test", "-v", "2", "--settings", "tested.settings_test")
+@pytest.mark.page("docs/django-testing.md", "An example")
+def test_django_s_runner_runs_the_tests_of_the_page_and_more_with_sqlite(page: Reading, project: Path):
+    (command,) = entries(page.take("console"))
+    page.take_files()
+
+    ran = run_python(project, *command.words[1:], "-v", "2")
 
     assert ran.returncode == 0, ran.stderr
     assert "test_pays_the_order (orders.tests.PayTests" in ran.stderr
@@ -76,7 +77,10 @@ def test_django_s_runner_runs_the_tests_of_the_page_and_more_with_postgresql(pro
     assert postgres.query("SELECT 1 FROM pg_database WHERE datname = 'test_of_helpers'") == []
 
 
-def test_pytest_django_runs_them_too(project: Path):
+@pytest.mark.page("docs/django-testing.md", "Patching")
+def test_pytest_django_runs_them_too(page: Reading, project: Path):
+    assert page.take_files().keys() == {"pyproject.toml", "orders/test_pay.py"}
+
     ran = run_python(project, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-o", "python_files=tests.py test_*.py")
 
     assert ran.returncode == 0, ran.stdout

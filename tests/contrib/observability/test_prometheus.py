@@ -73,6 +73,19 @@ def test_runs_and_calls_are_counted_by_function_and_end(
     assert scrape("amphora_client_call_seconds_count", function="add") == 3
 
 
+def test_what_has_not_happened_to_a_function_that_ran_is_counted_as_none(
+    metrics: Metrics, registry: CollectorRegistry, server: AmqpRpcServer, client: AmqpRpcClient, service: str
+) -> None:
+    metrics.watch(server)
+
+    client.call.add(1, 2)
+
+    labels = {"service": service, "function": "add"}
+    wait_until(lambda: registry.get_sample_value("amphora_server_requests_total", {**labels, "outcome": "ok"}) == 1, 30)
+    assert registry.get_sample_value("amphora_server_requests_total", {**labels, "outcome": "error"}) == 0
+    assert registry.get_sample_value("amphora_server_redelivered_total", labels) == 0
+
+
 def test_what_endpoints_count_themselves_is_read_when_prometheus_asks(
     metrics: Metrics, scrape: Scrape, server: AmqpRpcServer, client: AmqpRpcClient, service: str
 ) -> None:
@@ -92,8 +105,26 @@ def test_what_endpoints_count_themselves_is_read_when_prometheus_asks(
     assert scrape("amphora_server_connected", service=service) == 0
 
 
+def test_the_time_to_confirm_is_a_histogram_of_requests_and_of_replies(
+    metrics: Metrics, scrape: Scrape, server: AmqpRpcServer, client: AmqpRpcClient, service: str
+) -> None:
+    metrics.watch(server)
+    metrics.watch(client)
+    client.call.add(1, 2)
+    client.call.add(1, 2)
+    wait_until(lambda: (server.confirm_times().count, client.confirm_times().count) == (2, 2), 30)
+
+    for kind, endpoint in (("server", server), ("client", client)):
+        name = f"amphora_{kind}_confirm_seconds"
+        times = endpoint.confirm_times()
+        assert scrape(f"{name}_count", service=service) == 2
+        assert scrape(f"{name}_sum", service=service) == pytest.approx(times.total)
+        assert scrape(f"{name}_bucket", service=service, le="+Inf") == 2
+        assert scrape(f"{name}_bucket", service=service, le="0.001") == times.up_to(0.001)
+
+
 def test_several_endpoints_of_one_service_are_added_up(
-    metrics: Metrics, scrape: Scrape, client: AmqpRpcClient, service: str
+    metrics: Metrics, scrape: Scrape, server: AmqpRpcServer, client: AmqpRpcClient, service: str
 ) -> None:
     metrics.watch(client)
     with metrics.watch(AmqpRpcClient(service, broker_url="memory://")) as other:
@@ -101,6 +132,9 @@ def test_several_endpoints_of_one_service_are_added_up(
         assert other.wait_connected(30)
 
         assert scrape("amphora_client_connected", service=service) == 2
+        client.call.add(1, 2)
+        other.call.add(1, 2)
+        wait_until(lambda: scrape("amphora_client_confirm_seconds_count", service=service) == 2, 30)
 
 
 def test_endpoints_that_are_not_made_yet_are_not_made_by_being_asked(metrics: Metrics, scrape: Scrape) -> None:

@@ -99,6 +99,32 @@ def test_what_is_not_confirmed_is_sent_again_in_its_old_order(
     assert len(publisher) == 0
 
 
+def test_the_time_to_confirm_counts_from_the_last_sending_of_what_the_broker_has_taken(
+    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("amphora.links.publisher.monotonic", lambda: now[0])
+    first = connect(publisher)
+    publisher.publish_now(new_message(b"at once"))
+    publisher.publish_now(new_message(b"sent again"))
+    publisher.publish_now(new_message(b"refused"))
+    now[0] += 0.25
+    first.on_confirm(1, False, True)
+    now[0] += 60.0
+    publisher.detach()
+
+    second = connect(publisher)
+    publisher.publish_now(new_message(b"unroutable"))
+    now[0] += 2.0
+    second.on_confirm(1, False, True)
+    second.on_confirm(2, False, False)
+    second.on_return("NO_ROUTE", "key", "unroutable")
+    second.on_confirm(3, False, True)
+
+    assert len(outcomes) == 4
+    assert (publisher.confirm_times.count, publisher.confirm_times.total) == (2, 2.25)
+
+
 def test_what_is_known_to_have_arrived_is_not_sent_again(
     publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
 ) -> None:

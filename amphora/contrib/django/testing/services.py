@@ -20,9 +20,10 @@ from amphora import CurrentRequest, OutgoingRequest
 from amphora.contrib.django.conf import DEFAULT_ALIAS
 from amphora.contrib.django.endpoints import clients, servers
 from amphora.contrib.django.testing.connections import LentConnections
-from amphora.contrib.django.testing.recorder import RecordedCall, Recorder
+from amphora.contrib.django.testing.recorded import RecordedCall
 from amphora.contrib.django.testing.settings import on_memory
 from amphora.contrib.django.testing.turns import Turns
+from amphora.testing import CallRecorder
 
 __all__ = ["LocalServices", "check_patched"]
 
@@ -45,7 +46,7 @@ def check_patched() -> None:
         )
 
 
-class LocalServices:
+class LocalServices(CallRecorder[RecordedCall]):
     """Runs the handlers of all aliases in this process on ``memory://``, from `start` to `stop`.
 
     Views, and all else that uses ``client``, ``clients``, ``server`` and ``servers``, work as usual, except that
@@ -63,10 +64,10 @@ class LocalServices:
     """
 
     def __init__(self, *, wait_for_deferred: bool = True, own_connections: bool = False, grace: float = 10.0) -> None:
+        super().__init__()
         self._grace = grace
         self._wait_for_deferred = wait_for_deferred
         self._own_connections = own_connections
-        self._recorder = Recorder()
         self._replaced: dict[tuple[str, str], Callable[..., Any]] = {}
         self._turns = Turns()
         self._lent = LentConnections({})
@@ -122,12 +123,20 @@ class LocalServices:
         # The last is the innermost: calls are recorded when they are sent, before they are waited for.
         client.add_middleware(self._wait)
         client.add_middleware(self._turns.tell)
-        client.add_middleware(self._recorder.middleware(alias))
+        client.add_middleware(partial(self._record, alias))
         server.serve()
         for endpoint in (server, client):
             endpoint.wait_connected()
 
     # -- around each call -------------------------------------------------------------------
+
+    def _record(self, alias: str, request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
+        """Record what the client of an alias sends (a client's middleware)."""
+        result = send()
+        self._calls.append(
+            RecordedCall(alias, request.function, request.args, request.kwargs, request.routing_key, result)
+        )
+        return result
 
     def _wait(self, request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
         """Wait until a function has run (a client's middleware)."""
@@ -173,11 +182,6 @@ class LocalServices:
         if name not in servers[alias].real.functions:
             servers[alias].real.add_function(self._stand_in(alias, name, function), name)
 
-    @property
-    def calls(self) -> list[RecordedCall]:
-        """The calls that were made since the start, in their order (a copy)."""
-        return list(self._recorder.calls)
-
     def calls_of(self, function: str, alias: str | None = None) -> list[RecordedCall]:
         """Return the calls of one function.
 
@@ -185,28 +189,7 @@ class LocalServices:
             function: Its remote name.
             alias: Alias of its service; by default that of any.
         """
-        return self._recorder.calls_of(function, alias)
-
-    def assert_called(self, function: str, *args: Any, **kwargs: Any) -> RecordedCall:
-        """Insist that a function was called with just these arguments.
-
-        Returns:
-            The latest such call.
-
-        Raises:
-            AssertionError: There was none; the text tells the calls that were made.
-        """
-        __tracebackhide__ = True
-        return self._recorder.assert_called(function, *args, **kwargs)
-
-    def assert_not_called(self, function: str) -> None:
-        """Insist that a function was not called, whatever the arguments.
-
-        Raises:
-            AssertionError: It was; the text tells the calls that were made.
-        """
-        __tracebackhide__ = True
-        self._recorder.assert_not_called(function)
+        return [each for each in super().calls_of(function) if alias in (None, each.alias)]
 
     def wait(self, timeout: float = 30.0) -> None:
         """Wait for the end of all calls that were made, those that they make in turn included.
@@ -218,6 +201,6 @@ class LocalServices:
             AssertionError: One has not ended by then; the text tells which.
         """
         deadline = monotonic() + timeout
-        for call in self._recorder.calls:
+        for call in self._calls:
             if not call.result.ready() and not gevent.wait([call.result], timeout=max(0.0, deadline - monotonic())):
                 raise AssertionError(f"{call} has not ended within {timeout:g} s")

@@ -70,7 +70,7 @@ def test_it_prints_what_it_serves_and_serves_it_and_stops_warm(
 
     assert client.call.value() == 1
     assert client.call(routing_key=label).value() == 1
-    program.wait_for_line(f"taking requests from rpc_{service}_request", PATIENCE)
+    program.wait_for_line(f"default: ready, taking requests from rpc_{service}_request", PATIENCE)
     printed = program.output
     assert "default (service" in printed
     assert "other" not in printed

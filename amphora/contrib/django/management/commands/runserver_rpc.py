@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,18 +16,38 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 
-from amphora import BrokerError, __version__
+from amphora import BrokerError, Serving, __version__
 from amphora.contrib.django.conf import server_arguments, service, services
+from amphora.contrib.django.connections import idle_connections
 from amphora.contrib.django.console_log import log_to_console
 from amphora.contrib.django.drivers import make_cooperative
-from amphora.contrib.django.endpoints import clients, servers
+from amphora.contrib.django.endpoints import LazyServer, clients, servers
 from amphora.contrib.django.functions import describe
 from amphora.contrib.django.patching import is_patched, not_patched, patched_command, run_again_patched
 from amphora.contrib.django.reloading import RELOAD, is_reloaded, supervise, watch
-from amphora.contrib.django.serving import ServedService, Serving
 
 #: What `--broker` replaces, besides ``BROKER_URL``.
 _ADDRESS = ("AMQP_HOST", "AMQP_PORT", "AMQP_USER", "AMQP_PASSWORD", "AMQP_VHOST")
+
+#: Seconds that running requests have when the code has changed; those that take longer run again.
+_RELOAD_GRACE = 5.0
+
+
+@dataclass(frozen=True)
+class ServedService:
+    """One service that is served.
+
+    Args:
+        alias: Its alias in ``AMPHORA``.
+        server: Its server.
+        queues: Labels whose queues are served too.
+        grace: Seconds that running requests have when it stops.
+    """
+
+    alias: str
+    server: LazyServer
+    queues: Sequence[str]
+    grace: float
 
 
 class Command(BaseCommand):
@@ -108,19 +129,32 @@ class Command(BaseCommand):
         connections.close_all()
         if options["verbosity"] > 0:
             self._introduce(served)
-        serving = Serving(served, self._say)
-        if is_reloaded():
-            gevent.spawn(watch, serving.reload)
-        try:
-            stopped = serving.run()
-        except (BrokerError, ValueError) as error:
-            alias = error.__notes__[-1]
-            raise CommandError(f"AMPHORA[{alias!r}]: {error}") from error
-        if stopped.reload:
-            sys.exit(RELOAD)
-        if not stopped.finished:
-            raise CommandError("Requests that took longer than the grace period go back to their queues.")
+        self._serve(served)
         self._say("Stopped.")
+
+    def _serve(self, served: Sequence[ServedService]) -> None:
+        serving = Serving(self._say)
+        for each in served:
+            serving.add(each.server, labels=each.queues, grace=each.grace, name=each.alias)
+        reloads = False
+
+        def reload(why: str) -> None:
+            nonlocal reloads
+            reloads = True
+            serving.end(why, grace=_RELOAD_GRACE)
+
+        if is_reloaded():
+            gevent.spawn(watch, reload)
+        try:
+            finished = serving.run()
+        except (BrokerError, ValueError) as error:
+            raise CommandError(f"AMPHORA[{serving.failed!r}]: {error}") from error
+        finally:
+            idle_connections.close_all()
+        if reloads:
+            sys.exit(RELOAD)
+        if not finished:
+            raise CommandError("Requests that took longer than the grace period go back to their queues.")
 
     def _served(self, alias: str, options: dict[str, Any]) -> ServedService:
         try:

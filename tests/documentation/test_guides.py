@@ -1,0 +1,41 @@
+"""The pages without a test of their own: a reader does with each block what one does with its kind.
+
+What the pages take for granted is a client and a server with some functions, whatever is in their console blocks works
+as `Reader` says. A page that needs more, or other things, gets a test of its own with the mark `page`.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.documentation.executions import guides
+from tests.documentation.reader import Reader
+from tests.documentation.terminal import Terminal
+from tests.support.broker import Broker
+from tests.support.eventually import wait_until
+from tests.support.pages import Reading
+
+#: Seconds. The machine may be busy.
+PATIENCE = 60
+#: How many values the comments of the Python of a page say, at least.
+VALUES = {
+    "docs/deadlines.md": 3,
+    "docs/middleware.md": 2,
+    "docs/introspection.md": 3,
+    "docs/typing.md": 3,
+    "docs/observability.md": 6,
+}
+
+
+@pytest.mark.parametrize("path", [pytest.param(each, marks=pytest.mark.page(each), id=each) for each in guides()])
+def test_the_blocks_of_a_guide_do_what_they_say(
+    page: Reading, path: str, names: dict[str, Any], terminal: Terminal, broker: Broker, broker_url: str
+) -> None:
+    client, server = names["client"], names["server"]
+    assert client.wait_connected(PATIENCE)
+    wait_until(lambda: server.health().ready, PATIENCE)
+    wait_until(client.inspect.ping, PATIENCE)
+
+    compared = Reader(names, terminal, broker, broker_url).read(page.take())
+
+    assert compared >= VALUES.get(path, 0)

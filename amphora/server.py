@@ -11,6 +11,7 @@ from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP
 from amphora.declarations import Declarations
 from amphora.durations import Histogram
 from amphora.exceptions import BrokerError
+from amphora.function_names import add_or_decorate
 from amphora.handling import RequestHandler
 from amphora.introspection import ControlRequests, introspection_of
 from amphora.links.topology import Topology
@@ -319,20 +320,7 @@ class AmqpRpcServer(ServiceEndpoint):
             TypeError: Not a callable, a name that is not text, or the two in the wrong order.
             ValueError: Another function has that name.
         """
-        if func is None or isinstance(func, str):
-            if func is not None and name is not None:
-                raise TypeError(f"add_function takes the function first: add_function(func, name={func!r})")
-            wanted = name if func is None else func
-            if wanted is None:
-                raise TypeError("add_function needs a function or a name")
-
-            def decorate(function: Function) -> Function:
-                self._registry.add(function, wanted)
-                return function
-
-            return decorate
-        self._registry.add(func, name)
-        return func
+        return add_or_decorate(self._registry.add, func, name)
 
     def add_middleware(self, middleware: Middleware) -> Middleware:
         """Let something run around every remote function; a call or a decorator.

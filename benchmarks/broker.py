@@ -73,6 +73,14 @@ class Broker:
         with amqp.Connection(f"127.0.0.1:{self.port}") as connection:
             connection.channel().queue_delete(name)
 
+    def close_connections(self) -> None:
+        """Close every AMQP connection, as an administrator does."""
+        script = shutil.which("rabbitmqctl", path=f"{Path(self._command[0]).parent}{os.pathsep}{os.environ['PATH']}")
+        if script is None:
+            raise BrokerNotStarted("rabbitmqctl was not found beside rabbitmq-server")
+        command = [script, "--quiet", "close_all_connections", "closed by the benchmark"]
+        subprocess.run(command, env=self._environment, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
     def restart(self) -> None:
         """Kill the node and start it again, with its data and its port; EPMD goes on."""
         _kill_tree(self._processes.pop())

@@ -35,6 +35,7 @@ _PEERS = (
     "nameko",
     "oslo",
     "faststream",
+    "http",
 )
 _MANY_SERVERS = (2, 4)
 _TIMEOUT = 60.0  # of one measurement: a peer that hangs must not hold up the others

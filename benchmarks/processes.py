@@ -40,6 +40,7 @@ class Server:
         broker_url: where the broker is.
         python: the interpreter that has the peer's packages; by default the present one.
         module: the module of the peer that is run, if not `server`.
+        role: what goes on its command line before the broker's URL, if anything.
         arguments: what else goes on its command line.
 
     Attributes:
@@ -53,6 +54,7 @@ class Server:
         *,
         python: str = sys.executable,
         module: str = "server",
+        role: str | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
         self._peer = peer
@@ -60,7 +62,7 @@ class Server:
         self.seconds_to_ready = 0.0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
         self._process = subprocess.Popen(
-            [python, "-m", f"peers.{peer}.{module}", broker_url, *arguments],
+            [python, "-m", f"peers.{peer}.{module}", *([] if role is None else [role]), broker_url, *arguments],
             cwd=_HERE,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -32,7 +32,8 @@ napoleon_preprocess_types = False
 
 html_theme = "furo"
 html_title = f"Amphora {__version__}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["amphora.css"]
 
 #: Pages that are files of the repository's root, which has them for those who read there.
 _FROM_ROOT = {"guide": "README.md", "changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}

@@ -9,7 +9,7 @@ import click
 from amphora.cli.broker_checks import broker_findings, management_findings
 from amphora.cli.findings import Finding, Level, print_finding
 from amphora.cli.local_checks import local_findings
-from amphora.cli.management import Management
+from amphora.cli.management import Management, management_option
 from amphora.cli.output import print_json
 from amphora.cli.service_checks import service_findings
 from amphora.cli.services import Service, ServiceCommand, optional_service_options
@@ -37,13 +37,7 @@ Exit statuses:
     "--queue-type", type=click.Choice(["classic", "quorum"]), default="classic", show_default=True, help=_AS_MADE
 )
 @click.option("--delivery-limit", type=int, metavar="N", help=_AS_MADE)
-@click.option(
-    "--management",
-    metavar="URL",
-    envvar="AMPHORA_MANAGEMENT_URL",
-    show_envvar=True,
-    help="Ask the management API too, such as http://host:15672.",
-)
+@management_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each finding.")
 def command(
     service: Service, queue_type: str, delivery_limit: int | None, management: str | None, as_json: bool

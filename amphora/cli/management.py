@@ -13,12 +13,23 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
+import click
+
 from amphora.cli.statuses import BadArguments, NotSent
 
-__all__ = ["ManagedQueue", "Management"]
+__all__ = ["ManagedQueue", "Management", "management_option"]
 
 #: Seconds for an answer.
 _TIMEOUT = 10.0
+
+#: Says where the API is, in commands that may ask it.
+management_option = click.option(
+    "--management",
+    metavar="URL",
+    envvar="AMPHORA_MANAGEMENT_URL",
+    show_envvar=True,
+    help="Ask the management API too, such as http://host:15672.",
+)
 
 
 @dataclass(frozen=True)

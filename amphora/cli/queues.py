@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from amphora.cli.management import ManagedQueue, Management
+from amphora.cli.management import ManagedQueue, Management, management_option
 from amphora.cli.output import print_json, print_table, table
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import BadArguments, Failed
@@ -34,13 +34,7 @@ _PASSING = ("_response", "_control", "_tries")
 @click.command("queues", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
-@click.option(
-    "--management",
-    metavar="URL",
-    envvar="AMPHORA_MANAGEMENT_URL",
-    show_envvar=True,
-    help="Ask the management API too, such as http://host:15672.",
-)
+@management_option
 @click.option("--all", "everything", is_flag=True, help="With --management: queues of single clients and servers too.")
 @click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For the broker's answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each queue.")

@@ -19,8 +19,7 @@ from amphora.exceptions import (
     TopologyConflict,
     VhostNotFound,
 )
-from amphora.links.sockets import NoTls, TlsPort
-from amphora.links.tls_faults import explain_tls
+from amphora.links.tls_faults import NoTls, TlsPort, explain_tls
 
 __all__ = ["Fault", "explain"]
 
@@ -111,7 +110,8 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
 def _not_allowed(text: str, address: BrokerAddress | str, user: str, vhost: str) -> Fault:
     if "not found" in text:
         return Fault(VhostNotFound(f"the broker at {address} has no vhost {vhost!r} ({text})"), True)
-    if "refused" in text:
+    # A limit on connections is no refusal for good: others may leave, as in a rolling restart.
+    if "refused" in text and "is reached" not in text:
         why = f"user {user!r} may not use vhost {vhost!r}"
         return Fault(AccessRefused(f"the broker at {address} refuses access: {why} ({text})"), True)
     return Fault(BrokerUnreachable(f"the broker at {address} refuses the connection: {text}"), False)

@@ -97,4 +97,4 @@ def taken(channel: amqp.Channel, queue: str) -> amqp.Message:
     """Wait for a message in a queue and take it, with its body as bytes."""
     # Without this, py-amqp would decode the body by its content_encoding.
     channel.auto_decode = False
-    return wait_until(lambda: channel.basic_get(queue, no_ack=True), message=f"a message in {queue}")
+    return wait_until(lambda: channel.basic_get(queue, no_ack=True), 30, message=f"a message in {queue}")

@@ -378,11 +378,22 @@ class Broker:
 
     def set_policy(self, name: str, pattern: str, definition: Mapping[str, Any], apply_to: str = "queues") -> None:
         """Set a policy: `set_policy("full", "^rpc_x_", {"max-length": 1, "overflow": "reject-publish"})`."""
-        self.ctl("set_policy", "--apply-to", apply_to, name, pattern, json.dumps(definition))
+        what = ", ".join(map(_binary, (name, pattern, json.dumps(definition))))
+        self.eval(f'ok = rabbit_policy:parse_set(<<"/">>, {what}, <<"0">>, {_binary(apply_to)}, {_ACTOR})')
 
     def clear_policy(self, name: str) -> None:
         """Remove a policy."""
-        self.ctl("clear_policy", name)
+        self.eval(f'ok = rabbit_policy:delete(<<"/">>, {_binary(name)}, {_ACTOR})')
+
+    def set_user_limits(self, user: str, limits: Mapping[str, int]) -> None:
+        """Set limits of a user, `{"max-connections": 1}`, of which -1 stands for none."""
+        what = ", ".join(map(_binary, (user, json.dumps(dict(limits)))))
+        self.eval(f"ok = rabbit_auth_backend_internal:set_user_limits({what}, {_ACTOR})")
+
+    def set_vhost_limits(self, vhost: str, limits: Mapping[str, int]) -> None:
+        """Set limits of a virtual host: `{"max-queues": 1}`."""
+        what = ", ".join(map(_binary, (vhost, json.dumps(dict(limits)))))
+        self.eval(f"ok = rabbit_vhost_limit:parse_set({what}, {_ACTOR})")
 
     def delete_queue(self, name: str) -> None:
         """Delete a queue with what is in it, consumers or not."""

@@ -50,6 +50,7 @@ LAYERS = (
         "amphora.descriptions",
         "amphora.durations",
         "amphora.exceptions",
+        "amphora.function_names",
         "amphora.health",
         "amphora.json_text",
         "amphora.loop_lag",

@@ -1,10 +1,11 @@
-"""A server whose function waits, as one does that asks a database: it can do only so many calls per second."""
+"""A server whose function waits, as one does that asks a database, or computes, and takes so long for each call."""
 
 from gevent import monkey
 
 monkey.patch_all()
 
 import sys
+import time
 
 import gevent
 
@@ -12,12 +13,17 @@ from amphora import AmqpRpcServer
 from peers.amphora.server import SERVICE
 
 
-def main(broker_url: str, concurrency: int, delay: float) -> None:
+def main(broker_url: str, concurrency: int, delay: float, kind: str = "wait") -> None:
     server = AmqpRpcServer(SERVICE, broker_url=broker_url, concurrency=concurrency)
 
     @server.add_function
     def echo(value: str) -> str:
-        gevent.sleep(delay)
+        if kind == "wait":
+            gevent.sleep(delay)
+        else:
+            until = time.thread_time() + delay
+            while time.thread_time() < until:
+                continue
         return value
 
     server.serve()
@@ -28,4 +34,4 @@ def main(broker_url: str, concurrency: int, delay: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:])

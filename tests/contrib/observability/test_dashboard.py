@@ -4,37 +4,11 @@ import json
 import re
 from typing import Any
 
-import pytest
-from prometheus_client import CollectorRegistry, generate_latest
-
-from amphora import AmqpRpcClient, AmqpRpcServer, RemoteException
-from amphora.contrib.prometheus import Metrics
-from tests.support.eventually import wait_until
 from tests.support.processes import ROOT
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "dashboards" / "amphora.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
-
-
-@pytest.fixture
-def exported(server: AmqpRpcServer, client: AmqpRpcClient) -> dict[str, set[str]]:
-    """The labels of every sample that is exported after some calls, by its name."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.watch(server)
-    metrics.watch(client)
-    client.call.add(1, 2)
-    client.call.ignore_once()
-    with pytest.raises(RemoteException):
-        client.call.fail()
-
-    def text() -> str:
-        return generate_latest(registry).decode()
-
-    wait_until(lambda: 'outcome="remote_error"' in text(), 30)
-    samples = re.findall(r"^(\w+)\{(.*)\} ", text(), re.MULTILINE)
-    return {name: set(re.findall(r"(\w+)=\"", labels)) for name, labels in samples}
 
 
 def test_it_asks_only_for_metrics_that_there_are(exported: dict[str, set[str]]) -> None:

@@ -107,6 +107,11 @@ PASSING: list[tuple[Exception, type[BrokerError], str]] = [
         "ended it: CONNECTION_FORCED - broker forced",
     ),
     (refused(amqp.NotAllowed, "NOT_ALLOWED - node limit", 530), BrokerUnreachable, "refuses the connection: NOT_ALLOW"),
+    (
+        refused(amqp.NotAllowed, "NOT_ALLOWED - connection refused for user 'u': connection limit (1) is reached", 530),
+        BrokerUnreachable,
+        "refuses the connection: .* is reached",
+    ),
     (amqp.ConsumerCancelled("tag"), BrokerUnreachable, "cancelled a consumer"),
     (amqp.RecoverableConnectionError("connection already closed"), BrokerUnreachable, "connection already closed"),
     (amqp.UnexpectedFrame("frame of type 9"), BrokerUnreachable, "frame of type 9"),

@@ -61,9 +61,9 @@ class LoopLag:
 
     def _wait_for_tick(self, now: float) -> None:
         self._due = now + _TICK
-        # From now on, and not from when it was due. (One that does not repeat would fire at once when it is started anew:
-        # libev leaves in it what was left of its time.) The loop's own idea of the time is that of the beginning of
-        # its turn.
+        # From now on, and not from when it was due. (A timer that does not repeat fires at once when it is started
+        # anew: libev leaves in it what was left of its time.) The loop's own idea of the time is that of the beginning
+        # of its turn.
         self._timer.again(self._tick, update=True)
 
     def _forget_before(self, moment: float) -> None:

@@ -50,6 +50,7 @@ demo-celery: $(VENV)/.installed-test
 
 test: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
+	sh scripts/install-shells
 	sh scripts/install-postgresql
 	sh scripts/install-chromium
 	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),sh scripts/run-tests $(BIN)/python)

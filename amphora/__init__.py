@@ -42,8 +42,9 @@ from amphora.exceptions import (
     WrongResult,
 )
 from amphora.fanout import AmqpRpcFanoutClient, AmqpRpcFanoutServer
+from amphora.function_names import add_or_decorate, remote_name
 from amphora.health import Health
-from amphora.inspector import Inspector, RemoteFunction, ServerInfo
+from amphora.inspector import Inspector, RemoteFunction, ServerHealth, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
 from amphora.log_fields import RequestLogFilter
@@ -91,6 +92,7 @@ __all__ = [
     "RequestLogFilter",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerHealth",
     "ServerInfo",
     "Serving",
     "ThreadedClient",
@@ -101,6 +103,7 @@ __all__ = [
     "WrongRequest",
     "WrongResult",
     "__version__",
+    "add_or_decorate",
     "call_deadline",
     "current_request",
     "describe_function",
@@ -108,6 +111,7 @@ __all__ = [
     "override_arguments",
     "parse_keyword_arguments",
     "parse_value",
+    "remote_name",
     "run_servers",
     "sign_request",
     "stub_of",

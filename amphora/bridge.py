@@ -19,7 +19,7 @@ from amphora.caller import CALL_OPTIONS, DEFER_OPTIONS, CallOptions, PrettyCalle
 from amphora.client import AmqpRpcClient
 from amphora.fanout import AmqpRpcFanoutClient
 from amphora.hub_thread import HubThread
-from amphora.inspector import Answer, Inspector
+from amphora.inspector import Answer, Counts, Inspector
 from amphora.protocol.routing import TuningFunction
 from amphora.threaded_result import ThreadedResult
 
@@ -191,8 +191,8 @@ class ThreadedClient:
     def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._run(lambda client: client.call(function_name=function, **options)(*args, **kwargs))
 
-    def _gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
-        return cast("list[Answer]", self._run(lambda client: client.gather(function, timeout, limit)))
+    def _gather(self, function: str, timeout: float, limit: int | None, counts: Counts) -> list[Answer]:
+        return cast("list[Answer]", self._run(lambda client: client.gather(function, timeout, limit, counts)))
 
     def _defer(
         self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]

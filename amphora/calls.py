@@ -32,17 +32,20 @@ logger = logging.getLogger(__name__)
 class _Inbox:
     """Answers to one request to several servers."""
 
-    __slots__ = ("_began", "_limit", "answers", "full")
+    __slots__ = ("_began", "_counted", "_counts", "_limit", "answers", "full")
 
-    def __init__(self, began: float, limit: int | None) -> None:
+    def __init__(self, began: float, limit: int | None, counts: Callable[[Result | Failure], bool]) -> None:
         self._began = began
         self._limit = limit
+        self._counts = counts
+        self._counted = 0
         self.answers: list[tuple[Result | Failure, float]] = []
         self.full = Event()
 
     def put(self, outcome: Result | Failure) -> None:
         self.answers.append((outcome, monotonic() - self._began))
-        if self._limit is not None and len(self.answers) >= self._limit:
+        self._counted += self._counts(outcome)
+        if self._limit is not None and self._counted >= self._limit:
             self.full.set()
 
 
@@ -156,6 +159,7 @@ class Calls:
         *,
         routing_key: str,
         limit: int | None,
+        counts: Callable[[Result | Failure], bool],
         headers: Mapping[str, Any] | None = None,
     ) -> list[tuple[Result | Failure, float]]:
         """Send a request that several servers answer; return the answers in time, each with its seconds.
@@ -165,6 +169,7 @@ class Calls:
             timeout: Seconds to wait for answers.
             routing_key: Routing key of the request.
             limit: How many answers are enough; None to wait for the whole time.
+            counts: Tells whether an answer is one of those.
             headers: Headers of the message.
 
         Raises:
@@ -175,7 +180,7 @@ class Calls:
         call = self.send(
             function, (), {}, lifetime=lifetime, routing_key=routing_key, wait_publish=False, headers=headers
         )
-        inbox = self._gathering[call.id] = _Inbox(began, limit)
+        inbox = self._gathering[call.id] = _Inbox(began, limit, counts)
         try:
             gevent.wait([call.result, inbox.full], timeout=timeout, count=1)
         finally:

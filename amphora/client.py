@@ -12,7 +12,7 @@ from amphora.calling import Calling
 from amphora.calls import Calls
 from amphora.declarations import Declarations
 from amphora.exceptions import BrokerError
-from amphora.inspector import Answer, Inspector
+from amphora.inspector import Answer, Counts, Inspector
 from amphora.labels import LabelQueues
 from amphora.middleware import ClientMiddleware
 from amphora.protocol.headers import CONTROL
@@ -29,6 +29,7 @@ from amphora.settings import (
     at_least_one,
     milliseconds,
     queue_type_of,
+    ssl_of,
     timeout_of,
     tries_limit,
 )
@@ -151,6 +152,7 @@ class AmqpRpcClient(ServiceEndpoint):
         timeout = timeout_of(timeout)
         queue_type = queue_type_of(queue_type)
         brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
+        ssl = ssl_of(ssl, brokers)
         settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
         limit = tries_limit(delivery_limit, queue_type)
         declared = Declarations(names, self._fanout, queue_type, limit, declare)
@@ -354,7 +356,8 @@ class AmqpRpcClient(ServiceEndpoint):
 
     @property
     def inspect(self) -> Inspector:
-        """Ask all servers of the service at once: ``client.inspect.ping()``, ``.functions()``, ``.stats()``.
+        """Ask all servers of the service at once: ``client.inspect.ping()``, ``.functions()``, ``.stats()``,
+        ``.health()``.
 
         Servers of 0.1 and those made with ``introspection=False`` do not answer.
         """
@@ -407,13 +410,14 @@ class AmqpRpcClient(ServiceEndpoint):
         self._raise_failure()
         self._labels.remove(self._names.label_queue(queue), nowait=nowait)
 
-    def gather(self, function: str, timeout: float, limit: int | None) -> list[Answer]:
+    def gather(self, function: str, timeout: float, limit: int | None, counts: Counts) -> list[Answer]:
         """Call a reserved function of all servers; called by `inspect`.
 
         Args:
             function: Its name.
             timeout: Seconds to wait for answers.
             limit: How many are enough; None to wait for the whole time.
+            counts: Tells whether an answer is one of those.
 
         Raises:
             BrokerError: The broker refuses the client.
@@ -421,7 +425,7 @@ class AmqpRpcClient(ServiceEndpoint):
         self._raise_failure()
         # Every fan-out server gets every request, whatever its routing key.
         key, headers = ("", {CONTROL: True}) if self._fanout else (CONTROL_KEY, None)
-        answers = self._calls.gather(function, timeout, routing_key=key, limit=limit, headers=headers)
+        answers = self._calls.gather(function, timeout, routing_key=key, limit=limit, counts=counts, headers=headers)
         return [Answer(*each) for each in answers]
 
     # -- life cycle -------------------------------------------------------------------------

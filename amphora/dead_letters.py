@@ -28,6 +28,7 @@ from amphora.settings import (
     OutboxLimits,
     SslOption,
     seconds,
+    ssl_of,
 )
 
 __all__ = ["DeadLetter", "DeadLetters"]
@@ -124,6 +125,7 @@ class DeadLetters(Endpoint):
         signatures_of(signing_keys, service=service_name)
         self._signing_keys = signing_keys
         brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost)
+        ssl = ssl_of(ssl, brokers)
         settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout)
         super().__init__(
             service_name,

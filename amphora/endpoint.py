@@ -23,6 +23,7 @@ from amphora.links.forks import let_go_after_fork
 from amphora.links.publisher import Publisher
 from amphora.links.refusals import patience_with
 from amphora.links.topology import QueueStatus, Topology, queue_status
+from amphora.loop_lag import LoopLag
 from amphora.settings import LinkSettings, OutboxLimits
 
 __all__ = ["Endpoint", "allow_unpatched_thread", "check_patched"]
@@ -104,6 +105,7 @@ class Endpoint:
         )
         self._failure: BrokerError | None = None
         self._ended = Event()
+        self._loop_lag = LoopLag()
         self._forked = False
         let_go_after_fork(self)
 
@@ -173,11 +175,15 @@ class Endpoint:
         """
         began = monotonic()
         gevent.sleep(0)
+        return self._health(monotonic() - began)
+
+    def _health(self, loop_lag: float = 0.0) -> Health:
+        """Return the same without waiting: for who answers in the greenlet that owns a connection."""
         return Health(
             connected=self.connected,
             consuming=self._consumer.consuming,
             blocked=self.blocked,
-            loop_lag=monotonic() - began,
+            loop_lag=max(loop_lag, self._loop_lag.worst()),
         )
 
     def confirm_times(self) -> Histogram:
@@ -268,6 +274,7 @@ class Endpoint:
         self._begin()
         self._failure = None
         self._ended.clear()
+        self._loop_lag.start()
         self._publisher.link.start()
         self._consumer.link.start()
         if not nowait:
@@ -286,6 +293,7 @@ class Endpoint:
         self._publisher.flush(_FAREWELL)
         self._consumer.link.stop(_until(deadline))
         self._publisher.link.stop(_until(deadline))
+        self._loop_lag.stop()
         self._ended.set()
 
     def stop_publisher(self) -> None:
@@ -314,6 +322,7 @@ class Endpoint:
         # In one go: who is told of the failure may call `serve` again at once.
         self._publisher.link.abort()
         self._consumer.link.abort()
+        self._loop_lag.stop()
         self._failure = error
         self._fail_pending(error)
         self._ended.set()
@@ -321,6 +330,7 @@ class Endpoint:
     def let_go(self) -> None:
         """Leave the connections to the parent, in a child that was just forked; called by Amphora itself."""
         self._forked = True
+        self._loop_lag.stop()
 
     def _begin(self) -> None:
         """Begin what the connections are for; overridden where something is to be begun anew with each `serve`."""

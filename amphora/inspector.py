@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from time import time
 from typing import Any, NamedTuple, TypeVar
 
 from amphora.durations import Histogram
+from amphora.health import Health
 from amphora.protocol.messages import Failure, Result
 from amphora.protocol.names import RESERVED_PREFIX
 from amphora.settings import seconds
 
-__all__ = ["Answer", "Inspector", "RemoteFunction", "ServerInfo"]
+__all__ = ["Answer", "Counts", "Inspector", "RemoteFunction", "ServerHealth", "ServerInfo"]
 
 Made = TypeVar("Made")
+
+#: Tells whether an answer is one of those that are waited for.
+Counts = Callable[[Result | Failure], bool]
 
 
 class Answer(NamedTuple):
@@ -75,6 +79,25 @@ class RemoteFunction:
     servers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """How a server is that answered; see `Inspector.health`.
+
+    Attributes:
+        uuid (str): Its identifier.
+        host (str): Name of the machine.
+        pid (int): Process id there.
+        health (Health): How it is.
+        round_trip (float): Seconds from the question to its answer.
+    """
+
+    uuid: str
+    host: str
+    pid: int
+    health: Health
+    round_trip: float
+
+
 class Inspector:
     """Asks all servers of a service at once; see `AmqpRpcClient.inspect`.
 
@@ -85,7 +108,7 @@ class Inspector:
         gather: Calls a reserved function of all servers; returns the answers that came within the timeout.
     """
 
-    def __init__(self, gather: Callable[[str, float, int | None], list[Answer]]) -> None:
+    def __init__(self, gather: Callable[[str, float, int | None, Counts], list[Answer]]) -> None:
         self._gather = gather
 
     def ping(self, timeout: float = 1.0, limit: int | None = None) -> list[ServerInfo]:
@@ -130,6 +153,31 @@ class Inspector:
         """
         return dict(self._ask("stats", timeout, limit, _stats))
 
+    def health(
+        self,
+        timeout: float = 1.0,
+        limit: int | None = None,
+        counts: Callable[[ServerHealth], bool] | None = None,
+    ) -> list[ServerHealth]:
+        """Return how the servers are, in the order of their answers.
+
+        A server that cannot reach the broker, or whose event loop hangs, does not answer; nor does one of an Amphora
+        that does not know the question.
+
+        Args:
+            timeout: Seconds to wait for answers.
+            limit: How many are enough; None to wait for the whole time.
+            counts: Tells which answers count for that, such as ``lambda server: server.health.ready``; None for all.
+
+        Raises:
+            BrokerError: The broker refuses the client.
+        """
+
+        def is_wanted(outcome: Result | Failure) -> bool:
+            return counts is None or any(map(counts, _understood([Answer(outcome, 0.0)], _server_health)))
+
+        return list(self._ask("health", timeout, limit, _server_health, is_wanted))
+
     def run_times(self, timeout: float = 1.0, limit: int | None = None) -> dict[str, dict[str, Histogram]]:
         """Return `AmqpRpcServer.run_times` of every server that tells them, by its uuid.
 
@@ -143,16 +191,26 @@ class Inspector:
         return dict(self._ask("stats", timeout, limit, _run_times))
 
     def _ask(
-        self, question: str, timeout: float, limit: int | None, make: Callable[[Any, float], Made]
+        self,
+        question: str,
+        timeout: float,
+        limit: int | None,
+        make: Callable[[Any, float], Made],
+        counts: Counts = lambda outcome: True,  # noqa: ARG005  (all of them do)
     ) -> Iterator[Made]:
-        """Yield what the answers say; what cannot be understood comes from no server of ours, and is left out."""
-        for answer in self._gather(f"{RESERVED_PREFIX}{question}", seconds("timeout", timeout), limit):
-            if isinstance(answer.outcome, Result):
-                try:
-                    made = make(answer.outcome.value, answer.elapsed)
-                except (KeyError, TypeError, ValueError):
-                    continue
-                yield made
+        question = f"{RESERVED_PREFIX}{question}"
+        return _understood(self._gather(question, seconds("timeout", timeout), limit, counts), make)
+
+
+def _understood(answers: Iterable[Answer], make: Callable[[Any, float], Made]) -> Iterator[Made]:
+    """Yield what the answers say; what cannot be understood comes from no server of ours, and is left out."""
+    for answer in answers:
+        if isinstance(answer.outcome, Result):
+            try:
+                made = make(answer.outcome.value, answer.elapsed)
+            except (KeyError, TypeError, ValueError):
+                continue
+            yield made
 
 
 def _server_info(asked: float, value: Any, elapsed: float) -> ServerInfo:
@@ -179,6 +237,21 @@ def _functions(value: Any, elapsed: float) -> tuple[str, list[RemoteFunction]]: 
         RemoteFunction(str(each["name"]), str(each["signature"]), str(each["doc"]), str(each["module"]), (uuid,))
         for each in value["functions"]
     ]
+
+
+def _server_health(value: Any, elapsed: float) -> ServerHealth:
+    return ServerHealth(
+        uuid=str(value["uuid"]),
+        host=str(value["host"]),
+        pid=int(value["pid"]),
+        health=Health(
+            connected=bool(value["connected"]),
+            consuming=bool(value["consuming"]),
+            blocked=bool(value["blocked"]),
+            loop_lag=float(value["loop_lag"]),
+        ),
+        round_trip=elapsed,
+    )
 
 
 def _stats(value: Any, elapsed: float) -> tuple[str, dict[str, int]]:  # noqa: ARG001

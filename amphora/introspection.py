@@ -1,4 +1,4 @@
-"""What every server answers about itself: the reserved functions ``amphora.ping``, ``.functions`` and ``.stats``.
+"""What every server answers about itself: the reserved functions ``amphora.ping`` and those beside it.
 
 They can be called like any other function, and then one server of the service answers. Asked through the control
 queue (of fan-out servers: through their own, with a header), all of them do, at once: what the service is busy with is
@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from time import time
 from typing import Any
@@ -18,10 +19,12 @@ from typing import Any
 from amphora.descriptions import describe_function
 from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
-from amphora.links.consumer import Consumer, Subscription
+from amphora.health import Health
+from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
+from amphora.links.subscription import Subscription
 from amphora.links.topology import control_queue, direct_exchange
 from amphora.log_fields import request_fields
 from amphora.protocol.deadlines import is_expired
@@ -56,6 +59,7 @@ def introspection_of(
     functions: Callable[[], Mapping[str, Callable[..., Any]]],
     stats: Callable[[], dict[str, int]],
     run_times: Callable[[], dict[str, Histogram]],
+    health: Callable[[], Health],
 ) -> dict[str, Callable[[], Any]]:
     """Give the reserved functions of a server, by name.
 
@@ -65,6 +69,7 @@ def introspection_of(
         functions: Gives the functions of the service.
         stats: Gives `AmqpRpcServer.stats`.
         run_times: Gives `AmqpRpcServer.run_times`.
+        health: Gives the same as `AmqpRpcServer.health`, without waiting.
     """
     started = time()
 
@@ -89,9 +94,19 @@ def introspection_of(
         taken = {name: each.encode() for name, each in run_times().items()}
         return {"uuid": uuid, "stats": stats(), "run_times": taken}
 
-    return {
-        f"{RESERVED_PREFIX}{name}": each for name, each in (("ping", ping), ("functions", describe), ("stats", count))
-    }
+    def tell_health() -> dict[str, Any]:
+        """Tell whether the server can do its work."""
+        found = health()
+        return {
+            "uuid": uuid,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "ready": found.ready,
+            **asdict(found),
+        }
+
+    own = {"ping": ping, "functions": describe, "stats": count, "health": tell_health}
+    return {f"{RESERVED_PREFIX}{name}": each for name, each in own.items()}
 
 
 def _described(name: str, function: Callable[..., Any]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["Overrides", "override_arguments", "overrides"]
 
@@ -17,11 +18,15 @@ class Overrides:
         broker_url: For every client and server.
         default_broker_url: For those that name no broker.
         concurrency: For every server.
+        ssl: Keys of the argument ``ssl`` of every client and server.
+        default_ssl: Those for whoever speaks TLS and does not say them.
     """
 
     broker_url: str | None = field(default=None, repr=False)
     default_broker_url: str | None = field(default=None, repr=False)
     concurrency: int | None = None
+    ssl: Mapping[str, Any] | None = field(default=None, repr=False)
+    default_ssl: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 _current = Overrides()
@@ -34,7 +39,12 @@ def overrides() -> Overrides:
 
 @contextmanager
 def override_arguments(
-    *, broker_url: str | None = None, default_broker_url: str | None = None, concurrency: int | None = None
+    *,
+    broker_url: str | None = None,
+    default_broker_url: str | None = None,
+    concurrency: int | None = None,
+    ssl: Mapping[str, Any] | None = None,
+    default_ssl: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
     """Give arguments to the clients and servers that are made within the context, in any greenlet of the process.
 
@@ -50,10 +60,15 @@ def override_arguments(
             argument ``ssl`` stays as they give it.
         default_broker_url: Broker of those that give neither; in place of the local one.
         concurrency: Of all servers.
+        ssl: Keys of a dict such as the argument ``ssl`` takes: all of them speak TLS, and what this names takes the
+            place of what they give. (A certificate takes that of its key and password too; an ``SSLContext`` of
+            theirs gives way as a whole.)
+        default_ssl: The same for those that speak TLS, because they give ``ssl`` or name ``amqps://`` brokers only,
+            where they do not say it themselves.
     """
     global _current
     before = _current
-    _current = Overrides(broker_url, default_broker_url, concurrency)
+    _current = Overrides(broker_url, default_broker_url, concurrency, ssl, default_ssl)
     try:
         yield
     finally:

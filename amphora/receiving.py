@@ -12,8 +12,9 @@ from gevent.event import Event
 
 from amphora.handling import RequestHandler
 from amphora.introspection import AHEAD, ControlRequests
-from amphora.links.consumer import Consumer, Subscription
+from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
+from amphora.links.subscription import Subscription
 from amphora.receiver import Receiver
 
 __all__ = ["Receiving"]

@@ -11,6 +11,7 @@ from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP
 from amphora.declarations import Declarations
 from amphora.durations import Histogram
 from amphora.exceptions import BrokerError
+from amphora.function_names import add_or_decorate
 from amphora.handling import RequestHandler
 from amphora.introspection import ControlRequests, introspection_of
 from amphora.links.topology import Topology
@@ -34,6 +35,7 @@ from amphora.settings import (
     milliseconds,
     queue_type_of,
     seconds,
+    ssl_of,
     tries_limit,
 )
 
@@ -114,9 +116,9 @@ class AmqpRpcServer(ServiceEndpoint):
         send_tracebacks: Whether a remote exception carries its traceback; off by default, as it
             shows the server's inside to its clients.
         introspection: Whether to answer `AmqpRpcClient.inspect` and calls of the reserved functions ``amphora.ping``,
-            ``amphora.functions`` and ``amphora.stats``: who and where this server is, its functions with their
-            docstrings, its counts. A server that is not fan-out has a queue ``rpc_{service_name}_{uuid}_control``
-            for it, and does without where it lacks the permission.
+            ``amphora.functions``, ``amphora.stats`` and ``amphora.health``: who and where this server is, its functions
+            with their docstrings, its counts, how it is. A server that is not fan-out has a queue
+            ``rpc_{service_name}_{uuid}_control`` for it, and does without where it lacks the permission.
         fanout_queue_expires: Seconds that the broker keeps the queue of a fan-out server that is not
             connected.
         max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0,
@@ -170,6 +172,7 @@ class AmqpRpcServer(ServiceEndpoint):
         codec = Codec.of(serializer, accept)
         queue_type = queue_type_of(queue_type)
         brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
+        ssl = ssl_of(ssl, brokers)
         settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
         # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
         limit = tries_limit(delivery_limit, "classic" if self._fanout else queue_type)
@@ -221,6 +224,7 @@ class AmqpRpcServer(ServiceEndpoint):
                 functions=lambda: self._registry.functions,
                 stats=self.stats,
                 run_times=self.run_times,
+                health=self._health,
             )
             self._registry.reserve(reserved)
             control = ControlRequests(
@@ -316,20 +320,7 @@ class AmqpRpcServer(ServiceEndpoint):
             TypeError: Not a callable, a name that is not text, or the two in the wrong order.
             ValueError: Another function has that name.
         """
-        if func is None or isinstance(func, str):
-            if func is not None and name is not None:
-                raise TypeError(f"add_function takes the function first: add_function(func, name={func!r})")
-            wanted = name if func is None else func
-            if wanted is None:
-                raise TypeError("add_function needs a function or a name")
-
-            def decorate(function: Function) -> Function:
-                self._registry.add(function, wanted)
-                return function
-
-            return decorate
-        self._registry.add(func, name)
-        return func
+        return add_or_decorate(self._registry.add, func, name)
 
     def add_middleware(self, middleware: Middleware) -> Middleware:
         """Let something run around every remote function; a call or a decorator.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amphora.brokers import BrokerAddress
+from amphora.overrides import overrides
 
 __all__ = [
     "LinkSettings",
@@ -64,6 +65,27 @@ class LinkSettings:
             _check_ssl(self.ssl)
         elif not isinstance(self.ssl, bool) and not callable(getattr(self.ssl, "wrap_bio", None)):
             raise TypeError(f"ssl must be a bool, a dict or an SSLContext, not a {type(self.ssl).__name__}")
+
+
+def ssl_of(ssl: SslOption, brokers: tuple[BrokerAddress, ...]) -> SslOption:
+    """Work out the argument ``ssl`` from what clients and servers take, and from what overrides it."""
+    given = overrides()
+    if given.ssl is not None:
+        return _laid_over(ssl, given.ssl)
+    if given.default_ssl is None or not isinstance(ssl, (bool, Mapping)):
+        return ssl
+    encrypted = ssl is not False or all(each.scheme == "amqps" for each in brokers)
+    return _laid_over(given.default_ssl, ssl) if encrypted else ssl
+
+
+def _laid_over(below: SslOption, above: SslOption) -> dict[str, Any]:
+    kept = dict(below) if isinstance(below, Mapping) else {}
+    if not isinstance(above, Mapping):
+        return kept
+    if above.get("certfile"):
+        # Key and password are those of one certificate.
+        kept = {name: value for name, value in kept.items() if name not in ("certfile", "keyfile", "password")}
+    return {**kept, **above}
 
 
 def _check_ssl(option: Mapping[str, Any]) -> None:

@@ -9,9 +9,6 @@ from pathlib import Path
 from chaos.notes import Note, read_notes
 from chaos.stage import Incarnation
 
-#: Notes of a client that end a call.
-OUTCOMES = ("result", "raised", "wrong", "error")
-
 
 @dataclass
 class Run:

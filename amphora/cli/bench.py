@@ -15,9 +15,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from amphora import AmqpRpcClient, AmqpRpcException, parse_value
+from amphora.cli.function_names import complete_function
 from amphora.cli.latencies import histogram, milliseconds, percentile
 from amphora.cli.output import console, errors, print_json, print_table, table
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import count, parse_keyword_arguments, seconds
 
@@ -71,9 +72,9 @@ class _Run:
         return True
 
 
-@click.command("bench", epilog=_EPILOG)
+@click.command("bench", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
-@click.argument("function", default="amphora.ping")
+@click.argument("function", default="amphora.ping", shell_complete=complete_function)
 @click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.option("--kw", multiple=True, metavar="NAME=VALUE", help="A keyword argument; as often as needed.")
 @click.option("-c", "--concurrency", type=count, default=20, show_default=True, metavar="N", help="Calls at a time.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from time import monotonic
+from dataclasses import replace
+from time import gmtime, monotonic, strftime, time
 from urllib.parse import urlsplit
 
 import gevent
 
-from amphora import BrokerError, DeadLetters
+from amphora import BrokerError, BrokerInfo, DeadLetters
+from amphora.cli.advice import with_options_named
 from amphora.cli.findings import Finding, Level
 from amphora.cli.management import Management
 from amphora.cli.services import Service
@@ -23,6 +25,9 @@ _MOMENT = 0.2
 #: Seconds by which clocks may differ: deadlines and signatures compare them.
 CLOCKS = 2.0
 
+#: Days before the end of a certificate from which on it is to be renewed.
+_SOON = 14
+
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -31,9 +36,10 @@ def broker_findings(service: Service) -> Iterator[Finding]:
 
     The last finding is an error where it cannot be connected to.
     """
-    yield from _url_findings(service.broker_url)
+    if service.ssl is False:
+        yield from _url_findings(service.broker_url)
     # It is an endpoint that needs nothing on the broker, of whatever service.
-    with Service(service.name or "amphora-doctor", broker_url=service.broker_url).dead_letters() as probe:
+    with replace(service, name=service.name or "amphora-doctor").dead_letters() as probe:
         yield from _connection_findings(probe, service.connect_timeout)
 
 
@@ -42,16 +48,19 @@ def _connection_findings(probe: DeadLetters, timeout: float) -> Iterator[Finding
     try:
         connected = probe.wait_connected(timeout)
     except BrokerError as error:
-        yield Finding("connection", Level.ERROR, str(error), _remedy(str(error)))
+        yield Finding("connection", Level.ERROR, with_options_named(str(error)), _remedy(str(error)))
         return
     if not connected:
-        yield Finding("connection", Level.ERROR, probe.state.removeprefix("not connected: "), _remedy(probe.state))
+        why = with_options_named(probe.state.removeprefix("not connected: "))
+        yield Finding("connection", Level.ERROR, why, _remedy(why))
         return
     took = (monotonic() - began) * 1000
     yield Finding("connection", Level.GOOD, f"{probe.state} in {took:.0f} ms")
     info = probe.broker_info
     if info is not None:
         yield _version_finding(info.product, info.version, info.cluster)
+        if info.tls:
+            yield _tls_finding(info)
         if info.heartbeat:
             yield Finding("heartbeat", Level.GOOD, f"every {info.heartbeat:g} s: a silent network is noticed")
         else:
@@ -117,6 +126,22 @@ def _url_findings(broker_url: str | None) -> Iterator[Finding]:
             )
 
 
+def _tls_finding(info: BrokerInfo) -> Finding:
+    if info.certificate_ends is None:
+        return Finding("encryption", Level.GOOD, info.tls)
+    days = (info.certificate_ends - time()) / 86400
+    until = strftime("%Y-%m-%d", gmtime(info.certificate_ends))
+    text = f"{info.tls}, and the broker's certificate is trusted, until {until}"
+    if days > _SOON:
+        return Finding("encryption", Level.GOOD, text)
+    return Finding(
+        "encryption",
+        Level.WARNING,
+        f"{text}: for {days:.0f} more day{'s' * (round(days) != 1)}",
+        "renew it, and then `rabbitmqctl eval 'ssl:clear_pem_cache().'` on the broker",
+    )
+
+
 def _version_finding(product: str, version: str, cluster: str) -> Finding:
     text = f"{product or 'unknown'} {version}{f', cluster {cluster}' if cluster else ''}"
     if product != "RabbitMQ":
@@ -134,6 +159,6 @@ def _remedy(text: str) -> str:
         "vhost": "`rabbitmqctl add_vhost VHOST` and `rabbitmqctl set_permissions` on the broker",
         "Connection refused": "is RabbitMQ running there, and is it this port? `rabbitmq-diagnostics listeners` tells",
         "timed out": "is there a firewall in between, and is it this host and port?",
-        "certificate": "docs/tls.md",
+        "TLS": "docs/tls.md",
     }
     return next((remedy for cause, remedy in remedies.items() if cause.lower() in text.lower()), "check host and port")

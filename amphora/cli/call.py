@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import click
 
-from amphora import parse_value
+from amphora import AmqpRpcClient, WrongRequest, parse_value
+from amphora.cli.function_names import complete_function
 from amphora.cli.output import print_json
-from amphora.cli.services import Service, service_options
-from amphora.cli.statuses import BadArguments
+from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import parse_keyword_arguments, seconds_or_zero
 
 __all__ = ["command"]
@@ -21,17 +23,21 @@ that begins with a hyphen stands after --, at the end.
 \b
 Exit statuses:
   0    the function has returned; its result is on standard output, as JSON
-  1    the function raised, does not exist, or was given up: the error is on standard error
+  1    the function raised, does not exist, or was given up
   2    wrong arguments; nothing was sent
   3    no reply in time; the function may run, or may have run
-  4    the broker cannot be reached or refuses, or no queue takes the request; the function does not run
+  4    the broker cannot be reached or refuses, or no queue takes the request;
+       the function does not run
   130  interrupted (Ctrl-C)
 """
 
+#: Seconds to look for functions with similar names.
+_LOOK = 1.0
 
-@click.command("call", epilog=_EPILOG)
+
+@click.command("call", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
-@click.argument("function")
+@click.argument("function", shell_complete=complete_function)
 @click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.option("--kw", multiple=True, metavar="NAME=VALUE", help="A keyword argument; as often as needed.")
 @click.option("--routing-key", metavar="KEY", help="Call whoever receives from the queue of a label.")
@@ -62,6 +68,19 @@ def command(
                 client.defer(**options)(*arguments, **keywords)
                 return
             result = client.call(**options)(*arguments, **keywords)
+        except WrongRequest as error:
+            raise Failed(f"{error}{_hint(client, function)}") from error
         except (TypeError, ValueError) as error:
             raise BadArguments(str(error)) from error
     print_json(result)
+
+
+def _hint(client: AmqpRpcClient, function: str) -> str:
+    """Say which functions there are, where there is none of that name."""
+    known = client.inspect.functions(timeout=_LOOK, limit=1)
+    if not known or function in known:
+        return ""
+    near = difflib.get_close_matches(function, known)
+    if near:
+        return f". Did you mean {' or '.join(near)}?"
+    return f": `amphora functions {client.service_name}` lists those that there are"

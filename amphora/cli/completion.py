@@ -38,4 +38,6 @@ def command(context: click.Context, shell: str | None) -> None:
     if completion is None:
         raise BadArguments(f"name the shell: {', '.join(_SHELLS)}")
     program = context.find_root().command
-    click.echo(completion(program, {}, "amphora", "_AMPHORA_COMPLETE").source())
+    source = completion(program, {}, "amphora", "_AMPHORA_COMPLETE").source()
+    # click's script for fish cuts descriptions off at their first comma.
+    click.echo(source.replace('string split "," ', 'string split --max 1 "," '))

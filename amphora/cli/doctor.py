@@ -9,10 +9,10 @@ import click
 from amphora.cli.broker_checks import broker_findings, management_findings
 from amphora.cli.findings import Finding, Level, print_finding
 from amphora.cli.local_checks import local_findings
-from amphora.cli.management import Management
+from amphora.cli.management import Management, management_option
 from amphora.cli.output import print_json
 from amphora.cli.service_checks import service_findings
-from amphora.cli.services import Service, optional_service_options
+from amphora.cli.services import Service, ServiceCommand, optional_service_options
 from amphora.cli.statuses import Failed, NotSent, errors_end_the_command
 
 __all__ = ["command"]
@@ -31,26 +31,20 @@ Exit statuses:
 """
 
 
-@click.command("doctor", epilog=_EPILOG)
+@click.command("doctor", cls=ServiceCommand, epilog=_EPILOG)
 @optional_service_options
 @click.option(
     "--queue-type", type=click.Choice(["classic", "quorum"]), default="classic", show_default=True, help=_AS_MADE
 )
 @click.option("--delivery-limit", type=int, metavar="N", help=_AS_MADE)
-@click.option(
-    "--management",
-    metavar="URL",
-    envvar="AMPHORA_MANAGEMENT_URL",
-    show_envvar=True,
-    help="Ask the management API too, such as http://host:15672.",
-)
+@management_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each finding.")
 def command(
     service: Service, queue_type: str, delivery_limit: int | None, management: str | None, as_json: bool
 ) -> None:
     """Look at this installation, at the broker, and at the service NS; each line says what is wrong."""
     found: list[Finding] = []
-    api = Management(management, service.broker_url) if management else None
+    api = Management(management, service.broker_url, authorities=service.authorities) if management else None
     with errors_end_the_command():
         for finding in _findings(service, api, queue_type, delivery_limit):
             found.append(finding)

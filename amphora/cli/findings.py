@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -39,9 +38,6 @@ class Finding:
     text: str
     remedy: str = ""
 
-
-#: Takes a finding.
-Report = Callable[[Finding], None]
 
 _MARKS = {
     Level.GOOD: ("ok  ", "green"),

@@ -9,8 +9,9 @@ import click
 from rich.markup import escape
 
 from amphora import RemoteFunction, stub_of
+from amphora.cli.function_names import complete_function
 from amphora.cli.output import console, print_indented, print_json
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import Failed, NoAnswer
 from amphora.cli.values import count, seconds
 
@@ -24,14 +25,15 @@ first line.
 Exit statuses:
   0    there are such functions
   1    there are none of that name
-  3    no server answers: none is there, or none that tells (introspection=False, Amphora 0.1)
+  3    no server answers: none is there, or none that tells
+       (introspection=False, Amphora 0.1)
   4    the broker cannot be reached, or refuses
 """
 
 
-@click.command("functions", epilog=_EPILOG)
+@click.command("functions", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
-@click.argument("pattern", required=False)
+@click.argument("pattern", required=False, shell_complete=complete_function)
 @click.option("--timeout", type=seconds, default=1.0, show_default=True, help="How long to wait for servers.")
 @click.option("--servers", type=count, metavar="N", help="So many are there: wait no longer once they have answered.")
 @click.option("--stub", is_flag=True, help="Print the source of a class for client.bind(), which types the calls.")

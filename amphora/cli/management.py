@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -12,12 +13,23 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
+import click
+
 from amphora.cli.statuses import BadArguments, NotSent
 
-__all__ = ["ManagedQueue", "Management"]
+__all__ = ["ManagedQueue", "Management", "management_option"]
 
 #: Seconds for an answer.
 _TIMEOUT = 10.0
+
+#: Says where the API is, in commands that may ask it.
+management_option = click.option(
+    "--management",
+    metavar="URL",
+    envvar="AMPHORA_MANAGEMENT_URL",
+    show_envvar=True,
+    help="Ask the management API too, such as http://host:15672.",
+)
 
 
 @dataclass(frozen=True)
@@ -53,12 +65,13 @@ class Management:
     Args:
         url: ``http://host:15672``; with ``user:password@`` where they are not those of the broker.
         broker_url: The broker's URL, for the user, the password and the virtual host.
+        authorities: Of ``https://``: file of the authorities to trust; None for the system's.
 
     Raises:
         BadArguments: The URL is none.
     """
 
-    def __init__(self, url: str, broker_url: str | None) -> None:
+    def __init__(self, url: str, broker_url: str | None, *, authorities: str | None = None) -> None:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -76,6 +89,7 @@ class Management:
         self._user = unquote(user)
         credentials = f"{self._user}:{unquote(password)}".encode()
         self._authorization = f"Basic {base64.b64encode(credentials).decode()}"
+        self._authorities = authorities
         self.clock_ahead: float | None = None
 
     def queues(self) -> list[ManagedQueue]:
@@ -108,7 +122,9 @@ class Management:
     def _get(self, path: str, *, or_else: Any = None) -> Any:
         request = Request(f"{self.address}{path}", headers={"Authorization": self._authorization})  # noqa: S310
         try:
-            with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310  (the scheme was looked at)
+            # Made each time: it reads the file.
+            context = ssl.create_default_context(cafile=self._authorities)
+            with urlopen(request, timeout=_TIMEOUT, context=context) as answer:  # noqa: S310  (the scheme was looked at)
                 self._compare_clocks(answer.headers.get("Date"))
                 return json.load(answer)
         except HTTPError as error:
@@ -120,7 +136,8 @@ class Management:
             ) from error
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", error)
-            raise NotSent(f"no management API at {self.address}: {reason}") from error
+            text = getattr(reason, "strerror", None) or reason
+            raise NotSent(f"no management API at {self.address}: {text}") from error
         except ValueError as error:
             raise NotSent(f"what answers at {self.address} is no management API") from error
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from amphora import AmqpRpcClient, ServerInfo
 from amphora.cli.output import console, print_json, print_table, table
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import Failed, NoAnswer
 from amphora.cli.values import count, seconds
 
@@ -44,7 +44,7 @@ class _Seen:
     times: list[float] = field(default_factory=list)
 
 
-@click.command("ping", epilog=_EPILOG)
+@click.command("ping", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @click.option("-c", "--count", "rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")
 @click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import parse_qs
 
 from gevent.pywsgi import WSGIServer
 
 from amphora import AmqpRpcServer
+from amphora.cli.output import to_json
 from amphora.cli.statuses import BadArguments
 
 __all__ = ["Probes", "has_prometheus"]
+
+_JSON = "application/json"
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -25,10 +31,13 @@ def has_prometheus() -> bool:
 class Probes:
     """An HTTP server: ``/live``, ``/ready`` and, where prometheus-client is installed, ``/metrics``.
 
+    ``/ready?max-lag=2`` is not ready either where the event loop was more than 2 s late lately. To who accepts
+    ``application/json``, it answers in JSON.
+
     Args:
         servers: Whose health and metrics it tells.
         host: Address to listen at.
-        port: TCP port.
+        port: TCP port; 0 for any that is free.
     """
 
     def __init__(self, servers: Sequence[AmqpRpcServer], host: str, port: int) -> None:
@@ -58,7 +67,14 @@ class Probes:
             self._http.start()
         except OSError as error:
             where = f"{self._host}:{self._port}"
-            raise BadArguments(f"--metrics-port: cannot listen at {where}: {error.strerror or error}") from error
+            # gevent adds the address to the text, which says it twice then.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise BadArguments(f"--metrics-port: cannot listen at {where}: {why}") from error
+
+    @property
+    def port(self) -> int:
+        """TCP port that it listens at; where 0 was given, the one that was free."""
+        return int(self._http.server_port or 0)
 
     def stop(self) -> None:
         """Listen no more."""
@@ -73,14 +89,46 @@ class Probes:
             # That it answers is the answer.
             return _text(start_response, "200 OK", "alive")
         if path == "/ready":
-            health = {each.service_name: each.health() for each in self._servers}
-            status = "200 OK" if all(each.ready for each in health.values()) else "503 Service Unavailable"
-            return _text(start_response, status, "\n".join(f"{name}: {each}" for name, each in health.items()))
+            try:
+                max_lag = _max_lag(environ.get("QUERY_STRING", ""))
+            except ValueError as error:
+                return _text(start_response, "400 Bad Request", str(error))
+            return self._ready(start_response, max_lag, as_json=_JSON in environ.get("HTTP_ACCEPT", ""))
         known = "/live, /ready" + (", /metrics" if self._metrics is not None else "")
         return _text(start_response, "404 Not Found", f"there are {known}")
 
+    def _ready(self, start_response: StartResponse, max_lag: float | None, *, as_json: bool) -> list[bytes]:
+        health = [(each.service_name, each.health()) for each in self._servers]
+        ready = all(each.ready_within(max_lag) for _, each in health)
+        status = "200 OK" if ready else "503 Service Unavailable"
+        if not as_json:
+            return _text(
+                start_response, status, "\n".join(f"{name}: {each.describe(max_lag)}" for name, each in health)
+            )
+        servers = [{"service": name, "ready": each.ready_within(max_lag), **asdict(each)} for name, each in health]
+        return _text(start_response, status, to_json({"ready": ready, "servers": servers}), _JSON)
 
-def _text(start_response: StartResponse, status: str, text: str) -> list[bytes]:
+
+def _max_lag(query: str) -> float | None:
+    """Read the query of /ready.
+
+    Raises:
+        ValueError: There is something else in it.
+    """
+    given = parse_qs(query, keep_blank_values=True)
+    (text,) = given.pop("max-lag", [""])[-1:]
+    try:
+        found = float(text) if text else None
+    except ValueError:
+        found = -1.0
+    if given or (found is not None and not found > 0):
+        raise ValueError("/ready takes nothing but max-lag=SECONDS, more than 0")
+    return found
+
+
+def _text(
+    start_response: StartResponse, status: str, text: str, content_type: str = "text/plain; charset=utf-8"
+) -> list[bytes]:
     body = f"{text}\n".encode()
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+    start_response(status, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
     return [body]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from importlib import import_module
 from typing import Any
@@ -21,6 +22,7 @@ _COMMANDS = {
     "completion": "Print the completion for a shell.",
     "doctor": "Look for what is wrong, and say how to mend it.",
     "functions": "List the functions of a service.",
+    "health": "Tell whether servers can do their work, for probes and people.",
     "ping": "Ask all servers of a service whether they are there.",
     "purge-dead": "Delete dead letters.",
     "queues": "Show the queues of a service.",
@@ -40,7 +42,8 @@ Exit statuses of all commands:
   4    the broker cannot be reached, or refuses
   130  interrupted (Ctrl-C)
 
-AMPHORA_BROKER_URL names the broker where --broker does not. Commands of others see command lines, but not this.
+AMPHORA_BROKER_URL names the broker where --broker does not. Everybody on the machine can read command lines: a password
+is better kept there. `amphora COMMAND --help` tells more of each command.
 """
 
 
@@ -55,7 +58,18 @@ class _Commands(click.Group):
             return None
         module = import_module(f"amphora.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
+        # For shells that show it with the name.
+        command.short_help = _COMMANDS[cmd_name]
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in _COMMANDS or ctx.resilient_parsing or not name[:1].isalpha():
+            return super().resolve_command(ctx, args)
+        near = " or ".join(f"'{each}'" for each in difflib.get_close_matches(name, _COMMANDS))
+        raise click.UsageError(f"No such command '{name}'.{f' Did you mean {near}?' if near else ''}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -67,7 +81,7 @@ class _Commands(click.Group):
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="amphora")
+@click.version_option(__version__, prog_name="amphora", message="%(prog)s %(version)s")
 def amphora() -> None:
     """Serve, call and look after RPC services over RabbitMQ."""
 

@@ -9,7 +9,7 @@ import click
 from amphora import DeadLetters
 from amphora.cli.letters import Choice, as_record, choice_options, described
 from amphora.cli.output import print_json
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import BadArguments
 
 __all__ = ["can_be_asked", "command"]
@@ -25,7 +25,7 @@ Exit statuses:
 """
 
 
-@click.command("purge-dead", epilog=_EPILOG)
+@click.command("purge-dead", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @choice_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

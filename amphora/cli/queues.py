@@ -7,9 +7,9 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from amphora.cli.management import ManagedQueue, Management
+from amphora.cli.management import ManagedQueue, Management, management_option
 from amphora.cli.output import print_json, print_table, table
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import seconds
 
@@ -22,7 +22,8 @@ management API tells of all of them, more of each, and needs a user with the tag
 \b
 Exit statuses:
   0    the queues are there
-  1    a queue that was asked for is not there, or nobody consumes from one that has messages
+  1    a queue that was asked for is not there, or nobody consumes from one
+       that has messages
   4    the broker or its management API cannot be reached, or refuses
 """
 
@@ -30,16 +31,10 @@ Exit statuses:
 _PASSING = ("_response", "_control", "_tries")
 
 
-@click.command("queues", epilog=_EPILOG)
+@click.command("queues", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
-@click.option(
-    "--management",
-    metavar="URL",
-    envvar="AMPHORA_MANAGEMENT_URL",
-    show_envvar=True,
-    help="Ask the management API too, such as http://host:15672.",
-)
+@management_option
 @click.option("--all", "everything", is_flag=True, help="With --management: queues of single clients and servers too.")
 @click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For the broker's answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each queue.")
@@ -53,7 +48,8 @@ def command(
 ) -> None:
     """Show the queues of the service NS: messages that wait, and consumers."""
     if management:
-        found = _managed(service, Management(management, service.broker_url), everything=everything)
+        api = Management(management, service.broker_url, authorities=service.authorities)
+        found = _managed(service, api, everything=everything)
     elif everything:
         raise BadArguments("--all needs --management")
     elif service.fanout:
@@ -140,7 +136,7 @@ def _print(found: list[dict[str, Any]], *, managed: bool) -> None:
     rows = table("QUEUE", "KIND", "MESSAGES", "CONSUMERS", *more, right=right)
     for each in found:
         if each["messages"] is None:
-            rows.add_row(escape(each["queue"]), each["kind"], "[dim]none[/]", "[dim]none[/]")
+            rows.add_row(escape(each["queue"]), each["kind"], "[dim]-[/]", "[dim]-[/]")
             continue
         cells = [escape(each["queue"]), each["kind"], _depth(each), _consumers(each)]
         if managed:

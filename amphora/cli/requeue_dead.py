@@ -9,7 +9,7 @@ import click
 from amphora import DeadLetter, DeadLetters, PublishNacked, Unroutable
 from amphora.cli.letters import Choice, as_record, choice_options, described
 from amphora.cli.output import print_json
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import Failed
 
 __all__ = ["command"]
@@ -32,7 +32,7 @@ Exit statuses:
 """
 
 
-@click.command("requeue-dead", epilog=_EPILOG)
+@click.command("requeue-dead", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @choice_options
 @click.option("--dry-run", is_flag=True, help="Only show which.")

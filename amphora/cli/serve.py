@@ -21,6 +21,7 @@ from amphora.cli.services import BROKER_VARIABLE, Service
 from amphora.cli.statuses import BadArguments, Failed, NotSent
 from amphora.cli.supervisor import SLOT_VARIABLE, Supervisor, child_command
 from amphora.cli.targets import load_server
+from amphora.cli.tls import TlsOptions, with_tls_options
 from amphora.cli.values import count, seconds_or_zero
 
 __all__ = ["command"]
@@ -32,8 +33,9 @@ _EPILOG = """\
 TARGET is package.module:attribute, looked for in the current directory first: a server, or a function without
 arguments that makes one. Without :attribute, the only server of the module.
 
---broker and --concurrency take the place of what the program says, for all servers and clients that it makes.
-AMPHORA_BROKER_URL is for those that name no broker.
+--broker, --concurrency and the options about TLS take the place of what the program says, for all servers and clients
+that it makes. AMPHORA_BROKER_URL is for those that name no broker, AMPHORA_TLS_CA and the others for those that speak
+TLS.
 
 SIGTERM and Ctrl-C stop it warm: it takes no more requests, and finishes those that run. A second signal stops it at
 once; what was running goes back to its queue.
@@ -41,7 +43,8 @@ once; what was running goes back to its queue.
 \b
 Exit statuses:
   0    stopped, and everything finished
-  1    stopped, but requests took longer than --grace: they go back to their queues
+  1    stopped, but requests took longer than --grace: they go back to their
+       queues
   2    wrong arguments, or the program cannot be imported
   4    the broker refuses (one that is not there is waited for)
   130, 143   stopped at once by a second signal
@@ -68,8 +71,15 @@ Exit statuses:
     metavar="PORT",
     help="Answer probes (/live, /ready) and Prometheus (/metrics) there. Of several processes, each has the next port.",
 )
-@click.option("--metrics-host", default="0.0.0.0", show_default=True, help="Address for --metrics-port.")  # noqa: S104
+@click.option(
+    "--metrics-host",
+    metavar="HOST",
+    default="0.0.0.0",  # noqa: S104  (probes come from outside)
+    show_default=True,
+    help="Address for --metrics-port.",
+)
 @click.option("--broker", metavar="URL", help=f"The broker.  [env var: {BROKER_VARIABLE}]")
+@with_tls_options
 @click.option(
     "-l",
     "--log-level",
@@ -78,7 +88,9 @@ Exit statuses:
     show_default=True,
     help="Of what is logged on standard error, if the program does not set up logging itself.",
 )
+@click.pass_context
 def command(
+    context: click.Context,
     targets: tuple[str, ...],
     labels: tuple[str, ...],
     concurrency: int | None,
@@ -94,9 +106,10 @@ def command(
     """Serve TARGET, or several of them, until it is stopped."""
     if labels and len(targets) > 1:
         raise BadArguments("--queue goes with one TARGET: start another `amphora serve` for the others")
+    ssl = TlsOptions.of(context)
     if broker is not None:
         # Made for its checks: a mistake in the URL is to be said now, not from within the program.
-        Service("any", broker_url=broker).dead_letters()
+        Service("any", broker_url=broker, ssl=ssl.for_brokers(broker)).dead_letters()
     if directories and not reloads:
         raise BadArguments("--reload-dir goes with --reload")
     if metrics_port is not None and metrics_port + processes > 65536:
@@ -105,6 +118,7 @@ def command(
         arguments = _arguments_of_child(targets, labels, concurrency=concurrency, grace=grace, log_level=log_level)
         if metrics_port is not None:
             arguments[1:1] = [f"--metrics-port={metrics_port}", f"--metrics-host={metrics_host}"]
+        arguments[1:1] = ssl.arguments()
         env = {} if broker is None else {BROKER_VARIABLE: broker, _BY_HAND: "1"}
         _supervise(arguments, env, processes=processes, grace=grace, directories=directories, reloads=reloads)
         return
@@ -114,7 +128,13 @@ def command(
         broker, default = default, None
     # Not only while they are made here: functions may make clients later.
     probes_at = None if metrics_port is None else (metrics_host, metrics_port + int(os.environ.get(SLOT_VARIABLE, "0")))
-    with override_arguments(broker_url=broker, default_broker_url=default, concurrency=concurrency):
+    with override_arguments(
+        broker_url=broker,
+        default_broker_url=default,
+        concurrency=concurrency,
+        ssl=ssl.given or None,
+        default_ssl=ssl.default or None,
+    ):
         _serve(targets, labels, grace=grace, log_level=log_level, probes_at=probes_at)
 
 

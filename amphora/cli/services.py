@@ -20,9 +20,18 @@ from amphora import (
     RpcMsgpackSerializer,
 )
 from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
+from amphora.cli.tls import TlsOptions, tls_options
 from amphora.cli.values import seconds
 
-__all__ = ["BROKER_VARIABLE", "Service", "optional_service_options", "service_options"]
+__all__ = [
+    "BROKER_VARIABLE",
+    "Service",
+    "ServiceCommand",
+    "amphora_logs",
+    "optional_service_options",
+    "service_of",
+    "service_options",
+]
 
 #: Name of the environment variable with the URL of the broker.
 BROKER_VARIABLE = "AMPHORA_BROKER_URL"
@@ -30,7 +39,22 @@ BROKER_VARIABLE = "AMPHORA_BROKER_URL"
 #: Seconds that the broker keeps the queue for replies to a command that has ended, or has lost its connection.
 _REPLIES_EXPIRE = 60.0
 
+#: Parameters that make the service.
+_OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class ServiceCommand(click.Command):
+    """A command with the options of `Service`, which its help shows apart from its own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        shared = {each.name for each in _options()}
+        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        for heading, wanted in (("Options", False), ("Broker and service", True)):
+            records = [each.get_help_record(ctx) for each in options if (each.name in shared) is wanted]
+            with formatter.section(heading):
+                formatter.write_dl([each for each in records if each is not None])
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,7 @@ class Service:
         connect_timeout: Seconds to wait for the connection.
         serializer: ``json`` or ``msgpack``.
         signing_keys: Its keys, if its messages are signed.
+        ssl: As clients and servers take it.
     """
 
     name: str
@@ -52,6 +77,12 @@ class Service:
     connect_timeout: float = 10.0
     serializer: str = "json"
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    ssl: bool | dict[str, Any] = field(default=False, repr=False)
+
+    @property
+    def authorities(self) -> str | None:
+        """File of the authorities to trust; None for the system's."""
+        return self.ssl.get("ca_certs") if isinstance(self.ssl, dict) else None
 
     def client(self, **options: Any) -> AmqpRpcClient:
         """Make a client that declares nothing of the service, and does not start yet.
@@ -102,6 +133,7 @@ class Service:
         other = [] if self.serializer == "json" else [RpcJsonSerializer]
         return {
             "broker_url": self.broker_url,
+            "ssl": self.ssl,
             "serializer": chosen[self.serializer],
             "accept": other,
             "signing_keys": self.signing_keys,
@@ -120,6 +152,27 @@ def _waited(seconds: float, state: str) -> str:
     return f"waited for {seconds:g} s: {state.removeprefix('not connected: ')}"
 
 
+def service_of(context: click.Context) -> Service:
+    """Return the service that is meant on the command line of a command with `service_options`.
+
+    Raises:
+        BadArguments: What is said of the broker cannot be meant.
+    """
+    given = context.params
+    broker, key_file = given["broker"], given["signing_key_file"]
+    if (broker or "").startswith("memory:"):
+        raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
+    return Service(
+        name=given["namespace"],
+        fanout=given["fanout"],
+        broker_url=broker or None,
+        connect_timeout=given["connect_timeout"],
+        serializer=given["serializer"],
+        signing_keys=(key_file.read_bytes().rstrip(b"\r\n"),) if key_file else (),
+        ssl=TlsOptions.of(context).for_brokers(broker),
+    )
+
+
 def service_options(command: Command) -> Command:
     """Give a command the argument NS and the options of `Service`; it gets them as ``service``."""
     return click.argument("namespace", metavar="NS")(_with_options(command))
@@ -132,21 +185,11 @@ def optional_service_options(command: Command) -> Command:
 
 def _with_options(command: Command) -> Command:
     @functools.wraps(command)
-    def with_service(
-        namespace: str,
-        broker: str | None,
-        fanout: bool,
-        connect_timeout: float,
-        serializer: str,
-        signing_key_file: Path | None,
-        verbose: bool,
-        **others: Any,
-    ) -> Any:
-        if (broker or "").startswith("memory:"):
-            raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
-        keys = (signing_key_file.read_bytes().rstrip(b"\r\n"),) if signing_key_file else ()
-        service = Service(namespace, fanout, broker or None, connect_timeout, serializer, keys)
-        with _logging(verbose=verbose):
+    @click.pass_context
+    def with_service(context: click.Context, /, namespace: str, verbose: bool, **values: Any) -> Any:  # noqa: ARG001
+        others = {name: value for name, value in values.items() if name not in _OF_SERVICE}
+        service = service_of(context)
+        with amphora_logs(verbose=verbose):
             return command(service=service, **others)
 
     # click reads them backwards: a command's own options are shown before those that all of them have.
@@ -165,6 +208,7 @@ def _options() -> list[click.Parameter]:
             metavar="URL",
             help="amqp://user:password@host:port/vhost; the local broker if nobody says.",
         ),
+        *tls_options(),
         click.Option(["--fanout"], is_flag=True, help="NS is a fan-out service: every server runs each request."),
         click.Option(["--connect-timeout"], type=seconds, default=10.0, show_default=True, help="For the connection."),
         click.Option(
@@ -186,7 +230,7 @@ def _options() -> list[click.Parameter]:
 
 
 @contextmanager
-def _logging(*, verbose: bool) -> Iterator[None]:
+def amphora_logs(*, verbose: bool) -> Iterator[None]:
     """Show what Amphora logs, or keep it from standard error, where the command itself says what went wrong."""
     logger = logging.getLogger("amphora")
     handler: logging.Handler = logging.NullHandler()

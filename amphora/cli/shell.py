@@ -19,7 +19,7 @@ import gevent
 
 import amphora
 from amphora import AmqpRpcClient, AmqpRpcException, RemoteFunction
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.values import seconds, seconds_or_zero
 
 __all__ = ["command"]
@@ -45,7 +45,7 @@ Exit statuses:
 _CALLERS = ("client.call.", "client.defer.")
 
 
-@click.command("shell", epilog=_EPILOG)
+@click.command("shell", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @click.option("--timeout", type=seconds_or_zero, default=60.0, show_default=True, help="For replies.")
 @click.option(

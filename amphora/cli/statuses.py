@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 
 from amphora import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
+from amphora.cli.advice import with_options_named
 
 __all__ = ["BadArguments", "Failed", "NoAnswer", "NotSent", "errors_end_the_command"]
 
@@ -34,6 +35,9 @@ class NotSent(click.ClickException):
     """The broker cannot be reached, or refuses."""
 
     exit_code = 4
+
+    def __init__(self, message: str) -> None:
+        super().__init__(with_options_named(message))
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def _attribute(module: ModuleType, path: str) -> Any:
             found = getattr(found, part)
         except AttributeError as error:
             servers = _servers(module)
-            known = f"; its servers are {', '.join(servers)}" if servers else ", nor any other server"
+            known = f"; there is {', '.join(servers)}" if servers else ", nor any other server"
             raise BadArguments(f"module {module.__name__!r} has no {path!r}{known}") from error
     return found
 

@@ -17,7 +17,7 @@ from amphora import AmqpRpcClient, BrokerError, QueueStatus
 from amphora.cli.latencies import milliseconds, percentile, roughly
 from amphora.cli.observed import ObservedServer, Runs, runs_by_function
 from amphora.cli.output import console, fitted, table, to_json
-from amphora.cli.services import Service, service_options
+from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import NoAnswer
 from amphora.cli.values import count, seconds
 
@@ -175,7 +175,7 @@ class _Screen:
             self._queues, self._trouble = found, ""
 
 
-@click.command("top", epilog=_EPILOG)
+@click.command("top", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")
 @click.option("-n", "--rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")

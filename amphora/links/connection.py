@@ -25,6 +25,7 @@ from amphora.links.faults import Fault, explain
 from amphora.links.forks import let_go_after_fork
 from amphora.links.outage import Outage
 from amphora.links.tls import tls_context
+from amphora.links.tls_session import TlsSession
 from amphora.settings import LinkSettings
 from amphora.version import __version__
 
@@ -44,12 +45,17 @@ class BrokerInfo(NamedTuple):
         version (str): Its version; empty on ``memory://``.
         cluster (str): Name of its cluster, if it has one.
         heartbeat (float): Seconds between heartbeats that were agreed upon; 0 for none.
+        tls (str): Version of TLS, such as ``TLSv1.3``; empty without it.
+        certificate_ends (float | None): Until when the broker's certificate is valid (`time.time`); None without TLS,
+            or where it was not verified.
     """
 
     product: str
     version: str
     cluster: str
     heartbeat: float
+    tls: str = ""
+    certificate_ends: float | None = None
 
 
 class Worker(Protocol):
@@ -309,7 +315,11 @@ class Link:
 def _info(connection: Any) -> BrokerInfo:
     told = getattr(connection, "server_properties", {"product": "memory"})
     product, version, cluster = (str(told.get(name, "")) for name in ("product", "version", "cluster_name"))
-    return BrokerInfo(product, version, cluster, float(getattr(connection, "heartbeat", None) or 0))
+    heartbeat = float(getattr(connection, "heartbeat", None) or 0)
+    session: TlsSession | None = getattr(getattr(connection, "socket", None), "session", None)
+    if session is None:
+        return BrokerInfo(product, version, cluster, heartbeat)
+    return BrokerInfo(product, version, cluster, heartbeat, session.version or "", session.certificate_ends)
 
 
 def _wants_stock() -> bool:

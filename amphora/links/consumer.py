@@ -15,22 +15,20 @@ from typing import Any
 
 from amqp.exceptions import ChannelError
 from gevent import get_hub
-from gevent.event import AsyncResult, Event
+from gevent.event import AsyncResult
 from kombu import Queue
 
 from amphora.links.connection import Link
 from amphora.links.control import Command, ControlChannel, is_not_found
 from amphora.links.delivery import Delivery
 from amphora.links.faults import explain
+from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology, create_queue
 from amphora.settings import LinkSettings
 
-__all__ = ["Consumer", "Subscription"]
+__all__ = ["Consumer"]
 
 logger = logging.getLogger(__name__)
-
-#: Seconds between looks for a queue that does not exist yet: the first, and the most.
-_LOOK_SOON, _LOOK_LATE = 0.05, 1.0
 
 #: Seconds after which the topology is declared again, in case that somebody deleted a part of it, where
 #: there is no heartbeat to go by.
@@ -40,47 +38,6 @@ _CHECK = 30.0
 #: declared again at once, RabbitMQ 3 keeps the consumer without a word and sends it nothing more (it takes
 #: the new queue for a mirror of the old one). Source: https://www.rabbitmq.com/docs/3.13/ha#cancellation.
 _CANCEL = "x-cancel-on-ha-failover"
-
-
-class Subscription:
-    """A wish to consume from one queue, for as long as it is not cancelled.
-
-    Args:
-        queue: Name of the queue.
-        prefetch: How many messages may be unacknowledged; 0 for any number.
-        deliver: Takes each delivery, in the owner's greenlet; must neither block nor raise.
-        own: Whether the queue is part of the topology: declared again when it is gone. Any other
-            queue is waited for.
-        optional: The queue as an entity, if it is one that may be done without: it is declared when it is consumed
-            from, and where the broker refuses that, it is left alone until the next connection.
-
-    Attributes:
-        settled: Set once the queue was found or found missing.
-        missing: Whether the queue did not exist when last looked for.
-        cancelled: Set when no more deliveries can come.
-    """
-
-    def __init__(
-        self,
-        queue: str,
-        prefetch: int,
-        deliver: Callable[[Delivery], None],
-        *,
-        own: bool,
-        optional: Queue | None = None,
-    ) -> None:
-        self.queue = queue
-        self.prefetch = prefetch
-        self.deliver = deliver
-        self.own = own
-        self.optional = optional
-        self.settled = Event()
-        self.missing = False
-        self.cancelled = Event()
-        self._tag: str | None = None
-        self._refused = False
-        self._look_at = 0.0
-        self._delay = _LOOK_SOON
 
 
 class Consumer:
@@ -168,7 +125,7 @@ class Consumer:
     def consuming(self) -> bool:
         """Whether the broker delivers from every queue of the topology that is subscribed to."""
         own = [each for each in self._subscriptions if each.own]
-        return bool(own) and self._channel is not None and all(each._tag is not None for each in own)
+        return bool(own) and self._channel is not None and all(each.tag is not None for each in own)
 
     def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
         """Do something on the control channel, as soon as the connection is up.
@@ -232,8 +189,8 @@ class Consumer:
                 subscription.cancelled.set()
         self._changed.clear()
         for subscription in self._subscriptions:
-            subscription._tag = None
-            subscription._refused = False
+            subscription.tag = None
+            subscription.refused = False
 
     def finish(self) -> None:
         """Close the channel, which makes the broker take every acknowledgement; see `Worker`."""
@@ -269,7 +226,7 @@ class Consumer:
         self._last_tag = 0
         self._reopen = True
         for subscription in (*self._subscriptions, *self._changed):
-            subscription._tag = None
+            subscription.tag = None
         self.link.wake()
 
     def _execute(self, command: Command) -> None:
@@ -293,7 +250,7 @@ class Consumer:
             elif self._channel is None:
                 # Lost on the way: the next one takes up every subscription.
                 continue
-            elif subscription._tag is None and subscription._look_at <= now and not subscription._refused:
+            elif subscription.tag is None and subscription.look_at <= now and not subscription.refused:
                 self._consume(subscription)
         self._set_alarm()
 
@@ -321,13 +278,10 @@ class Consumer:
             if self._channel.connection is None:
                 # The queue went away between the look and the consume.
                 self._on_closed(error)
-            subscription.missing = True
-            subscription._look_at = monotonic() + subscription._delay
-            subscription._delay = min(2 * subscription._delay, _LOOK_LATE)
+            subscription.look_later()
             self._missing[subscription] = None
         else:
-            subscription.missing = False
-            subscription._delay = _LOOK_SOON
+            subscription.found()
             self._missing.pop(subscription, None)
         subscription.settled.set()
 
@@ -335,7 +289,7 @@ class Consumer:
         """The broker refuses a queue that may be done without."""
         fault = explain(error, self.link.address)
         logger.info("%s: doing without queue %r: %s", self.link.name, subscription.queue, fault.error)
-        subscription._refused = True
+        subscription.refused = True
         subscription.settled.set()
         if self._channel is not None and self._channel.connection is None:
             self._lose_channel()
@@ -353,7 +307,7 @@ class Consumer:
             arguments={_CANCEL: True} if self._insists else None,
             on_cancel=lambda _: self._on_cancelled(subscription),
         )
-        subscription._tag = tag
+        subscription.tag = tag
 
     def _acking(self, subscription: Subscription) -> Callable[[Delivery], None]:
         def deliver(delivery: Delivery) -> None:
@@ -363,7 +317,7 @@ class Consumer:
         return deliver
 
     def _cancel(self, subscription: Subscription) -> None:
-        tag, subscription._tag = subscription._tag, None
+        tag, subscription.tag = subscription.tag, None
         if tag is not None and self._channel is not None:
             self._channel.basic_cancel(tag)
             if self._channel is not None:
@@ -374,9 +328,9 @@ class Consumer:
         """The broker cancelled the consumer: its queue was deleted, or its node is gone."""
         logger.warning("%s: queue %r is gone", self.link.name, subscription.queue)
         if self._channel is not None:
-            self._channel.consumers.pop(subscription._tag, None)
-        subscription._tag = None
-        subscription._look_at = 0.0
+            self._channel.consumers.pop(subscription.tag, None)
+        subscription.tag = None
+        subscription.look_at = 0.0
         if subscription.own:
             self._redeclare = True
         if subscription in self._subscriptions:
@@ -386,7 +340,7 @@ class Consumer:
         """Wake up when the next missing queue is to be looked for."""
         self._stop_alarm()
         if self._missing:
-            delay = max(0.0, min(each._look_at for each in self._missing) - monotonic())
+            delay = max(0.0, min(each.look_at for each in self._missing) - monotonic())
             self._alarm = get_hub().loop.timer(delay)
             self._alarm.start(self._look_again)
 

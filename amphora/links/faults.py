@@ -19,8 +19,7 @@ from amphora.exceptions import (
     TopologyConflict,
     VhostNotFound,
 )
-from amphora.links.sockets import NoTls, TlsPort
-from amphora.links.tls_faults import explain_tls
+from amphora.links.tls_faults import NoTls, TlsPort, explain_tls
 
 __all__ = ["Fault", "explain"]
 

@@ -19,9 +19,10 @@ from gevent import get_hub, socket
 from gevent.hub import Waiter
 
 from amphora.links.forks import let_go_after_fork
+from amphora.links.tls_faults import NoTls, TlsPort
 from amphora.links.tls_session import TlsSession
 
-__all__ = ["BatchingSocket", "NoTls", "TlsPort"]
+__all__ = ["BatchingSocket"]
 
 #: Bytes that one `recv` takes: at first, and after a small one; and at the most, while large ones come. Beyond 128 KiB,
 #: the C library asks the system for memory, and gives it back, at each of them.
@@ -45,14 +46,6 @@ _AMQP = b"AMQP"
 #: The kernel must not give up a connection whose peer is slow: heartbeats decide about that.
 #: (py-amqp's own default is one second, which a broker under a memory alarm exceeds.)
 _SOCKET_SETTINGS = {stdlib_socket.TCP_NODELAY: 1, getattr(socket, "TCP_USER_TIMEOUT", 18): 0}
-
-
-class NoTls(OSError):
-    """TLS was asked for at a port that speaks plain AMQP."""
-
-
-class TlsPort(OSError):
-    """Plain AMQP was spoken to a port that wants TLS."""
 
 
 class BatchingSocket(TCPTransport):  # type: ignore[misc]
@@ -92,6 +85,11 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         self._writable: Any = None
         self._loop: Any = get_hub().loop
         let_go_after_fork(self)
+
+    @property
+    def session(self) -> TlsSession | None:
+        """The TLS on it; None on plain TCP."""
+        return self._session
 
     # -- called by py-amqp ------------------------------------------------------------------
 

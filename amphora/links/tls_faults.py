@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-__all__ = ["explain_tls"]
+__all__ = ["NoTls", "TlsPort", "explain_tls"]
 
 #: How OpenSSL numbers the flaws of a certificate; x509_vfy.h.
 _NOT_YET_VALID, _EXPIRED = 9, 10
@@ -58,6 +58,14 @@ _REFUSALS = {
         "it knows no such host name: use the name that its certificate bears, or ssl={'server_hostname': ...}"
     ),
 }
+
+
+class NoTls(OSError):
+    """TLS was asked for at a port that speaks plain AMQP."""
+
+
+class TlsPort(OSError):
+    """Plain AMQP was spoken to a port that wants TLS."""
 
 
 def explain_tls(error: ssl.SSLError) -> tuple[str, bool]:

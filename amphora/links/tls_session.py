@@ -37,6 +37,12 @@ class TlsSession:
         """The version agreed upon, such as ``"TLSv1.3"``; None before the handshake is done."""
         return self._tls.version()
 
+    @property
+    def certificate_ends(self) -> float | None:
+        """Until when the peer's certificate is valid (`time.time`); None where it was not verified."""
+        ends = (self._tls.getpeercert() or {}).get("notAfter")
+        return ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
+
     def shake_hands(self, received: bytes) -> bool:
         """Go on with the handshake; tell whether it is done. Afterwards, `to_send` has something, done or not.
 

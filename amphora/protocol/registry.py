@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from amphora.exceptions import IgnoreRequest, WrongRequest
+from amphora.function_names import remote_name
 from amphora.protocol.messages import Request
 
 __all__ = ["Ignored", "Raised", "Registry", "Returned"]
@@ -29,18 +30,12 @@ class Ignored(NamedTuple):
 
 
 class Registry:
-    """Holds a service's functions.
+    """Holds a service's functions."""
 
-    Args:
-        passing: Exceptions that are not a function's own but end the greenlet or the program; they
-            pass through `execute`.
-    """
-
-    def __init__(self, *, passing: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> None:
+    def __init__(self) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
         self._reserved: dict[str, Callable[..., Any]] = {}
         self._around: list[Callable[[Callable[[], Any]], Any]] = []
-        self._passing = passing
 
     def add(self, function: Callable[..., Any], name: str | None = None) -> None:
         """Add a function.
@@ -53,16 +48,7 @@ class Registry:
             TypeError: It is not callable, the name is not text, or it has no name of its own.
             ValueError: The name is empty, reserved, or taken by another function.
         """
-        if not callable(function):
-            raise TypeError(f"only a callable can be a remote function, not {function!r}")
-        if name is None:
-            name = getattr(function, "__name__", None)
-            if name is None:
-                raise TypeError(f"{function!r} has no __name__: give it a name")
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a remote function must be a str, not {name!r}")
-        if not name:
-            raise ValueError("the name of a remote function must not be empty")
+        name = remote_name(function, name)
         if name in self._reserved:
             raise ValueError(f"the name {name!r} is reserved: every server has a function of that name")
         taken = self._functions.get(name)
@@ -96,7 +82,7 @@ class Registry:
         """Run the function that the request names.
 
         An exception of the function is a value here, ``gevent.Timeout`` and ``SystemExit``
-        included; only the exceptions listed as ``passing`` come out.
+        included; only a ``KeyboardInterrupt``, which ends the program, comes out.
         """
         function = self._functions.get(request.function)
         around = self._around
@@ -113,7 +99,7 @@ class Registry:
             return Returned(call())
         except IgnoreRequest:
             return Ignored()
-        except self._passing:
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  (whatever a user's function raises)
             return Raised(error)

@@ -11,6 +11,7 @@ import pytest
 from amphora import AmqpRpcClient, AmqpRpcServer
 from tests.acceptance.runs import Runs
 from tests.conftest import StartProgram
+from tests.support.endpoints import clients_of, servers_of
 from tests.support.processes import Program
 
 _NOTING_SERVER = Path(__file__).with_name("noting_server.py")
@@ -44,34 +45,14 @@ class KeepServerRunning(Protocol):
 
 @pytest.fixture
 def new_client(service: str) -> Iterator[NewClient]:
-    clients: list[AmqpRpcClient] = []
-
-    def make(broker_url: str, *, cls: type[AmqpRpcClient] = AmqpRpcClient, **options: Any) -> AmqpRpcClient:
-        clients.append(cls(service, broker_url=broker_url, **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.stop()
+    with clients_of(service) as make:
+        yield lambda broker_url, **options: make(broker_url=broker_url, **options)
 
 
 @pytest.fixture
 def new_server(service: str) -> Iterator[NewServer]:
-    servers: list[AmqpRpcServer] = []
-
-    def make(
-        broker_url: str, *functions: Callable[..., Any], cls: type[AmqpRpcServer] = AmqpRpcServer, **options: Any
-    ) -> AmqpRpcServer:
-        server = cls(service, broker_url=broker_url, **options)
-        for function in functions:
-            server.add_function(function)
-        server.serve()
-        servers.append(server)
-        return server
-
-    yield make
-    for server in servers:
-        server.stop()
+    with servers_of(service) as make:
+        yield lambda broker_url, *functions, **options: make(*functions, broker_url=broker_url, **options)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import amqp
 import pytest
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
-from amphora import AmqpRpcFanoutClient, AmqpRpcFanoutServer, Unroutable
+from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer, Unroutable
 from tests.acceptance.conftest import NewClient, NewServer
 from tests.acceptance.load import Load, outcome_of
 from tests.acceptance.work import Work
@@ -122,9 +122,10 @@ def test_the_log_tells_in_a_handful_of_lines_of_a_queue_deleted_under_many_reque
     assert 1 <= len(lines) <= 5
 
 
-def test_a_reply_is_kept_for_a_client_that_declares_its_deleted_response_queue_again(
+def call_whose_reply_finds_no_queue(
     broker: Broker, service: str, new_client: NewClient, new_server: NewServer
-) -> None:
+) -> tuple[AmqpRpcServer, AmqpRpcClient, "AsyncResult[str]"]:
+    """Call a function and delete the response queue while it runs; the server knows, and waits for a second."""
     begun, go_on = Event(), Event()
 
     def work() -> str:
@@ -139,8 +140,14 @@ def test_a_reply_is_kept_for_a_client_that_declares_its_deleted_response_queue_a
     client.stop_consumer()
     delete_response_queue(broker, service, client.uuid)
     go_on.set()
-    # The server has found that no queue takes its reply.
     wait_until(lambda: server.stats()["running"] == 1 and server.stats()["outbox"] == 0)
+    return server, client, result
+
+
+def test_a_reply_is_kept_for_a_client_that_declares_its_deleted_response_queue_again(
+    broker: Broker, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    server, client, result = call_whose_reply_finds_no_queue(broker, service, new_client, new_server)
 
     client.serve()
 
@@ -151,22 +158,7 @@ def test_a_reply_is_kept_for_a_client_that_declares_its_deleted_response_queue_a
 def test_a_reply_outlives_the_deletion_of_its_queue_and_then_of_the_exchange(
     broker: Broker, service: str, new_client: NewClient, new_server: NewServer
 ) -> None:
-    begun, go_on = Event(), Event()
-
-    def work() -> str:
-        begun.set()
-        go_on.wait()
-        return "done"
-
-    server = new_server(broker.url, work)
-    client = new_client(broker.url)
-    result = client.defer.work()
-    assert begun.wait(10)
-    client.stop_consumer()
-    delete_response_queue(broker, service, client.uuid)
-    go_on.set()
-    # The server has found that no queue takes its reply, and waits for a second.
-    wait_until(lambda: server.stats()["running"] == 1 and server.stats()["outbox"] == 0)
+    server, client, result = call_whose_reply_finds_no_queue(broker, service, new_client, new_server)
 
     with broker.channel() as channel:
         channel.queue_declare(

@@ -2,6 +2,7 @@
 
 import pytest
 
+import amphora
 from amphora import parse_value
 from amphora.cli.values import parse_keyword_arguments
 from tests.cli.conftest import Invoke
@@ -53,7 +54,9 @@ def test_keyword_arguments_are_name_and_value():
         (["serve", "json"], "has no server"),
         (["serve", "string:digits"], "is no server, but a str"),
         (["serve", "os:getpid"], "made no server, but a int"),
-        (["nonsense"], "No such command"),
+        (["nonsense"], "No such command 'nonsense'.\n"),
+        (["serv"], "No such command 'serv'. Did you mean 'serve'?"),
+        (["ping", "math", "--timeot", "1"], "No such option"),
     ],
 )
 def test_wrong_arguments_end_with_status_2_and_show_no_password(invoke: Invoke, arguments, said):
@@ -74,10 +77,33 @@ def test_help_names_the_exit_statuses(invoke: Invoke, arguments):
     assert "AMPHORA_BROKER_URL" in result.output
 
 
+def test_the_version_is_said(invoke: Invoke):
+    assert invoke("--version").output == f"amphora {amphora.__version__}\n"
+
+
+def test_without_arguments_there_is_help(invoke: Invoke):
+    result = invoke()
+
+    assert result.exit_code == 2
+    assert "Commands:\n" in result.output
+
+
 def test_every_command_that_is_listed_has_help(invoke: Invoke):
     listed = invoke("--help").output.partition("Commands:\n")[2].partition("\n\n")[0]
     names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]
 
-    assert len(names) == 12
+    assert len(names) == 13
     for name in names:
-        assert invoke(name, "--help").exit_code == 0, name
+        result = invoke(name, "--help")
+        assert result.exit_code == 0, name
+        # click's runner has a terminal 80 columns wide.
+        assert [line for line in result.output.splitlines() if len(line) > 80] == []
+
+
+def test_help_shows_what_is_common_to_commands_apart(invoke: Invoke):
+    own, _, common = invoke("ping", "--help").output.partition("\nBroker and service:\n")
+
+    assert "--interval" in own
+    assert "--broker" not in own
+    assert "--broker" in common
+    assert "--tls-ca" in common

@@ -39,7 +39,8 @@ def test_call_prints_the_result_as_json(invoke: Invoke, shop: Shop, service: str
     ("arguments", "status", "said"),
     [
         (["fail"], 1, "ValueError: sold out"),
-        (["missing"], 1, "No function missing defined"),
+        (["missing"], 1, "No function missing defined: `amphora functions"),
+        (["stok.ship"], 1, "No function stok.ship defined. Did you mean stock.ship?"),
         (["add", "1", "--routing-key", "nobody"], 4, "no queue takes"),
         (["add", "1", "--timeout", "0"], 3, "No result of 'add' within 0 s"),
     ],

@@ -72,7 +72,9 @@ class Development:
 
     def _check_install(self, entry: Entry, what: Sequence[str]) -> None:
         options = [word for word in what if word.startswith("-")]
-        (target,) = [word for word in what if not word.startswith("-")]
+        target, *others = [word for word in what if not word.startswith("-")]
+        # Packages of others, by name.
+        assert all(re.fullmatch(r"[a-z][a-z0-9-]*", other) for other in others), str(entry)
         if options == ["-r"]:
             lines = (ROOT / target).read_text().splitlines()
             listed = {line for line in lines if line and not line.startswith("#")}

@@ -4,6 +4,7 @@ import configparser
 import json
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,20 @@ from tests.support.broker import Broker
 from tests.support.consoles import Entry, assert_same_shape, entries
 from tests.support.fragments import run_fragments
 from tests.support.pages import Block
+
+#: Seconds. The machine may be busy.
+PATIENCE = 60
+#: A program that OpenTelemetry's command runs, and what this command shall not send.
+TRACED = """\
+from gevent import monkey; monkey.patch_all()
+from amphora import AmqpRpcClient, AmqpRpcServer
+
+server = AmqpRpcServer({service!r}, broker_url="memory://")
+server.add_function(lambda x, y: x + y, "add")
+with server, AmqpRpcClient({service!r}, broker_url="memory://", timeout=60) as client:
+    assert client.call.add(1, 2) == 3
+"""
+UNUSED = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 
 
 class Reader:
@@ -66,11 +81,27 @@ class Reader:
                 printed = self._terminal.run(entry)
             case ["rabbitmqctl", command, *words]:
                 printed = self._ctl(command, words)
+            case ["export", *variables]:
+                self._terminal.environment.update(variable.split("=", 1) for variable in variables)
+                return
+            case ["opentelemetry-instrument", "python", script]:
+                self._trace(entry, script)
+                return
             case _:
                 self._development.check(entry)
                 return
         if entry.output:
             assert_same_shape(entry, printed, {self._terminal.broker: "amqp://guest@127.0.0.1:5672//"})
+
+    def _trace(self, entry: Entry, script: str) -> None:
+        """Run a program under OpenTelemetry's command, which shows the spans here instead of sending them."""
+        service = self._terminal.environment["OTEL_SERVICE_NAME"]
+        self._terminal.write({script: TRACED.format(service=service)})
+        self._terminal.environment.update(OTEL_TRACES_EXPORTER="console", **UNUSED)
+        program = self._terminal.start_installed(entry.words[0], sys.executable, self._terminal.directory / script)
+        assert program.wait(PATIENCE) == 0, program.output
+        kinds = set(re.findall(r'"kind": "SpanKind\.(CLIENT|SERVER)"', program.output))
+        assert kinds == {"CLIENT", "SERVER"}, program.output
 
     def _ctl(self, command: str, words: list[str]) -> str:
         """Run a command of `rabbitmqctl`: on the page's own virtual host, and with files in the test's directory."""

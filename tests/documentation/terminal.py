@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,6 +46,10 @@ class Terminal:
         _, *words = shlex.split(command)
         source = f"import os; os.chdir({str(self.directory)!r}); import amphora_command; amphora_command.main()"
         return self._start_program("-c", source, *words, *more, env=self.environment)
+
+    def start_installed(self, program: str, *arguments: object) -> Program:
+        """Start a program that is installed beside this Python."""
+        return self._start_program(Path(sys.executable).with_name(program), *arguments, env=self.environment)
 
     def start_python(self, command: str) -> Program:
         """Start a line such as `python program.py ARGUMENT`, with a program of the directory."""

@@ -52,6 +52,7 @@ def test_client_and_server_take_the_addresses_of_several_nodes(
     call_across(made["client"], made["server"])
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.page("docs/tls.md")
 def test_the_broker_wants_a_certificate_and_the_server_has_one(
     page: Reading, made: dict[str, Any], start_broker: StartBroker, tmp_path: Path
@@ -82,6 +83,7 @@ def test_the_broker_wants_a_certificate_and_the_server_has_one(
 FILES = {"certfile": "pem", "keyfile": "key"}
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.page("docs/security.md")
 def test_a_user_is_added_with_permissions_and_both_sides_have_the_keys(
     page: Reading, made: dict[str, Any], broker: Broker, broker_url: str

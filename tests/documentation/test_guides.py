@@ -4,9 +4,11 @@ What the pages take for granted is a client and a server with some functions, wh
 as `Reader` says. A page that needs more, or other things, gets a test of its own with the mark `page`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.documentation.executions import guides
 from tests.documentation.reader import Reader
@@ -27,6 +29,14 @@ VALUES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _structlog_as_it_was() -> Iterator[None]:
+    """Undo what a page configures for its program."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", [pytest.param(each, marks=pytest.mark.page(each), id=each) for each in guides()])
 def test_the_blocks_of_a_guide_do_what_they_say(
     page: Reading, path: str, names: dict[str, Any], terminal: Terminal, broker: Broker, broker_url: str

@@ -1,79 +1,30 @@
 """Clients and servers of the integration tests, which end with the test."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
 
 import pytest
 
 from amphora import AmqpRpcClient, AmqpRpcServer
 from tests.integration.functions import Holding, Noting
 from tests.support.broker import Broker
+from tests.support.endpoints import NewClient, NewServer, clients_of, servers_of
 
-
-class NewClient(Protocol):
-    """Make a client on the shared broker, of the test's own service unless told otherwise."""
-
-    def __call__(
-        self, *, cls: type[AmqpRpcClient] = ..., service_name: str | None = None, **options: Any
-    ) -> AmqpRpcClient: ...
-
-
-class NewServer(Protocol):
-    """Make a server with some functions on the shared broker, of the test's own service; it serves.
-
-    `connected=True` waits until it takes requests.
-    """
-
-    def __call__(
-        self,
-        *functions: Callable[..., Any],
-        cls: type[AmqpRpcServer] = ...,
-        service_name: str | None = None,
-        connected: bool = False,
-        **options: Any,
-    ) -> AmqpRpcServer: ...
+__all__ = ["NewClient", "NewServer"]
 
 
 @pytest.fixture
 def new_client(broker: Broker, service: str) -> Iterator[NewClient]:
-    clients: list[AmqpRpcClient] = []
-
-    def make(
-        *, cls: type[AmqpRpcClient] = AmqpRpcClient, service_name: str | None = None, **options: Any
-    ) -> AmqpRpcClient:
-        # Long enough for a busy machine: a test that expects a timeout says its own.
-        given = {"broker_url": broker.url, "timeout": 20, **options}
-        clients.append(cls(service_name or service, **given))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.stop()
+    """Make clients on the shared broker, of the test's own service unless told otherwise."""
+    # Long enough for a busy machine: a test that expects a timeout says its own.
+    with clients_of(service, broker_url=broker.url, timeout=20) as make:
+        yield make
 
 
 @pytest.fixture
 def new_server(broker: Broker, service: str) -> Iterator[NewServer]:
-    servers: list[AmqpRpcServer] = []
-
-    def make(
-        *functions: Callable[..., Any],
-        cls: type[AmqpRpcServer] = AmqpRpcServer,
-        service_name: str | None = None,
-        connected: bool = False,
-        **options: Any,
-    ) -> AmqpRpcServer:
-        server = cls(service_name or service, **{"broker_url": broker.url, **options})
-        servers.append(server)
-        for function in functions:
-            server.add_function(function)
-        server.serve()
-        if connected:
-            assert server.wait_connected(20)
-        return server
-
-    yield make
-    for server in servers:
-        server.stop()
+    """Make servers with some functions on the shared broker, of the test's own service; they serve."""
+    with servers_of(service, broker_url=broker.url) as make:
+        yield make
 
 
 @pytest.fixture

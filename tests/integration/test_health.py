@@ -1,5 +1,7 @@
 """Health: what probes learn of clients and servers."""
 
+import os
+import platform
 import time
 
 import gevent
@@ -63,6 +65,39 @@ def test_what_does_not_wait_shows_as_lag(client: AmqpRpcClient) -> None:
 
     assert client.health().loop_lag >= 0.1
     hogging.join()
+
+
+def test_every_server_tells_how_it_is(new_server: NewServer, new_client: NewClient) -> None:
+    first, second = new_server(Noting(), connected=True), new_server(Noting(), connected=True)
+    client = new_client()
+    wait_until(lambda: len(client.inspect.health(20, limit=2)) == 2, 60)
+
+    found = client.inspect.health(20, limit=2, counts=lambda each: each.host == platform.node())
+
+    assert {each.uuid for each in found} == {first.uuid, second.uuid}
+    assert {each.pid for each in found} == {os.getpid()}
+    assert all(each.health.ready and each.round_trip > 0 for each in found)
+    assert client.call.amphora.health()["ready"] is True
+
+
+def test_answers_are_waited_for_until_enough_count(new_server: NewServer, new_client: NewClient) -> None:
+    first, second = new_server(Noting(), connected=True), new_server(Noting(), connected=True)
+    client = new_client()
+    wait_until(lambda: len(client.inspect.health(20, limit=2)) == 2, 60)
+
+    for server in first, second:
+        found = client.inspect.health(20, limit=1, counts=lambda each, server=server: each.uuid == server.uuid)  # type: ignore[misc]
+
+        assert server.uuid in {each.uuid for each in found}
+
+
+def test_who_is_late_is_not_ready_where_that_is_asked() -> None:
+    late = Health(True, True, False, 1.5)
+
+    assert late.ready
+    assert [late.ready_within(each) for each in (None, 1.5, 1)] == [True, True, False]
+    assert late.describe(1) == "not ready: connected, consuming; event loop lag 1.500 s, more than 1 s"
+    assert late.describe(2) == str(late)
 
 
 @pytest.mark.parametrize(

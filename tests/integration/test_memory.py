@@ -3,7 +3,8 @@
 import json
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import gevent
@@ -28,67 +29,22 @@ from amphora import (
 )
 from amphora.links import memory
 from amphora.links.delivery import Delivery
+from tests.support.endpoints import NewClient, NewServer, clients_of, servers_of
 from tests.support.eventually import wait_until
 
 UniqueName = Callable[[str], str]
 
 
-class NewClient(Protocol):
-    """Make a client of the test's own service, which stops with the test."""
-
-    def __call__(
-        self, cls: type[AmqpRpcClient] = ..., *, service_name: str | None = None, **options: Any
-    ) -> AmqpRpcClient: ...
-
-
-class NewServer(Protocol):
-    """Make a server of the test's own service with some functions; it serves until the test ends."""
-
-    def __call__(
-        self,
-        *functions: Callable[..., Any],
-        cls: type[AmqpRpcServer] = ...,
-        service_name: str | None = None,
-        **options: Any,
-    ) -> AmqpRpcServer: ...
-
-
 @pytest.fixture
 def new_client(service: str) -> Iterator[NewClient]:
-    clients: list[AmqpRpcClient] = []
-
-    def make(
-        cls: type[AmqpRpcClient] = AmqpRpcClient, *, service_name: str | None = None, **options: Any
-    ) -> AmqpRpcClient:
-        clients.append(cls(service_name or service, broker_url="memory://", **{"timeout": 20, **options}))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.stop()
+    with clients_of(service, broker_url="memory://", timeout=20) as make:
+        yield make
 
 
 @pytest.fixture
 def new_server(service: str) -> Iterator[NewServer]:
-    servers: list[AmqpRpcServer] = []
-
-    def make(
-        *functions: Callable[..., Any],
-        cls: type[AmqpRpcServer] = AmqpRpcServer,
-        service_name: str | None = None,
-        **options: Any,
-    ) -> AmqpRpcServer:
-        server = cls(service_name or service, broker_url="memory://", **options)
-        servers.append(server)
-        for function in functions:
-            server.add_function(function)
-        server.serve()
-        assert server.wait_connected(20)
-        return server
-
-    yield make
-    for server in servers:
-        server.stop()
+    with servers_of(service, broker_url="memory://") as make:
+        yield partial(make, connected=True)
 
 
 @pytest.fixture
@@ -516,7 +472,7 @@ def test_every_fanout_server_runs_every_request(new_server: NewServer, new_clien
     heard: list[list[int]] = [[], [], []]
     for each in heard:
         new_server(each.append, cls=AmqpRpcFanoutServer)
-    client = new_client(AmqpRpcFanoutClient)
+    client = new_client(cls=AmqpRpcFanoutClient)
 
     results = [client.defer.append(number) for number in range(5)]
 
@@ -528,12 +484,12 @@ def test_a_broadcast_call_returns_the_first_reply(new_server: NewServer, new_cli
     for _ in range(3):
         new_server(where_am_i, cls=AmqpRpcFanoutServer)
 
-    assert new_client(AmqpRpcFanoutClient).call.where_am_i() == "here"
+    assert new_client(cls=AmqpRpcFanoutClient).call.where_am_i() == "here"
 
 
 def test_a_broadcast_that_nobody_hears_is_unroutable(new_client: NewClient) -> None:
     with pytest.raises(Unroutable):
-        new_client(AmqpRpcFanoutClient).call.where_am_i()
+        new_client(cls=AmqpRpcFanoutClient).call.where_am_i()
 
 
 def test_fanout_servers_may_ignore_a_request(new_server: NewServer, new_client: NewClient) -> None:
@@ -546,13 +502,13 @@ def test_fanout_servers_may_ignore_a_request(new_server: NewServer, new_client: 
     new_server(ask, cls=AmqpRpcFanoutServer)
     new_server(named("ask", lambda: "me"), cls=AmqpRpcFanoutServer)
 
-    assert new_client(AmqpRpcFanoutClient).call.ask() == "me"
+    assert new_client(cls=AmqpRpcFanoutClient).call.ask() == "me"
     assert ignored.wait(20)
 
 
 def test_a_direct_and_a_fanout_service_cannot_share_a_name(new_server: NewServer, new_client: NewClient) -> None:
     new_server(where_am_i, cls=AmqpRpcFanoutServer)
-    client = new_client(AmqpRpcClient)
+    client = new_client()
 
     with pytest.raises(TopologyConflict, match="a direct and a fan-out service cannot share one name"):
         client.call.where_am_i()

@@ -8,7 +8,7 @@ import signal
 import struct
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Self
 
@@ -20,6 +20,17 @@ from gevent.subprocess import Popen, TimeoutExpired
 from tests.support.die_with_parent import lead_session_and_die_with_parent
 from tests.support.eventually import wait_until
 from tests.support.processes import ROOT
+
+
+class _Emulator(pyte.Screen):
+    """A screen that answers programs which ask what it is, for some wait until it does."""
+
+    def __init__(self, columns: int, lines: int, answer: Callable[[str], object]) -> None:
+        super().__init__(columns, lines)
+        self._answer = answer
+
+    def write_process_input(self, data: str) -> None:
+        self._answer(data)
 
 
 class Terminal:
@@ -41,7 +52,7 @@ class Terminal:
             env: environment variables on top of this process's.
         """
         self.written = b""
-        self._emulator = pyte.Screen(columns, lines)
+        self._emulator = _Emulator(columns, lines, self.type)
         self._stream = pyte.ByteStream(self._emulator)
         self._master, slave = pty.openpty()
         self.resize(columns, lines)

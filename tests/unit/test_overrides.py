@@ -1,5 +1,8 @@
 """Whoever starts a program gives its clients and servers other arguments than it does."""
 
+import ssl
+from typing import Any
+
 import pytest
 
 from amphora import AmqpRpcClient, AmqpRpcServer, override_arguments
@@ -24,6 +27,48 @@ def test_a_default_is_for_those_that_name_no_broker(given, host):
 
     assert server.broker == f"amqp://guest@{host}:5672//"
     assert named.broker == "amqp://guest@127.0.0.1:5672//"
+
+
+def ssl_of(broker_url: str | None, ssl: Any) -> Any:
+    """Return the argument ``ssl`` with which an endpoint connects that was given this one."""
+    return AmqpRpcServer("math", broker_url=broker_url, ssl=ssl)._publisher.link._settings.ssl
+
+
+OWN = {"certfile": "own.pem", "keyfile": "own.key", "password": "own"}
+CONTEXT = ssl.create_default_context()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "given", "made"),
+    [
+        (False, {"ca_certs": "ca.pem"}, {"ca_certs": "ca.pem"}),
+        (True, {"ca_certs": "ca.pem"}, {"ca_certs": "ca.pem"}),
+        (CONTEXT, {"ca_certs": "ca.pem"}, {"ca_certs": "ca.pem"}),
+        ({"ca_certs": "x.pem", **OWN}, {"ca_certs": "ca.pem"}, {"ca_certs": "ca.pem", **OWN}),
+        ({"ca_certs": "x.pem", **OWN}, {"certfile": "a.pem"}, {"ca_certs": "x.pem", "certfile": "a.pem"}),
+    ],
+)
+def test_tls_that_is_given_takes_the_place_of_what_the_program_says(theirs, given, made):
+    with override_arguments(ssl=given):
+        assert ssl_of("amqp://here", theirs) == made
+
+
+@pytest.mark.parametrize(
+    ("url", "theirs", "made"),
+    [
+        ("amqp://here", False, False),
+        (None, False, False),
+        ("amqps://here;amqp://there", False, False),
+        ("amqps://here;amqps://there", False, {"ca_certs": "ca.pem", "certfile": "a.pem", "keyfile": "a.key"}),
+        ("amqp://here", True, {"ca_certs": "ca.pem", "certfile": "a.pem", "keyfile": "a.key"}),
+        ("amqps://here", OWN, {"ca_certs": "ca.pem", **OWN}),
+        ("amqps://here", {"ca_certs": "x.pem"}, {"ca_certs": "x.pem", "certfile": "a.pem", "keyfile": "a.key"}),
+        ("amqps://here", CONTEXT, CONTEXT),
+    ],
+)
+def test_tls_by_default_is_for_those_that_speak_it_and_do_not_say_it_themselves(url, theirs, made):
+    with override_arguments(default_ssl={"ca_certs": "ca.pem", "certfile": "a.pem", "keyfile": "a.key"}):
+        assert ssl_of(url, theirs) == made
 
 
 @pytest.mark.parametrize("given", [{"broker_url": "http://u:secret@x"}, {"concurrency": 0}])

@@ -13,7 +13,15 @@ from weakref import WeakSet
 
 from celery.exceptions import ImproperlyConfigured
 
-from amphora import AmqpRpcClient, AmqpRpcFanoutServer, AmqpRpcServer, PrettyCaller, make_client
+from amphora import (
+    AmqpRpcClient,
+    AmqpRpcFanoutServer,
+    AmqpRpcServer,
+    PrettyCaller,
+    add_or_decorate,
+    make_client,
+    remote_name,
+)
 from amphora.contrib.celery.conf import Conf
 
 __all__ = ["LazyClient", "LazyServer"]
@@ -183,24 +191,13 @@ class LazyServer(_Lazy):
         Raises:
             TypeError, ValueError: As there.
         """
-        if func is None or isinstance(func, str):
-            if func is not None and name is not None:
-                raise TypeError(f"add_function takes the function first: add_function(func, name={func!r})")
-            wanted = name if func is None else func
-            if wanted is None:
-                raise TypeError("add_function needs a function or a name")
-            return lambda function: self._add(function, wanted)
-        return self._add(func, name)
+        return add_or_decorate(self._add, func, name)
 
-    def _add(self, function: Function, name: str | None) -> Function:
+    def _add(self, function: Any, name: str | None) -> None:
         if self._successor is not None:
             self._successor.add_function(function, name)
-            return function
-        if not callable(function):
-            raise TypeError(f"a remote function must be callable, and {function!r} is not")
-        wanted = getattr(function, "__name__", None) if name is None else name
-        if not isinstance(wanted, str):
-            raise TypeError(f"{function!r} has no name of its own: add_function(func, name=...)")
+            return
+        wanted = remote_name(function, name)
         known = self._functions.get(wanted)
         if known is not None and known is not function:
             raise ValueError(f"there is already a remote function {wanted!r}: {known!r}")
@@ -209,7 +206,6 @@ class LazyServer(_Lazy):
         self._functions[wanted] = function
         for listener in self._listeners:
             listener(wanted, function)
-        return function
 
     def _ask_sources(self) -> None:
         for source in self._sources:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 
-from amphora import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora import AmqpRpcFanoutServer, AmqpRpcServer, add_or_decorate, remote_name
 from amphora.contrib.django.conf import insist_on_alias
 from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from amphora.contrib.django.recording import ErrorRecorder
 
 __all__ = ["LazyServer"]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Seconds that the last errors of functions have to reach the database when a server stops.
 _FAREWELL = 5.0
@@ -78,14 +76,7 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
             ValueError: Another function has that name.
             ImproperlyConfigured: ``AMPHORA`` has no such alias.
         """
-        if func is not None and not isinstance(func, str):
-            return self._add(func, name)
-        if func is not None and name is not None:
-            raise TypeError(f"add_function takes the function first: add_function(func, name={func!r})")
-        wanted = name if func is None else func
-        if wanted is None:
-            raise TypeError("add_function needs a function or a name")
-        return lambda function: self._add(function, wanted)
+        return add_or_decorate(self._add, func, name)
 
     def surround(
         self, middleware: Any = None, stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
@@ -105,16 +96,15 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         if self._recorder is not None:
             self._recorder.flush(_FAREWELL)
 
-    def _add(self, function: Function, name: str | None) -> Function:
+    def _add(self, function: Any, name: str | None) -> None:
         insist_on_alias(self.alias)
-        wanted = _name_of(function, name)
+        wanted = remote_name(function, name)
         taken = self._functions.get(wanted)
         if taken is not None and taken is not function and not _is_loaded_again(taken, function):
             raise ValueError(f"there is already a remote function {wanted!r} of {self!r}: {taken!r}")
         if (real := self._made()) is not None:
             self._add_to(real, wanted, function)
         self._functions[wanted] = function
-        return function
 
     def _collect(self) -> None:
         discover()
@@ -150,19 +140,6 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         from amphora.contrib.django.recording import ErrorRecorder  # noqa: PLC0415  (models want loaded apps)
 
         return server.add_middleware(ErrorRecorder(self.alias, server.service_name, server.uuid, keep))
-
-
-def _name_of(function: Any, name: Any) -> str:
-    if not callable(function):
-        raise TypeError(f"only a callable can be a remote function, not {function!r}")
-    wanted = getattr(function, "__name__", None) if name is None else name
-    if wanted is None:
-        raise TypeError(f"{function!r} has no __name__: give it a name")
-    if not isinstance(wanted, str):
-        raise TypeError(f"the name of a remote function must be a str, not {wanted!r}")
-    if not wanted:
-        raise ValueError("the name of a remote function must not be empty")
-    return wanted
 
 
 def _is_loaded_again(taken: Any, function: Any) -> bool:

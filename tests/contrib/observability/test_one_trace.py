@@ -78,7 +78,7 @@ def test_view_call_handler_and_task_are_in_one_trace(
     programs = [site, serving, packing, labelling]
     for worker in (packing, labelling):
         worker.wait_for_line("ready", PATIENCE)
-    serving.wait_for_line("default: taking requests", PATIENCE)
+    serving.wait_for_line("default: ready, taking requests", PATIENCE)
     site.wait_for_line("Starting development server", PATIENCE)
 
     request = urllib.request.Request(f"http://127.0.0.1:{port}/order/apple")

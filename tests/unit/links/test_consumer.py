@@ -9,7 +9,8 @@ import pytest
 from amqp.exceptions import ChannelError, PreconditionFailed
 
 from amphora.brokers import BrokerAddress
-from amphora.links.consumer import Consumer, Subscription
+from amphora.links.consumer import Consumer
+from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology
 from amphora.settings import LinkSettings
 

@@ -10,7 +10,8 @@ import pytest
 import trustme
 from gevent import socket, ssl
 
-from amphora.links.sockets import BatchingSocket, NoTls, TlsPort
+from amphora.links.sockets import BatchingSocket
+from amphora.links.tls_faults import NoTls, TlsPort
 from tests.unit.links.test_sockets import BANNER, LARGE, Peer, WatchedSocket, waiting
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from amphora.brokers import BrokerAddress
 from amphora.links.faults import explain
-from amphora.links.sockets import NoTls, TlsPort
-from amphora.links.tls_faults import explain_tls
+from amphora.links.tls_faults import NoTls, TlsPort, explain_tls
 
 ADDRESS = BrokerAddress("amqps", "rabbit", 5671, "alice", "secret", "orders")
 

@@ -10,6 +10,7 @@ import pytest
 from amphora import AmqpRpcClient
 from tests.acceptance.runs import Runs
 from tests.conftest import StartProgram
+from tests.support.endpoints import clients_of
 from tests.support.processes import Program
 
 APPLICATION = "tests.contrib.celery.worker.shop"
@@ -75,12 +76,5 @@ def start_worker(celery: CeleryProgram) -> StartWorker:
 
 @pytest.fixture
 def new_client(service: str) -> Iterator[NewClient]:
-    clients: list[AmqpRpcClient] = []
-
-    def make(broker_url: str, **options: Any) -> AmqpRpcClient:
-        clients.append(AmqpRpcClient(service, broker_url=broker_url, **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.stop()
+    with clients_of(service) as make:
+        yield lambda broker_url, **options: make(broker_url=broker_url, **options)

@@ -1,0 +1,194 @@
+"""``amphora health``: tell whether servers can do their work, for probes and for people."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from typing import Any
+
+import click
+import gevent
+from rich.markup import escape
+
+import amphora_probe
+from amphora import AmqpRpcClient, ServerHealth, ServerInfo
+from amphora.cli.output import print_json, print_table, table
+from amphora.cli.services import Service, ServiceCommand, optional_service_options
+from amphora.cli.statuses import BadArguments, Failed, NoAnswer, NotSent
+from amphora.cli.values import count, seconds
+
+__all__ = ["command"]
+
+_EPILOG = """\
+With NS, the servers are asked over the broker. With --port, the processes of `amphora serve --metrics-port` are asked
+over HTTP: this is quick, works while the broker is away, and is what probes want.
+
+A server is ready when it is connected, the broker delivers to it, and takes its messages. LAG is by how much its event
+loop was late at the worst, in the last 10 seconds. Who hangs does not answer.
+
+\b
+Exit statuses:
+  0    all that were asked are ready (or alive), or at least --servers
+  1    some are not, or, with --port, do not answer
+  2    wrong arguments
+  3    no server has answered over the broker
+  4    the broker cannot be reached, or refuses, or is blocked
+"""
+
+#: Seconds for answers over the broker: nobody knows how many there will be.
+_OVER_THE_BROKER = 1.0
+
+
+@click.command("health", cls=ServiceCommand, epilog=_EPILOG)
+@optional_service_options
+@click.option("--port", "ports", type=click.IntRange(1, 65535), multiple=True, metavar="PORT", help="Ask over HTTP.")
+@click.option("--processes", type=count, default=1, metavar="N", help="With --port: so many, at the next ports.")
+@click.option("--host", metavar="HOST", help=f"With --port: on which machine.  [default: {amphora_probe.DEFAULT_HOST}]")
+@click.option("--ready", is_flag=True, help="Whether requests get through; the default.")
+@click.option("--live", is_flag=True, help="With --port: whether the event loop turns, whatever the broker does.")
+@click.option("--max-lag", type=seconds, help="Not ready if the event loop was later than this.")
+@click.option("--here", is_flag=True, help="With NS: only servers on this machine (in this pod).")
+@click.option("--servers", type=count, metavar="N", help="At least so many are to be ready; others may not be.")
+@click.option("--timeout", type=seconds, help="For the answers.  [default: 1; with --port 5]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each.")
+def command(
+    service: Service,
+    ports: tuple[int, ...],
+    processes: int,
+    host: str | None,
+    ready: bool,
+    live: bool,
+    max_lag: float | None,
+    here: bool,
+    servers: int | None,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
+    """Tell whether the servers of the service NS, or the processes at --port, can do their work."""
+    if bool(service.name) == bool(ports):
+        raise BadArguments("name either the service, or the --port of `amphora serve --metrics-port`")
+    if live and (ready or max_lag is not None):
+        raise BadArguments(f"--live does not go with {'--ready' if ready else '--max-lag'}")
+    if ports:
+        if here:
+            raise BadArguments("--here goes with a service: --port asks this machine, or that of --host")
+        if max(ports) + processes > 65536:
+            raise BadArguments(f"--port: {processes} processes need as many ports, and there are 65535")
+        all_ports = amphora_probe.ports_of(list(ports), processes)
+        page = amphora_probe.page_of(live=live, max_lag=max_lag)
+        _ask_over_http(
+            all_ports,
+            page,
+            host or amphora_probe.DEFAULT_HOST,
+            timeout or amphora_probe.DEFAULT_TIMEOUT,
+            servers,
+            as_json=as_json,
+        )
+        return
+    if live:
+        raise BadArguments("--live goes with --port: over the broker, one that is down would look like dead servers")
+    if host is not None or processes > 1:
+        raise BadArguments("--host and --processes go with --port")
+    _ask_over_the_broker(service, here, servers, timeout or _OVER_THE_BROKER, max_lag, as_json=as_json)
+
+
+def _ask_over_http(
+    ports: list[int], page: str, host: str, timeout: float, wanted: int | None, *, as_json: bool
+) -> None:
+    answers = amphora_probe.ask(
+        ports, host=host, page=page, timeout=timeout, accept="application/json" if as_json else "text/plain"
+    )
+    if as_json:
+        print_json([_http_record(*each) for each in answers])
+    else:
+        for line in amphora_probe.describe(answers):
+            click.echo(line)
+    if sum(status == 200 for _, status, _ in answers) < (wanted or len(ports)):
+        # It has all been said.
+        raise click.exceptions.Exit(1)
+
+
+def _http_record(port: int, status: int, text: str) -> dict[str, Any]:
+    if text.startswith("{"):
+        return {"port": port, "answered": True, **json.loads(text)}
+    return {"port": port, "answered": status != 0, "text": text}
+
+
+def _ask_over_the_broker(
+    service: Service, here: bool, wanted: int | None, timeout: float, max_lag: float | None, *, as_json: bool
+) -> None:
+    with service.connected() as client:
+        found, silent = _ask(client, timeout, wanted, platform.node() if here else None, max_lag)
+        if not found and not silent and client.blocked:
+            raise NotSent(f"the broker takes no messages (memory or disk alarm): {client.state}")
+    found.sort(key=lambda each: (each.host, each.pid))
+    if as_json:
+        print_json([_record(each, max_lag) for each in found])
+    elif found or silent:
+        _print(found, silent, max_lag)
+    if not found and not silent:
+        raise NoAnswer(
+            f"no server of service {service.name!r}{' on this machine' * here} has answered within {timeout:g} s"
+        )
+    ready = sum(each.health.ready_within(max_lag) for each in found)
+    if wanted is not None and ready < wanted:
+        raise Failed(f"{ready} of at least {wanted} server{'s' * (wanted != 1)} ready")
+    if wanted is None and ready < len(found) + len(silent):
+        raise Failed(f"{ready} of {len(found) + len(silent)} servers ready")
+
+
+def _ask(
+    client: AmqpRpcClient, timeout: float, wanted: int | None, host: str | None, max_lag: float | None
+) -> tuple[list[ServerHealth], list[ServerInfo]]:
+    """Return how servers are, and those that do not tell, for their Amphora does not know the question."""
+    pinging = gevent.spawn(client.inspect.ping, timeout=timeout)
+    try:
+
+        def is_ready(server: ServerHealth) -> bool:
+            return host in (None, server.host) and server.health.ready_within(max_lag)
+
+        found = [each for each in client.inspect.health(timeout, wanted, is_ready) if host in (None, each.host)]
+        if wanted is not None and sum(map(is_ready, found)) >= wanted:
+            return found, []
+        known = {each.uuid for each in found}
+        return found, [each for each in pinging.get() if each.uuid not in known and host in (None, each.host)]
+    finally:
+        pinging.kill()
+
+
+def _print(found: list[ServerHealth], silent: list[ServerInfo], max_lag: float | None) -> None:
+    rows = table("SERVER", "STATE", "CONNECTED", "CONSUMING", "BLOCKED", "LAG ms", right=("LAG ms",))
+    for each in found:
+        health = each.health
+        late = max_lag is not None and health.loop_lag > max_lag
+        lag = f"{health.loop_lag * 1000:.0f}"
+        rows.add_row(
+            f"[bold]{escape(f'{each.host}:{each.pid}')}[/]",
+            "[green]ready[/]" if health.ready_within(max_lag) else "[red]not ready[/]",
+            _yes_or_no(health.connected, good=True),
+            _yes_or_no(health.consuming, good=True),
+            _yes_or_no(health.blocked, good=False),
+            f"[red]{lag}[/]" if late else lag,
+        )
+    for info in silent:
+        rows.add_row(
+            f"[bold]{escape(f'{info.host}:{info.pid}')}[/]", f"[yellow]unknown (Amphora {escape(info.version)})[/]"
+        )
+    print_table(rows, optional=("BLOCKED", "CONNECTED", "CONSUMING"))
+
+
+def _yes_or_no(value: bool, *, good: bool) -> str:
+    text = "yes" if value else "no"
+    return text if value is good else f"[red]{text}[/]"
+
+
+def _record(each: ServerHealth, max_lag: float | None) -> dict[str, Any]:
+    return {
+        "uuid": each.uuid,
+        "host": each.host,
+        "pid": each.pid,
+        "ready": each.health.ready_within(max_lag),
+        **asdict(each.health),
+        "round_trip": each.round_trip,
+    }

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakSet
 
@@ -154,12 +153,7 @@ class ThreadedClient:
         self._started()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     # -- how it is done ---------------------------------------------------------------------

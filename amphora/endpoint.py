@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterable
 from functools import partial
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 
 import gevent
@@ -309,12 +308,7 @@ class Endpoint:
         self.serve()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     def _on_fatal(self, error: BrokerError) -> None:

@@ -33,7 +33,7 @@ class LoopLag:
         """Begin to watch; does nothing where it watches already."""
         if self._timer is None:
             # Without a reference: it keeps no program from ending that has nothing else to wait for.
-            self._timer = get_hub().loop.timer(_TICK, ref=False)
+            self._timer = get_hub().loop.timer(_TICK, _TICK, ref=False)
             self._wait_for_tick(monotonic())
 
     def stop(self) -> None:
@@ -61,8 +61,10 @@ class LoopLag:
 
     def _wait_for_tick(self, now: float) -> None:
         self._due = now + _TICK
-        # The loop's own idea of the time is that of the beginning of its turn.
-        self._timer.start(self._tick, update=True)
+        # From now on, and not from when it was due. (A timer that does not repeat fires at once when it is started
+        # anew: libev leaves in it what was left of its time.) The loop's own idea of the time is that of the beginning
+        # of its turn.
+        self._timer.again(self._tick, update=True)
 
     def _forget_before(self, moment: float) -> None:
         while self._ticks and self._ticks[0][0] < moment:

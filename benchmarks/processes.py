@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from workloads import ClientArguments, Workload
@@ -94,12 +93,7 @@ class Server:
         self._errors.seek(0)
         raise PeerFailed(f"{self._peer}: the server did not start\n{self._errors.read().decode()[-3000:]}")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     def stop(self) -> None:

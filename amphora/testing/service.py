@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import wraps
-from types import TracebackType
 from typing import Any, Self, overload
 
 from amphora import (
@@ -161,10 +160,5 @@ class LocalServices:
         self._cleanup.enter_context(override_arguments(broker_url=self._broker_url))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._cleanup.close()

@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Callable
 from threading import RLock
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
@@ -61,12 +60,7 @@ class _Lazy:
         self._get().serve()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._get().stop()
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from threading import RLock
-from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 from weakref import WeakSet
 
@@ -57,12 +56,7 @@ class LazyEndpoint(Generic[Real]):
         self.real.serve()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     @property

@@ -9,6 +9,7 @@ import sys
 from gevent.pool import Pool
 
 from amphora import AmqpRpcServer
+from peers.amphora.serving import serve
 
 SERVICE = "bench_amphora_labels"
 
@@ -35,11 +36,7 @@ def main(broker_url: str) -> None:
         for label in range(labels):
             server.stop_receiving(str(label))
 
-    server.serve()
-    if not server.wait_connected(30):
-        raise TimeoutError("no connection to the broker in 30 s")
-    print("ready", flush=True)
-    server.serve(nowait=False)
+    serve(server)
 
 
 if __name__ == "__main__":

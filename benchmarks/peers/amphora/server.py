@@ -7,6 +7,7 @@ monkey.patch_all()
 import sys
 
 from amphora import AmqpRpcServer
+from peers.amphora.serving import serve
 
 SERVICE = "bench_amphora"
 
@@ -18,11 +19,7 @@ def main(broker_url: str, service: str = SERVICE) -> None:
     def echo(value: str) -> str:
         return value
 
-    server.serve()
-    if not server.wait_connected(30):
-        raise TimeoutError("no connection to the broker in 30 s")
-    print("ready", flush=True)
-    server.serve(nowait=False)
+    serve(server)
 
 
 if __name__ == "__main__":

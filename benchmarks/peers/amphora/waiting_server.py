@@ -11,6 +11,7 @@ import gevent
 
 from amphora import AmqpRpcServer
 from peers.amphora.server import SERVICE
+from peers.amphora.serving import serve
 
 
 def main(broker_url: str, concurrency: int, delay: float, kind: str = "wait") -> None:
@@ -26,11 +27,7 @@ def main(broker_url: str, concurrency: int, delay: float, kind: str = "wait") ->
                 continue
         return value
 
-    server.serve()
-    if not server.wait_connected(30):
-        raise TimeoutError("no connection to the broker in 30 s")
-    print("ready", flush=True)
-    server.serve(nowait=False)
+    serve(server)
 
 
 if __name__ == "__main__":

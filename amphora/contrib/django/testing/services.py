@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial, wraps
 from time import monotonic
-from types import TracebackType
 from typing import Any, Self
 
 import gevent
@@ -77,12 +76,7 @@ class LocalServices(CallRecorder[RecordedCall]):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     # -- life cycle -------------------------------------------------------------------------

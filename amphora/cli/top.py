@@ -205,7 +205,9 @@ def command(
                     live.update(screen.render(out), refresh=True)
                 else:
                     out.width = _PIPE
-                    out.print(screen.render(out), end="\n\n")
+                    if done > 1:
+                        out.print()
+                    out.print(screen.render(out))
         except KeyboardInterrupt:
             # The end of it, as of top(1).
             pass

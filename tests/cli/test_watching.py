@@ -10,7 +10,7 @@ from tests.cli.conftest import Invoke, Shop, StartCommand
 
 def test_top_tells_servers_and_queues_each_round(invoke: Invoke, shop: Shop, service: str) -> None:
     lines = invoke("top", service, "-n", "2", "-i", "1", "--json").stdout.splitlines()
-    shown = invoke("top", service, "-n", "1", "-i", "1")
+    shown = invoke("top", service, "-n", "2", "-i", "1")
 
     assert len(lines) == 2
     told = json.loads(lines[-1])
@@ -19,6 +19,7 @@ def test_top_tells_servers_and_queues_each_round(invoke: Invoke, shop: Shop, ser
     assert all("run_times" in each for each in told["servers"])
     assert told["functions"] == {}
     assert f"rpc_{service}_request" in shown.stdout
+    assert shown.stdout.count(f"\n\n{service} on ") == 1
 
 
 def test_bench_makes_the_wanted_number_of_calls(invoke: Invoke, shop: Shop, service: str) -> None:

@@ -12,8 +12,8 @@ __all__ = ["BOUNDS", "Durations", "Histogram"]
 #: Bounds within a decade, evenly spread over the logarithm: the preferred numbers R10 of ISO 3, with two digits.
 _STEPS = (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)
 
-#: Upper bounds of the buckets in seconds, from 10 microseconds to 100 seconds.
-BOUNDS: tuple[float, ...] = (*(float(f"{step}e{decade}") for decade in range(-5, 2) for step in _STEPS), 100.0)
+#: Upper bounds of the buckets in seconds, from a microsecond to 100 seconds.
+BOUNDS: tuple[float, ...] = (*(float(f"{step}e{decade}") for decade in range(-6, 2) for step in _STEPS), 100.0)
 
 #: How many durations are counted together: more take more memory, for every function, and hardly less time.
 _TOGETHER = 128

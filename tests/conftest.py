@@ -175,8 +175,9 @@ def page(request: pytest.FixtureRequest) -> Reading:
     A page that several tests share has its headings after it, of which each takes the blocks right below them.
     tests/documentation/test_completeness.py sees to it that every block of every page is in such a test.
     """
-    (page, *headings) = request.node.get_closest_marker("page").args
-    return Reading(page, *headings)
+    mark = request.node.get_closest_marker("page")
+    assert mark is not None, "a test that executes a page says which: @pytest.mark.page(path, *headings)"
+    return Reading(*mark.args)
 
 
 @pytest.hookimpl(wrapper=True)

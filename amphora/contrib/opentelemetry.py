@@ -34,6 +34,9 @@ _SYSTEM = "amphora"
 #: Bytes of a request's headers that a trace may take, at the most: half of all, the rest is the program's.
 _ROOM = 1536
 
+#: Key in a context of what `opentelemetry.instrumentation.utils.suppress_instrumentation` sets.
+_SUPPRESSED = "suppress_instrumentation"
+
 #: What is being traced in this context: whoever instruments an endpoint twice gets one span all the same.
 _sending: ContextVar[OutgoingRequest | None] = ContextVar("amphora_traced_call", default=None)
 _running: ContextVar[CurrentRequest | None] = ContextVar("amphora_traced_request", default=None)
@@ -85,7 +88,7 @@ def _always() -> bool:
 
 def _around_calls(client: Any, tracer: Tracer, enabled: Callable[[], bool]) -> Callable[..., Any]:
     def trace_call(request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
-        if _sending.get() is request or not enabled():
+        if _sending.get() is request or contexts.get_value(_SUPPRESSED) or not enabled():
             return send()
         attributes = _attributes(client, request.function)
         attributes["messaging.operation.name"] = attributes["messaging.operation.type"] = "send"

@@ -3,20 +3,15 @@
 import configparser
 import json
 import re
-import shlex
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-import click
 import yaml
 
-from amphora.cli.program import amphora
 from tests.documentation.development import Development
 from tests.documentation.terminal import Terminal
-from tests.support.broker import Broker
 from tests.support.consoles import Entry, assert_same_shape, entries
 from tests.support.fragments import run_fragments
 from tests.support.pages import Block
@@ -42,14 +37,12 @@ class Reader:
     Args:
         names: what the page's Python takes for granted.
         terminal: where `amphora` commands are typed, and in whose directory files are written.
-        broker: the node of which `rabbitmqctl` is.
         broker_url: where the clients and servers of the page are.
     """
 
-    def __init__(self, names: dict[str, Any], terminal: Terminal, broker: Broker, broker_url: str) -> None:
+    def __init__(self, names: dict[str, Any], terminal: Terminal, broker_url: str) -> None:
         self.names = names
         self._terminal = terminal
-        self._broker = broker
         self._broker_url = broker_url
         self._development = Development()
 
@@ -79,8 +72,6 @@ class Reader:
         match entry.words:
             case ["amphora", *_]:
                 printed = self._terminal.run(entry)
-            case ["rabbitmqctl", command, *words]:
-                printed = self._ctl(command, words)
             case ["export", *variables]:
                 self._terminal.environment.update(variable.split("=", 1) for variable in variables)
                 return
@@ -103,19 +94,6 @@ class Reader:
         kinds = set(re.findall(r'"kind": "SpanKind\.(CLIENT|SERVER)"', program.output))
         assert kinds == {"CLIENT", "SERVER"}, program.output
 
-    def _ctl(self, command: str, words: list[str]) -> str:
-        """Run a command of `rabbitmqctl`: on the page's own virtual host, and with files in the test's directory."""
-        vhost = self._broker_url.rpartition("/")[2]
-        if command == "delete_queue":
-            # It is there, as the page has it.
-            with self._broker.channel(virtual_host=vhost) as channel:
-                channel.queue_declare(words[0], durable=True, auto_delete=False)
-        on_vhost = ["-p", vhost] if re.search(r"_(policy|policies|queues?|permissions)$", command) else []
-        here = [re.sub(r"^/(?=\w)", f"{self._terminal.directory}/", word) for word in words]
-        for path in (word for word in here if word.startswith(str(self._terminal.directory))):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return self._broker.ctl(command, *on_vhost, *here)
-
 
 def parse(block: Block) -> Any:
     """Read configuration as what it is for would, and return what it holds.
@@ -133,8 +111,6 @@ def parse(block: Block) -> Any:
             found = configparser.ConfigParser(interpolation=None)
             found.optionxform = str  # type: ignore[method-assign,assignment]
             found.read_string(block.text)
-            for section in found.values():
-                _check_unit(section)
         case "toml":
             found = tomllib.loads(block.text)
         case "json":
@@ -145,12 +121,3 @@ def parse(block: Block) -> Any:
             raise AssertionError(f"{block}: nobody knows how to execute it; see {__name__}")
     assert found, str(block)
     return found
-
-
-def _check_unit(section: Mapping[str, str]) -> None:
-    """Insist that what a unit of systemd starts is a command with its options, where it is Amphora's."""
-    program, *words = shlex.split(section.get("ExecStart", "")) or [""]
-    if program.endswith("/amphora"):
-        command = amphora.get_command(click.Context(amphora), words[0])
-        assert command is not None, words
-        command.make_context(words[0], words[1:])

@@ -13,7 +13,6 @@ import structlog
 from tests.documentation.executions import guides
 from tests.documentation.reader import Reader
 from tests.documentation.terminal import Terminal
-from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 from tests.support.pages import Reading
 
@@ -39,13 +38,13 @@ def _structlog_as_it_was() -> Iterator[None]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", [pytest.param(each, marks=pytest.mark.page(each), id=each) for each in guides()])
 def test_the_blocks_of_a_guide_do_what_they_say(
-    page: Reading, path: str, names: dict[str, Any], terminal: Terminal, broker: Broker, broker_url: str
+    page: Reading, path: str, names: dict[str, Any], terminal: Terminal, broker_url: str
 ) -> None:
     client, server = names["client"], names["server"]
     assert client.wait_connected(PATIENCE)
     wait_until(lambda: server.health().ready, PATIENCE)
     wait_until(client.inspect.ping, PATIENCE)
 
-    compared = Reader(names, terminal, broker, broker_url).read(page.take())
+    compared = Reader(names, terminal, broker_url).read(page.take())
 
     assert compared >= VALUES.get(path, 0)

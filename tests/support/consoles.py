@@ -15,7 +15,7 @@ VARIABLE = (
     (re.compile(r"\brabbit@[\w.-]+"), "rabbit@HOST"),
     (re.compile(r"\b[A-Za-z][\w.-]*:\d+\b"), "HOST:N"),
     (re.compile(r"\([0-9a-f]{8}\)"), "(ID)"),
-    (re.compile(r"\b([0-9a-f]{32}|[0-9a-f-]{36}|[0-9a-f]+\.\.\.)-\d+\b"), "ID"),
+    (re.compile(r"\b([0-9a-f]{32}|[0-9a-f-]{36}|[0-9a-f]+\.\.\.)-[0-9a-f]+\b"), "ID"),
     (re.compile(r"\b(\d+[dhms]){2}\b"), "UP"),
     (re.compile(r"\b\d+(\.\d+)+((a|b|rc)\d+)?\b"), "N"),
     (re.compile(r"\d+"), "N"),

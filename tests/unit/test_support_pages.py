@@ -103,7 +103,7 @@ def test_values_in_comments_are_compared(written: str) -> None:
     [
         ("web1:4711 (f50837a6) time=1.87 ms", "vm:1 (00000000) time=12.5 ms"),
         ("1.0.0a1  3d02h   6/100", "2.1.0 0m07s 16/20"),
-        ("7f3c...-1 ship(17)", "7b057779c72f45f7bc6cc48ad59819a0-12 ship(17)"),
+        ("7f3c...-1 ship(17)", "7b057779c72f45f7bc6cc48ad59819a0-c2 ship(17)"),
         ("November 26, 2026 - 09:30:00", "May 1, 2027 - 19:30:01"),
     ],
 )

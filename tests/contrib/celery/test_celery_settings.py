@@ -250,8 +250,8 @@ def test_the_page_says_the_types_and_defaults_of_the_arguments(endpoint: Callabl
 def shown(parameter: inspect.Parameter) -> tuple[str, str]:
     """Return how type and default of an argument stand on the page."""
     types = {
-        "Serializer": "class or path",
-        "Sequence[Serializer]": "list of classes or paths",
+        "SerializerOption": "class or path",
+        "Sequence[SerializerOption]": "list of classes or paths",
         "Sequence[bytes | str]": "list of bytes or str",
         "SslOption": "bool or dict",
     }

@@ -8,6 +8,7 @@ import gevent
 import pytest
 from gevent.event import AsyncResult, Event
 from opentelemetry import baggage, context, trace
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -284,6 +285,15 @@ def test_headers_that_are_no_trace_begin_one(
 
     [run] = ended(1)
     assert run.parent is None
+
+
+def test_calls_are_not_traced_where_the_program_suppresses_that(traced: AmqpRpcClient, ended: NewSpans) -> None:
+    with suppress_instrumentation():
+        traced.call.add(1, 2)
+
+    # The function begins a trace: it knows of none.
+    [run] = ended(1)
+    assert (run.kind, run.parent) == (SpanKind.SERVER, None)
 
 
 def test_what_is_instrumented_twice_has_one_span_for_each_call(

@@ -33,7 +33,6 @@ class LoopLag:
         """Begin to watch; does nothing where it watches already."""
         if self._timer is None:
             # Without a reference: it keeps no program from ending that has nothing else to wait for.
-            # With a repeat, which `again` counts from; a timer without one is due at once when it is started again.
             self._timer = get_hub().loop.timer(_TICK, _TICK, ref=False)
             self._wait_for_tick(monotonic())
 
@@ -62,7 +61,9 @@ class LoopLag:
 
     def _wait_for_tick(self, now: float) -> None:
         self._due = now + _TICK
-        # The loop's own idea of the time is that of the beginning of its turn.
+        # From now on, and not from when it was due. (A timer that does not repeat fires at once when it is started
+        # anew: libev leaves in it what was left of its time.) The loop's own idea of the time is that of the beginning
+        # of its turn.
         self._timer.again(self._tick, update=True)
 
     def _forget_before(self, moment: float) -> None:

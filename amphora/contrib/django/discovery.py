@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass
 from importlib import import_module
@@ -45,12 +46,13 @@ class Failure:
             return f"{self.error.filename}, line {self.error.lineno}"
         frames = traceback.extract_tb(self.error.__traceback__)
         # Rather the line of the project than that of Amphora which complains about it.
-        own = [frame for frame in frames if not frame.filename.startswith((_HERE, "<"))]
+        own = [frame for frame in frames if not frame.filename.startswith((_AMPHORA, "<"))]
         frame = (own or frames)[-1]
         return f"{frame.filename}, line {frame.lineno}"
 
 
-_HERE = str(Path(__file__).parent)
+#: Where Amphora's own code is.
+_AMPHORA = f"{Path(__file__).parents[2]}{os.sep}"
 
 # By module; None for those that were imported. A module whose import has failed is tried again only when the settings
 # have changed.

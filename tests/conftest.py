@@ -1,6 +1,7 @@
 """The fixtures of all tests: brokers, names that no other test has, programs, proxies."""
 
 import re
+import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Protocol
 from uuid import uuid4
@@ -178,6 +179,12 @@ def page(request: pytest.FixtureRequest) -> Reading:
     mark = request.node.get_closest_marker("page")
     assert mark is not None, "a test that executes a page says which: @pytest.mark.page(path, *headings)"
     return Reading(*mark.args)
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as it comes: a shell that runs the tests in the background lets them and their children ignore it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,11 +14,9 @@ from tests.support.eventually import wait_until
 
 SCRIPT = """
 from gevent import monkey; monkey.patch_all()
-import signal, sys, time
+import sys, time
 from amphora import AmqpRpcServer
 
-# A shell's background job inherits that SIGINT is ignored, and the tests may be one.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 server = AmqpRpcServer(sys.argv[2], broker_url=sys.argv[1])
 
 @server.add_function

@@ -1,6 +1,7 @@
 """The command in this process for what needs no start of its own, and as a program for the rest."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -164,9 +165,16 @@ class Shop:
                     client.call(function_name="stock.ship")(number)
 
 
-@pytest.fixture
-def shop(service: str, broker: Broker) -> Iterator[Shop]:
-    shop = Shop(service, broker.url)
+@contextmanager
+def open_shop(service: str, broker_url: str) -> Iterator[Shop]:
+    """Serve a shop, connected, for as long as the block lasts."""
+    shop = Shop(service, broker_url)
     with shop.server:
         assert shop.server.wait_connected(60)
+        yield shop
+
+
+@pytest.fixture
+def shop(service: str, broker: Broker) -> Iterator[Shop]:
+    with open_shop(service, broker.url) as shop:
         yield shop

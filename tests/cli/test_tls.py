@@ -8,7 +8,7 @@ import port_for
 import pytest
 
 from amphora import AmqpRpcClient
-from tests.cli.conftest import READY, Invoke, Shop, StartCommand
+from tests.cli.conftest import READY, Invoke, Shop, StartCommand, open_shop
 from tests.conftest import StartBroker
 from tests.support.certificates import Authority
 
@@ -49,9 +49,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory, new_broker: StartBroker) -> It
 
 @pytest.fixture
 def served(tls: TlsBroker, service: str) -> Iterator[Shop]:
-    shop = Shop(service, tls.plain_url)
-    with shop.server:
-        assert shop.server.wait_connected(60)
+    with open_shop(service, tls.plain_url) as shop:
         yield shop
 
 

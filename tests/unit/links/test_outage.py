@@ -8,19 +8,10 @@ import pytest
 from amphora.brokers import BrokerAddress
 from amphora.exceptions import AccessRefused, BrokerUnreachable
 from amphora.links.outage import Outage
+from tests.support.clock import Clock
 
 BROKER = BrokerAddress("amqp", "localhost", 5672, "guest")
 AWAY = BrokerUnreachable("Connection refused")
-
-
-class Clock:
-    """Goes on only when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology
 from amphora.settings import LinkSettings, OutboxLimits
+from tests.support.clock import Clock
 from tests.support.eventually import wait_until
 
 
@@ -391,17 +392,11 @@ def test_what_is_refused_for_too_long_is_nacked(new_message: Callable[..., Outgo
 # Messages with a deadline.
 
 
-class Clock:
-    """A time that a test sets."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr("amphora.links.publisher.monotonic", lambda: self.now)
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+    clock = Clock()
+    monkeypatch.setattr("amphora.links.publisher.monotonic", clock)
+    return clock
 
 
 def test_a_held_message_is_sent_with_the_time_that_it_has_left(

@@ -3,16 +3,9 @@
 import pytest
 
 from amphora.protocol.finished import FinishedRequests, Reply
+from tests.support.clock import Clock
 
 REPLY = Reply("application/json", b'{"result": 1}')
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

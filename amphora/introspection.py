@@ -73,12 +73,13 @@ def introspection_of(
     """
     started = time()
 
+    def identity() -> dict[str, Any]:
+        return {"uuid": uuid, "host": platform.node(), "pid": os.getpid()}
+
     def ping() -> dict[str, Any]:
         """Tell which server this is, and where and since when it runs."""
         return {
-            "uuid": uuid,
-            "host": platform.node(),
-            "pid": os.getpid(),
+            **identity(),
             "version": __version__,
             "started": started,
             "concurrency": concurrency,
@@ -97,13 +98,7 @@ def introspection_of(
     def tell_health() -> dict[str, Any]:
         """Tell whether the server can do its work."""
         found = health()
-        return {
-            "uuid": uuid,
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "ready": found.ready,
-            **asdict(found),
-        }
+        return {**identity(), "ready": found.ready, **asdict(found)}
 
     own = {"ping": ping, "functions": describe, "stats": count, "health": tell_health}
     return {f"{RESERVED_PREFIX}{name}": each for name, each in own.items()}

@@ -16,16 +16,11 @@ from amphora import AmqpRpcServer
 from amphora.cli.output import to_json
 from amphora.cli.statuses import BadArguments
 
-__all__ = ["Probes", "has_prometheus"]
+__all__ = ["Probes"]
 
 _JSON = "application/json"
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-
-
-def has_prometheus() -> bool:
-    """Tell whether the library is installed that the metrics need."""
-    return find_spec("prometheus_client") is not None
 
 
 class Probes:
@@ -43,7 +38,7 @@ class Probes:
     def __init__(self, servers: Sequence[AmqpRpcServer], host: str, port: int) -> None:
         self._servers = servers
         self._metrics: Any = None
-        if has_prometheus():
+        if find_spec("prometheus_client") is not None:
             from prometheus_client import make_wsgi_app  # noqa: PLC0415  (an extra)
 
             from amphora.contrib.prometheus import Metrics  # noqa: PLC0415  (needs it)
@@ -56,6 +51,14 @@ class Probes:
             self._metrics = make_wsgi_app()
         self._host, self._port = host, port
         self._http = WSGIServer((host, port), self._answer, log=None)
+
+    def __str__(self) -> str:
+        lacking = "" if self._metrics is not None else " (no prometheus-client: no /metrics)"
+        return f"http://{self._host}:{self._port}: {self._paths}{lacking}"
+
+    @property
+    def _paths(self) -> str:
+        return "/live, /ready" + (", /metrics" if self._metrics is not None else "")
 
     def start(self) -> None:
         """Listen.
@@ -94,8 +97,7 @@ class Probes:
             except ValueError as error:
                 return _text(start_response, "400 Bad Request", str(error))
             return self._ready(start_response, max_lag, as_json=_JSON in environ.get("HTTP_ACCEPT", ""))
-        known = "/live, /ready" + (", /metrics" if self._metrics is not None else "")
-        return _text(start_response, "404 Not Found", f"there are {known}")
+        return _text(start_response, "404 Not Found", f"there are {self._paths}")
 
     def _ready(self, start_response: StartResponse, max_lag: float | None, *, as_json: bool) -> list[bytes]:
         health = [(each.service_name, each.health()) for each in self._servers]

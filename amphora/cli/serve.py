@@ -16,7 +16,7 @@ import gevent
 
 from amphora import AmqpRpcServer, BrokerError, Serving, __version__, override_arguments
 from amphora.cli.parent import ParentLine
-from amphora.cli.probes import Probes, has_prometheus
+from amphora.cli.probes import Probes
 from amphora.cli.services import BROKER_VARIABLE, Service
 from amphora.cli.statuses import BadArguments, Failed, NotSent
 from amphora.cli.supervisor import SLOT_VARIABLE, Supervisor, child_command
@@ -126,8 +126,8 @@ def command(
     default = os.environ.get(BROKER_VARIABLE) or None
     if by_hand:
         broker, default = default, None
-    # Not only while they are made here: functions may make clients later.
     probes_at = None if metrics_port is None else (metrics_host, metrics_port + int(os.environ.get(SLOT_VARIABLE, "0")))
+    # Not only while they are made here: functions may make clients later.
     with override_arguments(
         broker_url=broker,
         default_broker_url=default,
@@ -163,10 +163,7 @@ def _serve(
     try:
         if probes is not None:
             probes.start()
-            paths = (
-                "/live, /ready, /metrics" if has_prometheus() else "/live, /ready (no prometheus-client: no /metrics)"
-            )
-            _say(f"http://{':'.join(map(str, probes_at or ()))}: {paths}")
+            _say(str(probes))
         finished = serving.run()
     except BrokerError as error:
         raise NotSent(str(error)) from error

@@ -44,6 +44,7 @@ LAYERS = (
         "amphora.workers",
     ),
     ("amphora.links.*",),
+    ("amphora.core.*",),
     ("amphora.protocol.*",),
     (
         "amphora.brokers",
@@ -98,6 +99,8 @@ ONLY_IN = {
 }
 # The protocol is pure: no AMQP library, no concurrency, no input or output.
 NOT_IN_PROTOCOL = ("gevent", "greenlet", "socket", "ssl", "select", "selectors", "threading", "asyncio", "subprocess")
+# The state machines are told the time, and write no log: what they would say is a note that others emit.
+NOT_IN_CORE = (*NOT_IN_PROTOCOL, "time", "random", "logging", "os")
 
 Modules = Mapping[str, str]
 """Sources by module name; a package's `__init__.py` has the package's name."""
@@ -143,6 +146,9 @@ BELOW = {"amphora": "", "amphora.links": "", "amphora.protocol": "", "amphora.ex
         ("amphora.protocol.names", "from gevent.event import Event"),
         ("amphora.protocol.names", "import amqp.exceptions"),
         ("amphora.protocol.names", "import socket"),
+        ("amphora.core.outbox", "from time import monotonic"),
+        ("amphora.core.outbox", "import logging"),
+        ("amphora.core.outbox", "from amphora.links import publisher"),
     ],
 )
 def test_an_arrow_that_points_up_is_caught(name, source):
@@ -202,6 +208,8 @@ def may_import(name: str, target: str) -> bool:
     if library != "amphora":
         if library in ONLY_IN and not is_in(name, ONLY_IN[library]):
             return False
+        if is_in(name, ("amphora.core.*",)):
+            return library not in NOT_IN_CORE
         return not (is_in(name, ("amphora.protocol.*",)) and library in NOT_IN_PROTOCOL)
     if entry_of(name) == entry_of(target):
         return True

@@ -1,26 +1,16 @@
-"""A pytest plug-in whose `caplog` waits for the records that Amphora emits a moment after they were logged."""
-
-from collections.abc import Iterator
+"""A pytest plug-in that completes `caplog`: it waits for the records that Amphora emits a moment after the call."""
 
 import pytest
-from _pytest.logging import LogCaptureHandler
 
 from amphora.note_log import flush_notes
 
-
-class FlushedCaplog(pytest.LogCaptureFixture):
-    """`pytest.LogCaptureFixture`, complete up to the moment at which it is looked at."""
-
-    @property
-    def handler(self) -> LogCaptureHandler:
-        """The handler behind ``records``, ``text`` and the rest."""
-        flush_notes(5)
-        return super().handler
+_handler = pytest.LogCaptureFixture.handler
 
 
-@pytest.fixture
-def caplog(request: pytest.FixtureRequest) -> Iterator[pytest.LogCaptureFixture]:
-    """Access to the log records of the test."""
-    fixture = FlushedCaplog(request.node, _ispytest=True)
-    yield fixture
-    fixture._finalize()
+def _flushed_handler(self: pytest.LogCaptureFixture) -> object:
+    flush_notes(5)
+    return _handler.__get__(self)
+
+
+# All that a test reads of `caplog` (records, text, messages) comes from its handler. The class is final.
+setattr(pytest.LogCaptureFixture, "handler", property(_flushed_handler))  # noqa: B010  (mypy knows it as read-only)

@@ -284,6 +284,7 @@ class Channel(memory.Channel):  # type: ignore[misc]
         consumer.unacked[tag] = payload
         body = message.body
         properties = {**message.properties, "content_type": message.content_type}
+        source = message.delivery_info
         if message.headers:
             properties["headers"] = message.headers
         self.consumers[consumer.tag](
@@ -293,6 +294,8 @@ class Channel(memory.Channel):  # type: ignore[misc]
                 bool(payload.get("amphora_redelivered")),
                 properties,
                 body if isinstance(body, bytes) else str(body).encode(),
+                str(source.get("exchange") or ""),
+                str(source.get("routing_key") or ""),
             )
         )
         return True

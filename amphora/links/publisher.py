@@ -307,7 +307,10 @@ class Publisher:
             if remaining <= 0:
                 self._settle(message, NoResult(_expired(message)))
                 return
-            message.properties["expiration"] = expiration(remaining)
+            limit = expiration(remaining)
+            # What remains only becomes less: one that was set once is set again.
+            if limit is not None:
+                message.properties["expiration"] = limit
         self._sequence += 1
         unconfirmed = self._unconfirmed
         unconfirmed[self._sequence] = message

@@ -66,7 +66,8 @@ class Channel(DirectChannel):
         properties = dict(msg.properties)
         if "application_headers" in properties:
             properties["headers"] = properties.pop("application_headers")
-        deliver(Delivery(self, delivery_tag, redelivered, properties, bytes(msg.body or b"")))
+        body = bytes(msg.body or b"")
+        deliver(Delivery(self, delivery_tag, redelivered, properties, body, exchange, routing_key))
 
     def _on_basic_ack(self, delivery_tag: int, multiple: bool) -> None:
         if self.on_confirm is not None:

@@ -73,6 +73,7 @@ class Listener:
 
         def deliver(delivery: Delivery) -> None:
             assert delivery.channel is channel
+            assert (delivery.exchange, delivery.routing_key) in (("exchange", "key"), ("", ""))
             message = (delivery.delivery_tag, delivery.redelivered, delivery.properties, delivery.body)
             self.events.append(("delivery", number, *message))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
@@ -11,22 +10,28 @@ from typing import Any
 from uuid import uuid4
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable, WrongResult
 from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
-from amphora.links.topology import Topology, bind_queue
+from amphora.links.restoring import removed
+from amphora.links.topology import QueueStatus, Topology, bind_again
 from amphora.log_fields import request_fields
+from amphora.note_log import NoteLogger
 from amphora.pending import Call, PendingCalls
 from amphora.protocol.messages import Codec, Failure, Result, message_id_of, request_properties
 from amphora.protocol.signatures import Signatures
 
 __all__ = ["Calls"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
+
+
+#: Seconds after which replies to other clients' requests are looked into again.
+_ASK_AGAIN = 60.0
 
 
 class _Inbox:
@@ -62,6 +67,7 @@ class Calls:
         default_queue: Whether the service has a request queue of its own, which the topology
             declares again when somebody deletes it.
         signatures: Signs requests and checks replies; None where nobody signs.
+        consumers: Asks the broker how many consumers the response queue has.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Calls:
         topology: Topology,
         default_queue: bool,
         signatures: Signatures | None,
+        consumers: Callable[[], AsyncResult[QueueStatus | None]],
     ) -> None:
         self._name = name
         self._exchange = exchange
@@ -84,6 +91,8 @@ class Calls:
         self._topology = topology
         self._default_queue = default_queue
         self._signatures = signatures
+        self._consumers = consumers
+        self._ask_again_at = 0.0
         self._pending = PendingCalls(self._on_expired)
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
         self._id_prefix = f"{uuid4().hex}-"
@@ -205,6 +214,8 @@ class Calls:
         if call is None:
             # Given up already, or a second reply: from a fan-out service, or to a redelivery.
             self._counts["late_replies"] += 1
+            if message_id is not None and not message_id.startswith(self._id_prefix):
+                self._on_foreign()
             logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
             return
         if self._signatures is not None:
@@ -225,6 +236,24 @@ class Calls:
             call.result.set(outcome.value)
         if call.decided is not None:
             call.decided.set()
+
+    def _on_foreign(self) -> None:
+        """A reply to a request of another client: of one that had this uuid before, or of one that has it now."""
+        now = monotonic()
+        if now >= self._ask_again_at:
+            self._ask_again_at = now + _ASK_AGAIN
+            self._consumers().rawlink(self._on_consumers)
+
+    def _on_consumers(self, done: AsyncResult[QueueStatus | None]) -> None:
+        found = done.value if done.exception is None else None
+        if found is not None and found.consumers > 1:
+            logger.warning(
+                "%s: %d clients use the uuid %r at the same time and receive each other's replies, so calls end in NoResult. "
+                "Give every client a uuid of its own",
+                self._name,
+                found.consumers,
+                self._reply_to,
+            )
 
     def _read(self, delivery: Delivery) -> Result | Failure:
         """Read one of several answers."""
@@ -269,7 +298,7 @@ class Calls:
             call.accept()
         elif isinstance(error, Unroutable) and not call.retried and (restore := self._restoring(message.routing_key)):
             call.retried = True
-            self._restore(message.routing_key, restore)
+            self._restore(message.routing_key, *restore)
             # Without waiting for that: later requests stay behind this one.
             self._publisher.publish_now(message)
         elif self._pending.pop(call.id) is not None:
@@ -287,26 +316,47 @@ class Calls:
                 extra=request_fields(call.id, call.function),
             )
 
-    def _restore(self, routing_key: str, restore: Callable[[Any], Any]) -> None:
+    def _restore(self, routing_key: str, restore: Callable[[Any], Any], queue: str | None) -> None:
         """Have a routing key restored, once for all the requests that come back together."""
         if routing_key in self._restores:
             return
         self._restores.add(routing_key)
-        logger.warning("%s: no queue with routing key %r any more; restoring it", self._name, routing_key)
-        self._publisher.run(restore).rawlink(lambda _: self._restores.discard(routing_key))
+        if queue is None:
+            logger.warning("%s: no request queue any more; declaring it again", self._name)
+        self._publisher.run(restore).rawlink(partial(self._on_restored, routing_key, queue))
 
-    def _restoring(self, routing_key: str) -> Callable[[Any], Any] | None:
-        """Give what may restore a routing key of ours whose queue, or whose binding, somebody deleted.
+    def _on_restored(self, routing_key: str, queue: str | None, done: AsyncResult[Any]) -> None:
+        self._restores.discard(routing_key)
+        if done.exception is not None:
+            logger.error("%s: restoring routing key %r failed: %s", self._name, routing_key, done.exception)
+        elif queue is None:
+            return
+        elif done.value:
+            logger.warning(
+                "%s: label queue %r had lost its binding with routing key %r; bound it again",
+                self._name,
+                queue,
+                routing_key,
+            )
+        else:
+            # The client that removed it knew why: creating it again would leave requests in it that no server takes.
+            self._topology.discard(queue)
+            logger.warning("%s: %s", self._name, removed(queue, routing_key))
 
-        Client and server both declare the service's own queue. A label's queue is bound again where
-        it lost its binding together with the exchange; a deleted one is not created behind the back
-        of whoever removed it.
+    def _restoring(self, routing_key: str) -> tuple[Callable[[Any], Any], str | None] | None:
+        """Return what may restore a routing key of ours whose queue, or whose binding, somebody deleted.
+
+        Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
+        together with the exchange. A deleted one is not created behind the back of the client that removed it.
+
+        Returns:
+            The action, and the name of the label queue, if it is one; None where there is nothing to restore.
         """
         if not routing_key and self._default_queue:
-            return self._topology.declare
+            return self._topology.declare, None
         for queue in self._topology.added:
             if queue.routing_key == routing_key:
-                return partial(bind_queue, queue.name, self._exchange, routing_key)
+                return partial(bind_again, queue.name, self._exchange, routing_key), queue.name
         return None
 
     def _on_expired(self, call: Call) -> None:

@@ -6,7 +6,6 @@ consumer (`basic.qos` with global off). Source: https://www.rabbitmq.com/docs/co
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -24,11 +23,12 @@ from amphora.links.delivery import Delivery
 from amphora.links.faults import explain
 from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology, create_queue
+from amphora.note_log import NoteLogger
 from amphora.settings import LinkSettings
 
 __all__ = ["Consumer"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
 
 #: Seconds after which the topology is declared again, in case that somebody deleted a part of it, where
 #: there is no heartbeat to go by.
@@ -160,6 +160,8 @@ class Consumer:
         """Declare the topology and take up every subscription; see `Worker`."""
         self._connection = connection
         self._control = ControlChannel(connection)
+        if self._topology.witness is not None:
+            self._control.run(self._topology.witness.look)
         self._open()
         self._check = get_hub().loop.timer(self._check_interval, self._check_interval)
         self._check.start(self.check_topology)
@@ -216,9 +218,10 @@ class Consumer:
 
     def _on_closed(self, error: ChannelError) -> None:
         """The broker closed the channel: what is unacknowledged will be delivered again."""
+        # State first: whatever logging does, no delivery of the lost channel may count as one of the new one.
+        self._lose_channel()
         fault = explain(error, self.link.address)
         logger.warning("%s: %s; subscribing again", self.link.name, fault.error)
-        self._lose_channel()
 
     def _lose_channel(self) -> None:
         """Open another channel soon."""

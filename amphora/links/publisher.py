@@ -11,7 +11,6 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -34,8 +33,9 @@ from amphora.links.control import Command, ControlChannel
 from amphora.links.faults import explain
 from amphora.links.outgoing import Outgoing
 from amphora.links.refusals import Refusals
+from amphora.links.restoring import removed, restore
 from amphora.links.room import Room
-from amphora.links.topology import Topology, create_queue
+from amphora.links.topology import Topology
 from amphora.protocol.deadlines import expiration
 from amphora.settings import LinkSettings, OutboxLimits
 
@@ -208,8 +208,12 @@ class Publisher:
 
     def _open(self) -> None:
         self._reopen = False
-        self._control.run(self._topology.declare)
-        self._redeclare_added()
+        for loss in restore(self._topology, self._control.run):
+            if loss.error is None:
+                logger.warning("%s: %s", self.link.name, removed(loss.queue.name, loss.queue.routing_key))
+            else:
+                fault = explain(loss.error, self.link.address)
+                logger.error("%s: %r: %s", self.link.name, loss.queue.name, fault.error)
         self._open_channel()
 
     def _open_channel(self) -> None:
@@ -221,21 +225,6 @@ class Publisher:
         self._channel = channel
         self._sequence = 0
         self._lowest = 1
-
-    def _redeclare_added(self) -> None:
-        try:
-            self._control.run(self._topology.declare_added)
-        except ChannelError:
-            # Find out which, and declare the others.
-            self._redeclare_singly()
-
-    def _redeclare_singly(self) -> None:
-        for queue in self._topology.added:
-            try:
-                self._control.run(partial(create_queue, queue))
-            except ChannelError as error:
-                fault = explain(error, self.link.address)
-                logger.error("%s: %r: %s", self.link.name, queue.name, fault.error)
 
     def _lose_channel(self) -> None:
         """Put what is not confirmed back to the front, in order."""

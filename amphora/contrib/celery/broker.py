@@ -9,10 +9,17 @@ from urllib.parse import quote
 
 from celery.exceptions import ImproperlyConfigured
 
+from amphora import AmqpRpcClient
+
 __all__ = ["broker_options"]
 
 #: Kombu's names of transports that talk AMQP to RabbitMQ, and those that are TLS.
 _SCHEMES = {"amqp": "amqp", "pyamqp": "amqp", "librabbitmq": "amqp", "amqps": "amqps", "memory": "memory"}
+
+_UNREADABLE = (
+    "cannot be read, or can be read in two ways: percent-encode the password (and the user name) in it, with "
+    "urllib.parse.quote(password, safe='')"
+)
 
 #: Names of py-amqp's TLS options, and ours.
 _TLS = {
@@ -29,8 +36,9 @@ def broker_options(app: Any) -> dict[str, Any]:
     """Return ``broker_url`` and ``ssl`` for clients and servers, from Celery's ``broker_url`` and ``broker_use_ssl``.
 
     Raises:
-        ImproperlyConfigured: Celery's broker is not RabbitMQ.
+        ImproperlyConfigured: Celery's broker is not RabbitMQ, or its URL cannot be read.
     """
+    _check_urls(app.conf.broker_write_url or app.conf.broker_url)
     connection = app.connection_for_write()
     urls = [_url(app.connection_for_write(url)) for url in connection.alt] or [_url(connection)]
     options: dict[str, Any] = {"broker_url": ";".join(urls)}
@@ -38,6 +46,30 @@ def broker_options(app: Any) -> dict[str, Any]:
     if tls:
         options["ssl"] = _tls(tls) if isinstance(tls, Mapping) else True
     return options
+
+
+def _check_urls(given: Any) -> None:
+    """Refuse URLs that Kombu would take for others, or quote in an error: both would show a part of the password.
+
+    Raises:
+        ImproperlyConfigured: One cannot be read; nothing of it is in the text.
+    """
+    for each in [given] if isinstance(given, str) else given or ():
+        for url in str(each).split(";"):
+            scheme, there, rest = url.strip().partition("://")
+            # The transport may have been given by the name of its class, and memory has no password.
+            if not there or _SCHEMES.get(scheme, "memory") == "memory":
+                if "@" in url and scheme.partition(":")[0] in _SCHEMES:
+                    raise ImproperlyConfigured(f"Celery's broker_url {_UNREADABLE}")
+                continue
+            # Kombu takes options after a question mark.
+            address, _, options = rest.partition("?")
+            try:
+                AmqpRpcClient.check_arguments("celery", broker_url=f"amqp://{address}")
+            except ValueError:
+                raise ImproperlyConfigured(f"Celery's broker_url {_UNREADABLE}") from None
+            if "@" in options:
+                raise ImproperlyConfigured(f"Celery's broker_url {_UNREADABLE}")
 
 
 def _url(connection: Any) -> str:

@@ -32,21 +32,7 @@ _SEPARATORS: Final = frozenset("#?;")
 
 #: Schemes that an error may name. Any other text before a colon may be a part of a password.
 _FAMILIAR: Final = frozenset(
-    [
-        "amqp",
-        "amqps",
-        "http",
-        "https",
-        "kafka",
-        "librabbitmq",
-        "memory",
-        "mqtt",
-        "nats",
-        "pyamqp",
-        "redis",
-        "rediss",
-        "sqs",
-    ]
+    {"amqp", "amqps", "http", "https", "kafka", "librabbitmq", "memory", "mqtt", "pyamqp", "redis", "rediss", "sqs"}
 )
 
 

@@ -1,9 +1,9 @@
 """URLs of brokers whose passwords are not percent-encoded, and a search for parts of passwords in what programs say."""
 
 import re
-from collections.abc import Iterable
+import traceback
 
-__all__ = ["UNREADABLE_URLS", "shown_parts"]
+__all__ = ["UNREADABLE_URLS", "shown_parts", "told_by"]
 
 #: In each, the parts of the password are the words Zugang1, Gehe1m, and 40917.
 UNREADABLE_URLS = (
@@ -54,17 +54,28 @@ UNREADABLE_URLS = (
 _PARTS = ("Zugang1", "Gehe1m", "40917", "4091", "409", "zugang1", "gehe1m")
 
 
-def shown_parts(text: str, url: str, *, but: Iterable[str] = ()) -> list[str]:
+def shown_parts(text: str, url: str) -> list[str]:
     """Return the parts of the password in a URL that a text shows.
 
     Args:
         text: What a program has said, with everything in it: logs, output, errors with their causes.
         url: The URL that it was given.
-        but: Texts to leave out, such as lines of source code.
     """
-    for each in but:
-        text = text.replace(each, "")
     # Digits may be a part of some id.
-    return [
-        part for part in _PARTS if part in url.lower() + url and re.search(rf"(?<![0-9a-f]){part}(?![0-9a-f])", text)
-    ]
+    found = (part for part in _PARTS if re.search(rf"(?<![0-9a-f]){part}(?![0-9a-f])", text))
+    return [part for part in found if part in url or part in url.lower()]
+
+
+def told_by(error: BaseException) -> str:
+    """Return all that an error shows: its text, arguments and notes, and those of all errors in its chain.
+
+    Errors that ``from None`` hides are in the chain: tools that report errors show them.
+    """
+    told: list[str] = []
+    chain: list[BaseException | None] = [error]
+    while chain:
+        each = chain.pop()
+        if each is not None:
+            told += [str(each), repr(each), repr(vars(each)), *traceback.format_exception_only(each)]
+            chain += [each.__cause__, each.__context__]
+    return "\n".join(told)

@@ -88,6 +88,7 @@ class Link:
         blocked: Whether the broker takes no messages at present.
         reconnects: How many times the connection was made anew.
         broker_info: What the broker said when it was connected to last; None before that.
+        ended_by: The driver's error that ended the last connection; None while it is up, and where it was stopped.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Link:
         self.blocked = False
         self.reconnects = 0
         self.broker_info: BrokerInfo | None = None
+        self.ended_by: Exception | None = None
         self._settings = settings
         self._worker = worker
         self._on_fatal = on_fatal
@@ -200,6 +202,7 @@ class Link:
                 outage.end(self.address)
                 self._serve()
             except Exception as error:
+                self.ended_by = error
                 fault = explain(error, self.address)
                 self._trouble = fault.error
                 if fault.unexpected:
@@ -236,6 +239,7 @@ class Link:
         # Whatever comes of it, the next attempt is at the next address.
         self._next_broker += 1
         self._connection = connection = self._establish(self.address)
+        self.ended_by = None
         self._ever_established = True
         self.blocked = False
         self.broker_info = _info(connection)

@@ -55,6 +55,7 @@ LAYERS = (
         "amphora.health",
         "amphora.interrupts",
         "amphora.json_text",
+        "amphora.log_text",
         "amphora.loop_lag",
         "amphora.note_log",
         "amphora.overrides",

@@ -55,6 +55,7 @@ LAYERS = (
         "amphora.health",
         "amphora.json_text",
         "amphora.loop_lag",
+        "amphora.name_rules",
         "amphora.note_log",
         "amphora.overrides",
         "amphora.serializer",

@@ -53,6 +53,7 @@ LAYERS = (
         "amphora.exceptions",
         "amphora.function_names",
         "amphora.health",
+        "amphora.interrupts",
         "amphora.json_text",
         "amphora.loop_lag",
         "amphora.name_rules",

@@ -57,6 +57,7 @@ LAYERS = (
         "amphora.json_text",
         "amphora.log_text",
         "amphora.loop_lag",
+        "amphora.name_rules",
         "amphora.note_log",
         "amphora.overrides",
         "amphora.remote_text",

@@ -248,7 +248,7 @@ class Calls:
         found = done.value if done.exception is None else None
         if found is not None and found.consumers > 1:
             logger.warning(
-                "%s: %d clients use the uuid %r at the same time and receive each other's replies, so calls end in NoResult. "
+                "%s: %d clients use the uuid %r at the same time and receive each other's replies: calls end in NoResult. "
                 "Give every client a uuid of its own",
                 self._name,
                 found.consumers,

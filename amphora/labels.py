@@ -8,7 +8,6 @@ from typing import Any
 
 import gevent
 from gevent.event import AsyncResult, Event
-from kombu import Queue
 
 from amphora.exceptions import BrokerUnreachable
 from amphora.links.publisher import Publisher
@@ -60,7 +59,7 @@ class LabelQueues:
         result = self._publisher.run(partial(self._remove, name))
         self._finish(result, f"deleting queue {name!r}", nowait)
 
-    def _create(self, queue: Queue, channel: Any) -> None:
+    def _create(self, queue: Any, channel: Any) -> None:
         # Added in its turn: one that is not created yet would look like one that was removed after a reconnect.
         create_queue(queue, channel)
         self._topology.add(queue)

@@ -139,10 +139,10 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
     def _on_basic_cancel(self, consumer_tag: str) -> None:
         """Answer the broker's cancellation of a consumer by cancelling it too, then tell whoever consumes.
 
-        RabbitMQ 4.3 cancels a consumer of a quorum queue that has kept a message for too long, but keeps delivering to it
-        until the client agrees. It expects `basic.cancel-ok` for that. Older releases, and 4.3 itself where the queue is
-        gone, answer that with an error that closes the connection. To all of them, `basic.cancel` means the same, and
-        they ignore it for a consumer that they do not know.
+        RabbitMQ 4.3 cancels a consumer of a quorum queue that has kept a message for too long, but keeps delivering
+        to it until the client agrees. It expects `basic.cancel-ok` for that. Older releases, and 4.3 itself where the
+        queue is gone, answer that with an error that closes the connection. To all of them, `basic.cancel` means the
+        same, and they ignore it for a consumer that they do not know.
         """
         on_cancel = self.cancel_callbacks.get(consumer_tag)
         self._remove_tag(consumer_tag)

@@ -248,8 +248,8 @@ class Calls:
         found = done.value if done.exception is None else None
         if found is not None and found.consumers > 1:
             logger.warning(
-                "%s: %d clients use the uuid %r at the same time and receive each other's replies: calls end in NoResult. "
-                "Give every client a uuid of its own",
+                "%s: %d clients use the uuid %r at the same time and receive each other's replies (their calls end in "
+                "NoResult): give every client a uuid of its own",
                 self._name,
                 found.consumers,
                 self._reply_to,

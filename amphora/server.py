@@ -196,6 +196,8 @@ class AmqpRpcServer(ServiceEndpoint):
             poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=self._publisher, topology=topology)
         signatures = signatures_of(signing_keys, service=names.namespace, window=signature_window)
         self._registry = Registry()
+        for each in overrides().server_middleware:
+            self.add_middleware(each)
         self._handler = RequestHandler(
             repr(self),
             queue=queue.name,

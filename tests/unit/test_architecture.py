@@ -24,6 +24,7 @@ LAYERS = (
         "amphora.contrib.prometheus",
         "amphora.testing.*",
     ),
+    ("amphora.contrib.stand_ins",),
     ("amphora",),
     ("amphora.bridge",),
     ("amphora.fanout", "amphora.hub_thread", "amphora.serving", "amphora.threaded_result"),
@@ -87,7 +88,10 @@ PUBLIC_API_ONLY = (
 # But the command line offers an integration to those who start a server with it, and what is public for tests is
 # public for those of an integration.
 AND_ALSO = {
-    "amphora.cli.*": ("amphora.contrib.prometheus",),
+    "amphora.cli.*": ("amphora.contrib.django.databases", "amphora.contrib.prometheus"),
+    # Where Django is set up, its databases are looked after, whoever serves.
+    "amphora.contrib.celery.*": ("amphora.contrib.django.databases", "amphora.contrib.stand_ins"),
+    "amphora.contrib.django.*": ("amphora.contrib.stand_ins",),
     "amphora.contrib.django.testing.*": ("amphora.testing",),
 }
 

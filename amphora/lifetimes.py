@@ -6,6 +6,7 @@ from time import time
 from typing import Any
 
 from amphora.exceptions import NoResult
+from amphora.protocol.deadlines import clipped
 from amphora.request import current_deadline
 from amphora.settings import seconds
 
@@ -38,7 +39,7 @@ def lifetime_of(function: str, timeout: float | None, expires: Any) -> Lifetime:
     wanted = None if expires is None else _seconds(timeout, expires)
     now = time()
     if inherited is None:
-        return timeout, None if wanted is None else now + wanted
+        return timeout, None if wanted is None else clipped(now + wanted)
     remaining = inherited - now
     if remaining <= 0:
         raise NoResult(
@@ -46,7 +47,7 @@ def lifetime_of(function: str, timeout: float | None, expires: Any) -> Lifetime:
         )
     return (
         remaining if timeout is None else min(timeout, remaining),
-        inherited if wanted is None else min(inherited, now + wanted),
+        clipped(inherited if wanted is None else min(inherited, now + wanted)),
     )
 
 

@@ -94,7 +94,12 @@ def call_deadline(deadline: float | None) -> Iterator[None]:
 
     Args:
         deadline: Time (`time.time`, in seconds); None for no change.
+
+    Raises:
+        ValueError: It is not a number.
     """
+    if deadline is not None and deadline != deadline:
+        raise ValueError("a deadline is a time in seconds, not nan")
     outer = _limit.get()
     token = _limit.set(outer if deadline is None else deadline if outer is None else min(outer, deadline))
     try:

@@ -19,6 +19,7 @@ import kombu
 from gevent.event import Event
 
 from amphora.brokers import BrokerAddress
+from amphora.core.suspicion import LIMIT, Suspicion
 from amphora.exceptions import BrokerError
 from amphora.links import memory, stock, transport
 from amphora.links.faults import Fault, explain
@@ -88,6 +89,9 @@ class Link:
         blocked: Whether the broker takes no messages at present.
         reconnects: How many times the connection was made anew.
         broker_info: What the broker said when it was connected to last; None before that.
+        ended_by: The driver's error that ended the last connection; None while it is up, and where it was stopped.
+        suspicion: Which messages broke connections. Each connection has it as its attribute ``suspicion``, and
+            keeps the header of the message that it is handling in ``in_hand``; see `amphora.core.suspicion`.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class Link:
         self.blocked = False
         self.reconnects = 0
         self.broker_info: BrokerInfo | None = None
+        self.ended_by: Exception | None = None
+        self.suspicion = Suspicion()
         self._settings = settings
         self._worker = worker
         self._on_fatal = on_fatal
@@ -200,6 +206,8 @@ class Link:
                 outage.end(self.address)
                 self._serve()
             except Exception as error:
+                self.ended_by = error
+                self._blame()
                 fault = explain(error, self.address)
                 self._trouble = fault.error
                 if fault.unexpected:
@@ -219,6 +227,16 @@ class Link:
             outage.failed(self._trouble)
             self._back_off(outage.failures)
 
+    def _blame(self) -> None:
+        """Note which message was being handled when the connection broke."""
+        header: bytes | None = getattr(self._connection, "in_hand", None)
+        if header is not None and self.suspicion.blame(header, monotonic()):
+            logger.error(
+                "%s: a message has broken %d connections in a row: it is set aside when it comes again",
+                self.name,
+                LIMIT,
+            )
+
     def _is_hopeless(self, fault: Fault) -> bool:
         """Tell whether the first connection can never be made: to this address, and to none of the others."""
         if self._ever_attached or (self._ever_established and self._connection is None):
@@ -236,6 +254,9 @@ class Link:
         # Whatever comes of it, the next attempt is at the next address.
         self._next_broker += 1
         self._connection = connection = self._establish(self.address)
+        self.ended_by = None
+        self.suspicion.tick(monotonic())
+        connection.suspicion = self.suspicion
         self._ever_established = True
         self.blocked = False
         self.broker_info = _info(connection)

@@ -16,9 +16,11 @@ class Delivery:
         redelivered: Whether it was delivered before, here or elsewhere.
         properties: Properties by their AMQP names; any of them may be missing.
         body: The body.
+        exchange: The exchange that it was published to, as the broker reports it; empty for the default exchange.
+        routing_key: The routing key that it was published with, as the broker reports it.
     """
 
-    __slots__ = ("body", "channel", "delivery_tag", "properties", "redelivered")
+    __slots__ = ("body", "channel", "delivery_tag", "exchange", "properties", "redelivered", "routing_key")
 
     def __init__(
         self,
@@ -27,9 +29,13 @@ class Delivery:
         redelivered: bool,
         properties: dict[str, Any],
         body: bytes,
+        exchange: str = "",
+        routing_key: str = "",
     ) -> None:
         self.channel = channel
         self.delivery_tag = delivery_tag
         self.redelivered = redelivered
         self.properties = properties
         self.body = body
+        self.exchange = exchange
+        self.routing_key = routing_key

@@ -177,15 +177,23 @@ def encode_reject(channel: int, delivery_tag: int, *, requeue: bool) -> bytes:
     return _ACK.pack(METHOD, channel, 13, _BASIC, _REJECT_METHOD, delivery_tag, requeue, FRAME_END)
 
 
-def parse_deliver(data: bytes, start: int) -> tuple[bytes, int, bool]:
-    """Parse the arguments of `basic.deliver` which begin at ``start``.
+def parse_deliver(data: bytes, start: int, end: int) -> tuple[bytes, int, bool, tuple[str, str]]:
+    """Parse the arguments of `basic.deliver`, which lie between ``start`` and ``end``.
 
     Returns:
-        Consumer tag, delivery tag and whether the message was delivered before.
+        Consumer tag, delivery tag, whether the message was delivered before, and its exchange and routing key.
     """
     tag_end = start + 1 + data[start]
     delivery_tag, redelivered = _TAG_AND_BIT.unpack_from(data, tag_end)
-    return data[start + 1 : tag_end], delivery_tag, bool(redelivered & 1)
+    return data[start + 1 : tag_end], delivery_tag, bool(redelivered & 1), _parse_source(data[tag_end + 9 : end])
+
+
+@lru_cache(1024)
+def _parse_source(data: bytes) -> tuple[str, str]:
+    """Parse exchange and routing key, which many messages share."""
+    exchange, position = _read_short(data, 0)
+    routing_key, _ = _read_short(data, position)
+    return exchange, routing_key
 
 
 def parse_return(data: bytes, start: int) -> tuple[int, str, str, str]:

@@ -307,7 +307,10 @@ class Publisher:
             if remaining <= 0:
                 self._settle(message, NoResult(_expired(message)))
                 return
-            message.properties["expiration"] = expiration(remaining)
+            limit = expiration(remaining)
+            # What remains only becomes less: one that was set once is set again.
+            if limit is not None:
+                message.properties["expiration"] = limit
         self._sequence += 1
         unconfirmed = self._unconfirmed
         unconfirmed[self._sequence] = message
@@ -381,7 +384,7 @@ class Publisher:
         message.done(message, error)
         self._room.give_back(len(message.body))
 
-    def _on_return(self, text: str, routing_key: str, message_id: str | None) -> None:
+    def _on_return(self, text: str, exchange: str, routing_key: str, message_id: str | None) -> None:
         # Comes before the confirm of the same message, and carries no delivery tag.
         self._returned[message_id, routing_key] = text
 

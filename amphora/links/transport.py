@@ -291,7 +291,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if data[header_end] != FRAME_END or data[end] != FRAME_END:
             raise UnexpectedFrame("a content frame does not end with 0xce")
         self._position = end + 1
-        self._deliver(channel_id, data, arguments, properties, body)
+        self._deliver(channel_id, data, arguments, header - 1, properties, body)
         return True
 
     def _collect_content(self, channel_id: int, kind: int, payload: memoryview) -> bool:
@@ -308,29 +308,31 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         del self._contents[channel_id]
         if content.method[:4] == DELIVER:
             body = b"".join(content.chunks)
-            self._deliver(channel_id, content.method, 4, content.properties, body)
+            self._deliver(channel_id, content.method, 4, len(content.method), content.properties, body)
         else:
             self._return(channel_id, content)
         return True
 
-    def _deliver(self, channel_id: int, data: bytes, start: int, properties: dict[str, Any], body: bytes) -> None:
+    def _deliver(
+        self, channel_id: int, data: bytes, start: int, end: int, properties: dict[str, Any], body: bytes
+    ) -> None:
         channel = self.channels.get(channel_id)
         if channel is None:
             return
-        consumer_tag, delivery_tag, redelivered = parse_deliver(data, start)
+        consumer_tag, delivery_tag, redelivered, source = parse_deliver(data, start, end)
         deliver = channel.consumers.get(consumer_tag.decode("utf-8", "surrogateescape"))
         if deliver is None:
             # It crossed our cancel on its way: somebody else shall have it.
             channel.reject(delivery_tag, requeue=True)
             return
-        deliver(Delivery(channel, delivery_tag, redelivered, properties, body))
+        deliver(Delivery(channel, delivery_tag, redelivered, properties, body, *source))
 
     def _return(self, channel_id: int, content: Content) -> None:
         channel = self.channels.get(channel_id)
         if channel is not None and channel.on_return is not None:
-            code, text, _, routing_key = parse_return(content.method, 4)
+            code, text, exchange, routing_key = parse_return(content.method, 4)
             message_id = content.properties.get("message_id")
-            channel.on_return(f"{code} {text}", routing_key, message_id)
+            channel.on_return(f"{code} {text}", exchange, routing_key, message_id)
 
 
 class Transport(pyamqp.Transport):  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Requests that nobody waits for any more are run by nobody."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -326,3 +327,46 @@ def test_a_further_call_after_the_deadline_fails_at_once_and_is_not_sent(
 
     assert client.call(expires=60).relay() == "said so twice"
     assert inner.stats()["calls"] == 0
+
+
+# Deadlines of any size.
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": sys.maxsize, "expires": True},
+        {"timeout": sys.float_info.max, "expires": True},
+        {"expires": sys.maxsize},
+        {"expires": 2**63},
+        {"expires": 2**31 / 1000},
+        {"expires": 20 * 365 * 86_400},
+    ],
+)
+def test_a_deadline_of_any_size_travels_and_costs_no_other_call_anything(
+    server: AmqpRpcServer, client: AmqpRpcClient, options: dict[str, Any]
+) -> None:
+    before = [client.defer(wait_publish=False).note(i) for i in range(20)]
+
+    late = client.defer(wait_publish=False, **options).note("late")
+
+    after = [client.defer(wait_publish=False).note(i) for i in range(20)]
+    assert late.get(timeout=20) == "late"
+    assert [each.get(timeout=20) for each in (*before, *after)] == [*range(20), *range(20)]
+    assert client.stats()["reconnects"] == server.stats()["reconnects"] == 0
+    assert client.stats()["outbox"] == 0
+
+
+@pytest.mark.parametrize("milliseconds", [2**63 - 1, 2**53, 20 * 365 * 86_400_000 + int(time.time() * 1000)])
+def test_a_foreign_deadline_of_any_size_is_passed_on(
+    new_server: NewServer, injector: OriginalClient, inner: AmqpRpcClient, milliseconds: int
+) -> None:
+    new_server().add_function(lambda: inner.call.deadline(), name="relay")
+
+    injector.send(
+        body=encode({"func": "relay", "args": [], "kwargs": {}}), application_headers={DEADLINE: milliseconds}
+    )
+
+    assert json.loads(injector.reply().body)["result"] >= time.time()
+    assert inner.call.deadline() is None
+    assert inner.stats()["reconnects"] == 0

@@ -739,6 +739,24 @@ def test_a_plain_kombu_program_in_the_same_process_can_call(new_server: NewServe
         bound.delete()
 
 
+@pytest.mark.parametrize("exchange", ["logs", ""])
+def test_a_delivery_says_where_it_was_published(label: str, exchange: str) -> None:
+    exchange = exchange and f"{label}_{exchange}"
+    deliveries: list[Delivery] = []
+    connection = memory.Transport(kombu.Connection("memory://")).establish_connection()
+    channel = connection.channel()
+    kombu.Queue(label, kombu.Exchange(exchange, "fanout") if exchange else None)(channel).declare()
+    channel.consumers["tag"] = deliveries.append
+    channel.basic_consume(label, consumer_tag="tag")
+
+    channel.publish(exchange, label, {}, b"", mandatory=True, at_once=False)
+    connection.pump()
+
+    assert [(each.exchange, each.routing_key) for each in deliveries] == [(exchange, label)]
+    channel.queue_delete(label)
+    connection.close()
+
+
 def test_an_idle_pair_does_nothing(
     new_server: NewServer, client: AmqpRpcClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

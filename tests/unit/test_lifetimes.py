@@ -1,6 +1,7 @@
 """How long a call may take, by its options and by the deadline of the request that it is made for."""
 
 import contextvars
+import sys
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from amphora.exceptions import NoResult
 from amphora.lifetimes import Lifetime, lifetime_of
 from amphora.links.delivery import Delivery
-from amphora.protocol.deadlines import deadline_header
+from amphora.protocol.deadlines import DEADLINE, LATEST, deadline_header
 from amphora.request import call_deadline, enter_request
 
 
@@ -112,3 +113,30 @@ def test_the_earliest_of_several_deadlines_holds() -> None:
         assert for_a_request(float(int(now) + 90), None, None)[1] == now + 60
     with call_deadline(now - 1), pytest.raises(NoResult):
         lifetime_of("f", None, None)
+
+
+@pytest.mark.parametrize("expires", [sys.maxsize, sys.float_info.max, True])
+def test_a_deadline_of_any_size_is_clipped(expires: Any) -> None:
+    timeout, deadline = lifetime_of("f", float(sys.maxsize), expires)
+
+    assert timeout == float(sys.maxsize)
+    assert deadline == LATEST
+
+
+@pytest.mark.parametrize("limit", [float("inf"), sys.float_info.max, sys.maxsize])
+def test_a_deadline_of_any_size_that_is_set_for_calls_is_clipped(limit: float) -> None:
+    with call_deadline(limit):
+        assert lifetime_of("f", 5.0, None) == (5.0, LATEST)
+
+
+def test_a_deadline_set_for_calls_is_a_number() -> None:
+    with pytest.raises(ValueError, match="nan"), call_deadline(float("nan")):
+        pass
+
+
+def test_an_inherited_deadline_of_any_size_is_clipped() -> None:
+    def run() -> Lifetime:
+        enter_request(Delivery(None, 1, False, {"headers": {DEADLINE: 2**63 - 1}}, b""), "outer")
+        return lifetime_of("inner", 5.0, None)
+
+    assert contextvars.copy_context().run(run) == (5.0, LATEST)

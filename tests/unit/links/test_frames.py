@@ -194,7 +194,8 @@ def test_a_delivery_as_pamqp_writes_it_is_read(
 
     payload = header_payload(content)
 
-    assert parse_deliver(delivered, FRAME_HEADER.size + 4) == (tag.encode(), delivery_tag, redelivered)
+    arguments = FRAME_HEADER.size + 4, len(delivered) - 1
+    assert parse_deliver(delivered, *arguments) == (tag.encode(), delivery_tag, redelivered, ("exchange", "key"))
     assert parse_header(payload, 0, len(payload)) == (5, {k: v for k, v in properties.items() if v != ""})
 
 
@@ -323,11 +324,28 @@ def test_a_table_nested_a_thousand_times_is_left_out() -> None:
     assert parse_header(payload, 0, len(payload)) == (0, {"delivery_mode": 2})
 
 
-@given(tag=short_text, delivery_tag=st.integers(0, 2**64 - 1), redelivered=st.booleans(), routing_key=short_text)
-def test_the_arguments_of_a_delivery_are_read(tag: str, delivery_tag: int, redelivered: bool, routing_key: str) -> None:
-    arguments = dumps("sLbss", (tag, delivery_tag, redelivered, "exchange", routing_key))
+@given(
+    tag=short_text,
+    delivery_tag=st.integers(0, 2**64 - 1),
+    redelivered=st.booleans(),
+    exchange=short_text,
+    routing_key=short_text,
+    after=st.binary(max_size=5),
+)
+def test_the_arguments_of_a_delivery_are_read(
+    tag: str, delivery_tag: int, redelivered: bool, exchange: str, routing_key: str, after: bytes
+) -> None:
+    arguments = dumps("sLbss", (tag, delivery_tag, redelivered, exchange, routing_key))
 
-    assert parse_deliver(b"skip" + arguments, 4) == (tag.encode(), delivery_tag, redelivered)
+    found = parse_deliver(b"skip" + arguments + after, 4, 4 + len(arguments))
+
+    assert found == (tag.encode(), delivery_tag, redelivered, (exchange, routing_key))
+
+
+def test_a_routing_key_that_is_not_utf_8_is_read() -> None:
+    arguments = b"\x01t" + bytes(8) + b"\x00" + b"\x01e" + b"\x02\xff\xfe"
+
+    assert parse_deliver(arguments, 0, len(arguments)) == (b"t", 0, False, ("e", "\udcff\udcfe"))
 
 
 @given(code=st.integers(0, 2**16 - 1), text=short_text, exchange=short_text, routing_key=short_text)

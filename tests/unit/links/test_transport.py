@@ -73,6 +73,7 @@ class Listener:
 
         def deliver(delivery: Delivery) -> None:
             assert delivery.channel is channel
+            assert (delivery.exchange, delivery.routing_key) in (("exchange", "key"), ("", ""))
             message = (delivery.delivery_tag, delivery.redelivered, delivery.properties, delivery.body)
             self.events.append(("delivery", number, *message))
 
@@ -168,14 +169,14 @@ EVENTS: list[Event] = [
     ("delivery", 1, 3, True, {"message_id": "b", "headers": {"x": 1}}, bytes(range(150))),
     ("confirm", 2, 5, True, True),
     ("confirm", 2, 6, False, False),
-    ("return", 2, "312 NO_ROUTE", "key", "r"),
-    ("return", 2, "312 NO_ROUTE", "key", "s"),
+    ("return", 2, "312 NO_ROUTE", "exchange", "key", "r"),
+    ("return", 2, "312 NO_ROUTE", "exchange", "key", "s"),
     ("confirm", 2, 7, False, True),
     ("delivery", 1, 4, False, {}, b"x" * 100),
     ("delivery", 2, 8, False, {}, b"y" * 200),
     ("confirm", 2, 8, False, True),
     ("delivery", 1, 5, False, {}, b"x" * 150),
-    ("return", 2, "312 NO_ROUTE", "key", "t"),
+    ("return", 2, "312 NO_ROUTE", "exchange", "key", "t"),
     ("confirm", 2, 9, False, True),
     ("delivery", 1, 6, False, {}, b"last"),
 ]

@@ -1,0 +1,52 @@
+"""What the driver hands over of a message that a real broker delivers, with both transports."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kombu
+import pytest
+
+from amphora.links import stock, transport
+from amphora.links.delivery import Delivery
+from tests.support.broker import Broker
+
+TRANSPORTS = [pytest.param(transport.Transport, id="direct"), pytest.param(stock.Transport, id="stock")]
+
+
+@contextmanager
+def connected(broker: Broker, kind: type[transport.Transport]) -> Iterator[Any]:
+    """Connect to a broker with one of the transports; this greenlet is the owner."""
+    client = kombu.Connection(broker.url, transport=kind, heartbeat=30)
+    connection = client.transport.establish_connection()
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@pytest.fixture(params=TRANSPORTS)
+def connection(request: pytest.FixtureRequest, broker: Broker) -> Iterator[Any]:
+    with connected(broker, request.param) as made:
+        yield made
+
+
+@pytest.mark.parametrize("routing_key", ["", "key", "schlüssel"])
+def test_a_delivery_says_where_it_was_published(
+    connection: Any, unique_name: Callable[[str], str], routing_key: str
+) -> None:
+    exchange, queue = unique_name("exchange"), unique_name("queue")
+    deliveries: list[Delivery] = []
+    channel = connection.channel()
+    channel.exchange_declare(exchange, "fanout", auto_delete=True)
+    channel.queue_declare(queue, exclusive=True)
+    channel.queue_bind(queue, exchange)
+    channel.consumers["tag"] = deliveries.append
+    channel.basic_consume(queue, consumer_tag="tag")
+
+    channel.publish(exchange, routing_key, {}, b"small", mandatory=True, at_once=True)
+    channel.publish("", queue, {}, bytes(300_000), mandatory=True, at_once=True)
+    while len(deliveries) < 2:
+        connection.pump()
+
+    assert [(each.exchange, each.routing_key) for each in deliveries] == [(exchange, routing_key), ("", queue)]

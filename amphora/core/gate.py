@@ -54,7 +54,7 @@ class Gate(Generic[Member]):
         """See above."""
         if any(self._inside.values()):
             return State.EXCLUSIVE
-        if self._inside and self._line and next(iter(self._line.values())):
+        if self._inside and self._exclusive_is_next():
             return State.WANTED
         return State.OPEN
 
@@ -75,8 +75,13 @@ class Gate(Generic[Member]):
         assert not self._inside.keys() & self._line.keys()
         # Nothing waits that could enter.
         assert not self._line or self._inside
-        if self._line and not next(iter(self._line.values())):
+        if self._line and not self._exclusive_is_next():
             assert any(self._inside.values())
+
+    def _exclusive_is_next(self) -> bool:
+        for exclusive in self._line.values():
+            return exclusive
+        return False
 
     def _admit(self) -> list[Member]:
         admitted = []

@@ -93,24 +93,30 @@ class State(Enum):
 
 
 class Exit(Enum):
-    """How a record left, and what became of its deliveries: `a` acked, `n` given back, `d` dropped, `-` nothing."""
+    """How a record left.
 
-    DONE = "done a"
-    ABANDONED = "abandoned a"
-    BURIED = "buried a"
-    REFUSED = "refused a"
-    EXPIRED = "expired a"
-    DROPPED = "dropped d"
-    IGNORED = "ignored n"
-    GIVEN_BACK = "given back n"
-    LOST = "lost -"
+    Attributes:
+        acks: Whether its deliveries are acknowledged.
+        gives_back: Whether they go back to their queue. With neither, DROPPED drops them, and LOST has none.
+        handled: Whether its receiver has handled it; otherwise it may take another one.
+    """
 
+    DONE = ("done", True, False, True)
+    ABANDONED = ("abandoned", True, False, True)
+    BURIED = ("buried", True, False, True)
+    REFUSED = ("refused", True, False, True)
+    EXPIRED = ("expired", True, False, False)
+    DROPPED = ("dropped", False, False, True)
+    IGNORED = ("ignored", False, True, True)
+    GIVEN_BACK = ("given back", False, True, False)
+    LOST = ("lost", False, False, False)
 
-#: Of a receiver's requests, these leave room for others.
-_NOT_HANDLED = (Exit.EXPIRED, Exit.GIVEN_BACK, Exit.LOST)
+    def __init__(self, text: str, acks: bool, gives_back: bool, handled: bool) -> None:
+        self.text = text
+        self.acks = acks
+        self.gives_back = gives_back
+        self.handled = handled
 
-_ACK = (Exit.DONE, Exit.ABANDONED, Exit.BURIED, Exit.REFUSED, Exit.EXPIRED)
-_GIVE_BACK = (Exit.IGNORED, Exit.GIVEN_BACK)
 
 _QUEUED, _STARTING, _RUNNING = State.QUEUED, State.STARTING, State.RUNNING
 _REPLYING, _SETTLED, _DONE = State.REPLYING, State.SETTLED, Exit.DONE
@@ -270,7 +276,8 @@ class ServedRequests(Generic[R]):
         self._ports = ports
         self._current = ports.current
         self._finished = finished
-        self._used = 0
+        #: Those that have a slot, so that a slot cannot be freed twice.
+        self._slots: dict[R, None] = {}
         self._by_key: dict[Hashable, R] = {}
         self._unnamed: dict[Hashable, dict[R, None]] = {}
         self._queue: deque[R] = deque()
@@ -294,17 +301,17 @@ class ServedRequests(Generic[R]):
     @property
     def used(self) -> int:
         """Slots in use."""
-        return self._used
+        return len(self._slots)
 
     @property
     def next_deadline(self) -> float:
         """When `tick` has something to do, or earlier."""
         own = self._heap[0][0] if self._heap else inf
-        return own if self.tries is None else min(own, self.tries.next_deadline)
+        return min(own, self.tries.next_deadline) if self.tries else own
 
     def has_slot(self) -> bool:
         """Return whether a function can begin now."""
-        return self._used < self._options.slots and not self._ready
+        return len(self._slots) < self._options.slots and not self._ready
 
     def wanted(self, record: R) -> bool:
         """Return whether a request is still to be run."""
@@ -359,7 +366,7 @@ class ServedRequests(Generic[R]):
             record.state = State.GATED
             self.tries.ask(record, record.key, now)
             self._set_alarm()
-        elif self._used < self._options.slots and not self._queue and not self._ready:
+        elif len(self._slots) < self._options.slots and not self._queue and not self._ready:
             self._start(record)
         else:
             record.state = _QUEUED
@@ -512,17 +519,23 @@ class ServedRequests(Generic[R]):
         waiting = [each for each in self._parked if each.client == client and not each.full and each.due == inf]
         if not found and any(each.looked for each in waiting):
             _note(self._gone, client, now + _GONE)
+        gone = client in self._gone
         for record in waiting:
-            if record.state is not State.PARKED:
-                continue
             if found:
-                self._send_again(record)
-            elif client in self._gone:
-                self._abandon(record, f"client {client!r} is gone", now)
-            else:
+                self._unpark(record)
+            elif not gone:
                 # Its queue may have been deleted under a client that is about to declare it again.
                 record.looked = True
                 self._set_due(record, now + _AGAIN)
+        for record in waiting:
+            if found:
+                self._ports.send(record)
+            elif gone:
+                self._abandon(record, f"client {client!r} is gone", now)
+
+    def is_parked(self, client: str) -> bool:
+        """Return whether a reply waits for the queue of a client to be found."""
+        return any(each.client == client and not each.full and each.due == inf for each in self._parked)
 
     # -- dead letters -----------------------------------------------------------------------
 
@@ -555,7 +568,7 @@ class ServedRequests(Generic[R]):
                 if record.due == at:
                     record.due = inf
                     self._handle_due(record, now)
-            if self.tries is not None:
+            if self.tries:
                 self.tries.tick(now)
                 self.tries.pump(now)
         finally:
@@ -565,7 +578,8 @@ class ServedRequests(Generic[R]):
         if record.state is State.HOLDING:
             self._exit(record, Exit.GIVEN_BACK if self._is_current(record) else Exit.LOST, now)
         elif record.state is State.PARKED:
-            self._send_again(record)
+            self._unpark(record)
+            self._ports.send(record)
         elif record.state is State.BURYING:
             self._ports.bury(record)
 
@@ -573,6 +587,8 @@ class ServedRequests(Generic[R]):
 
     def _enter(self, record: R) -> None:
         self.records[record] = None
+        if record.apart:
+            return
         if record.named:
             self._by_key[record.key] = record
         else:
@@ -597,26 +613,21 @@ class ServedRequests(Generic[R]):
         return self._current(record.tokens[-1])
 
     def _start(self, record: R) -> None:
-        self._used += 1
+        self._slots[record] = None
         record.state = _STARTING
         self._ports.start(record)
-
-    def _free_slot(self, record: R) -> None:
-        """Free the slot of a record that has one; the caller changes its state, then lets others advance."""
-        if record.state is _RUNNING or record.state is _STARTING:
-            self._used -= 1
 
     def _advance(self, now: float) -> None:
         """Fill the free slots: suspects whose try is counted first."""
         slots = self._options.slots
-        while self._used < slots:
+        while len(self._slots) < slots:
             if self._ready:
                 self._start(self._ready.popleft())
             elif self._queue:
                 self._start(self._queue.popleft())
             else:
                 break
-        if self.tries is not None:
+        if self.tries:
             self.tries.pump(now)
             self._set_alarm()
 
@@ -624,12 +635,12 @@ class ServedRequests(Generic[R]):
         """Free what only a running function has; the record's state is another one by now."""
         if record.redelivered and self.tries is not None:
             self.tries.run_ended(record, now)
-        if self._queue or self._ready or self.tries is not None:
+        if self._queue or self._ready or self.tries:
             self._advance(now)
 
     def _reply(self, record: R, reply: Reply, now: float) -> None:
         ran = record.state is _RUNNING
-        self._free_slot(record)
+        self._slots.pop(record, None)
         record.reply = reply
         record.again = _AGAIN
         record.state = _REPLYING
@@ -640,11 +651,10 @@ class ServedRequests(Generic[R]):
             self._run_ended(record, now)
         self._ports.send(record)
 
-    def _send_again(self, record: R) -> None:
+    def _unpark(self, record: R) -> None:
         self._parked.pop(record, None)
         record.due = inf
         record.state = _REPLYING
-        self._ports.send(record)
 
     def _park(self, record: R, due: float, now: float) -> None:
         record.state = State.PARKED
@@ -666,7 +676,7 @@ class ServedRequests(Generic[R]):
     def _bury(self, record: R, now: float) -> None:
         """Take it out of the index: what is given back from the dead letters is a request of its own."""
         ran = record.state is _RUNNING
-        self._free_slot(record)
+        self._slots.pop(record, None)
         self._remove_key(record)
         record.apart = True
         record.state = State.BURYING
@@ -676,7 +686,7 @@ class ServedRequests(Generic[R]):
 
     def _hold(self, record: R, until: float, now: float) -> None:
         ran = record.state is _RUNNING
-        self._free_slot(record)
+        self._slots.pop(record, None)
         record.state = State.HOLDING
         self._set_due(record, until)
         if ran:
@@ -700,33 +710,34 @@ class ServedRequests(Generic[R]):
         if state is _SETTLED:
             self.unexpected += 1
             return
-        had_slot = state is _RUNNING or state is _STARTING
-        if had_slot:
-            self._used -= 1
-        record.state = _SETTLED
-        record.due = inf
-        del self.records[record]
+        # Each step may be repeated: what a signal handler raises may end this anywhere.
+        had_slot = self._slots.pop(record, record) is None or ran
+        self.records.pop(record, None)
         self._remove_key(record)
         if state is State.PARKED:
             self._parked.pop(record, None)
+        record.due = inf
+        record.state = _SETTLED
         if record.named and not record.apart:
             if how is _DONE or how is Exit.ABANDONED:
                 self._finished.remember(record.key, record.reply, now)
             elif how is Exit.GIVEN_BACK:
                 _note(self._given_back, record.key, now)
         tries = self.tries
-        if tries is not None:
-            self._settle_tries(tries, record, how, now)
-        receiver = record.receiver
-        if receiver is not None:
-            if how in _NOT_HANDLED:
-                receiver.lose_one()
-            else:
-                receiver.finish_one()
-        self._settle(record, how)
-        self._ports.left(record, how)
-        if (had_slot or ran) and (self._queue or self._ready or tries is not None):
-            self._advance(now)
+        try:
+            if tries is not None:
+                self._settle_tries(tries, record, how, now)
+            receiver = record.receiver
+            if receiver is not None:
+                if how.handled:
+                    receiver.finish_one()
+                else:
+                    receiver.lose_one()
+            self._settle(record, how)
+            self._ports.left(record, how)
+        finally:
+            if had_slot and (self._queue or self._ready or tries):
+                self._advance(now)
 
     def _settle_tries(self, tries: Tries[R], record: R, how: Exit, now: float) -> None:
         if record.redelivered:
@@ -734,14 +745,14 @@ class ServedRequests(Generic[R]):
         elif not record.begun and (how is Exit.LOST or how is Exit.GIVEN_BACK):
             # Its first delivery counts as a try wherever it is delivered next, and was none.
             tries.not_begun(record.key)
-        if how in _ACK:
+        if how.acks:
             tries.forget(record.key)
 
     def _settle(self, record: R, how: Exit) -> None:
         """Settle the deliveries of the present connection, each once."""
-        if how in _ACK:
+        if how.acks:
             settle = self._ports.ack
-        elif how in _GIVE_BACK:
+        elif how.gives_back:
             settle = self._ports.give_back
         elif how is Exit.DROPPED:
             settle = self._ports.drop
@@ -787,14 +798,18 @@ class ServedRequests(Generic[R]):
         states = [each.state for each in records]
         assert State.SETTLED not in states
         assert State.NEW not in states
-        assert self._used == sum(state in (_RUNNING, _STARTING) for state in states) <= options.slots
+        with_slot = {id(each) for each in records if each.state in (_RUNNING, _STARTING)}
+        assert {id(each) for each in self._slots} == with_slot
+        assert len(with_slot) <= options.slots
         indexed = [*self._by_key.values(), *(each for same in self._unnamed.values() for each in same)]
         assert {id(each) for each in indexed} == {id(each) for each in records if not each.apart}
         assert all(each.key == key for key, each in self._by_key.items())
         assert list(self._queue) == [each for each in self._queue if each.state is _QUEUED]
         assert len(self._queue) == states.count(_QUEUED)
         assert all(each.state is State.GATED for each in self._ready)
-        assert not (self._used < options.slots and (self._queue or self._ready)), "a slot is free, and a request waits"
+        assert not (len(with_slot) < options.slots and (self._queue or self._ready)), (
+            "a slot is free, and a request waits"
+        )
         assert {id(each) for each in self._parked} == {id(each) for each in records if each.state is State.PARKED}
         for record in records:
             assert record.tokens

@@ -40,7 +40,6 @@ LAYERS = (
         "amphora.receiver",
         "amphora.request",
         "amphora.run_times",
-        "amphora.turns",
         "amphora.workers",
     ),
     ("amphora.links.*",),
@@ -69,7 +68,6 @@ LAYERS = (
 FORBIDDEN = {
     # The links move bytes: what a message means is nothing to them.
     "amphora.links.*": (
-        "amphora.protocol.finished",
         "amphora.protocol.messages",
         "amphora.protocol.registry",
         "amphora.protocol.routing",

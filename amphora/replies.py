@@ -218,8 +218,6 @@ class Replies:
             self._direct[client] = None
             if len(self._direct) > _REMEMBERED:
                 self._direct.popitem(last=False)
-        else:
-            logger.debug("%s: no queue %r for replies: %s", self._name, client, result.exception)
         self._found(client, result.successful())
 
     def _found(self, client: str, found: bool) -> None:

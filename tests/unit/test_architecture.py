@@ -41,7 +41,6 @@ LAYERS = (
         "amphora.receiver",
         "amphora.request",
         "amphora.run_times",
-        "amphora.turns",
         "amphora.workers",
     ),
     ("amphora.links.*",),
@@ -74,7 +73,6 @@ LAYERS = (
 FORBIDDEN = {
     # The links move bytes: what a message means is nothing to them.
     "amphora.links.*": (
-        "amphora.protocol.finished",
         "amphora.protocol.messages",
         "amphora.protocol.registry",
         "amphora.protocol.routing",

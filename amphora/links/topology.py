@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+from uuid import uuid4
 
+from amqp import Message
 from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
@@ -24,6 +26,7 @@ __all__ = [
     "durable_queue",
     "exists",
     "fanout_exchange",
+    "find_reply_queue",
     "look_for",
     "open_counter",
     "purge_queue",
@@ -180,6 +183,21 @@ def bind_again(name: str, exchange: str, routing_key: str, channel: Any) -> bool
             return False
         raise
     return True
+
+
+def find_reply_queue(name: str, channel: Any) -> None:
+    """Find out whether the default exchange delivers to a queue of that name, and whether this user may publish there.
+
+    A message to no queue asks for the permission: a reply that is refused would cost the publishing channel, and with
+    it the replies to others.
+
+    Raises:
+        ChannelError: There is no such queue, or the user lacks the permission.
+    """
+    channel.queue_declare(name, passive=True)
+    channel.basic_publish(Message(b""), "", f"amphora-{uuid4().hex}")
+    # Any synchronous method will do: its answer says that those before it went well.
+    channel.basic_qos(0, 0, False)
 
 
 def look_for(entity: Exchange | Queue, channel: Any) -> None:

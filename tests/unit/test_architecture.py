@@ -56,6 +56,7 @@ LAYERS = (
         "amphora.interrupts",
         "amphora.json_text",
         "amphora.loop_lag",
+        "amphora.name_rules",
         "amphora.note_log",
         "amphora.overrides",
         "amphora.serializer",

@@ -472,7 +472,12 @@ class Lives(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=500, stateful_step_count=30, phases=[Phase.generate], derandomize=True, report_multiple_bugs=False, deadline=None
+    max_examples=500,
+    stateful_step_count=30,
+    phases=[Phase.generate],
+    derandomize=True,
+    report_multiple_bugs=False,
+    deadline=None,
 )
 
 TestLives = Lives.TestCase

@@ -24,6 +24,7 @@ from amphora.protocol.names import Names
 from amphora.protocol.signatures import sign_request, signatures_of
 from amphora.serializer import RpcJsonSerializer, SerializerOption
 from amphora.settings import (
+    MAX_RECEIVED_SIZE,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -95,6 +96,7 @@ class DeadLetters(Endpoint):
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
         accept: Further serializers whose requests are understood.
         signing_keys: Keys of the service; what is given back is signed with the first one.
+        max_received_size: Bytes of a letter's body that are decoded; a larger one is shown as unreadable.
 
     Raises:
         RuntimeError: The program is not monkey-patched.
@@ -117,10 +119,11 @@ class DeadLetters(Endpoint):
         connect_timeout: float = 10.0,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
+        max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
         self._check_patched()
         self._queue = Names(service_name).dead_letters
-        self._codec = Codec.of(serializer, accept)
+        self._codec = Codec.of(serializer, accept, max_received_size)
         # Made for its checks: a short key is to be said now.
         signatures_of(signing_keys, service=service_name)
         self._signing_keys = signing_keys

@@ -162,8 +162,10 @@ class RequestHandler:
         job = Job(delivery, receiver)
         signatures = self._signatures
         # Before anything is done with its id: a forged request must not pass for another one.
-        if signatures is not None and not self._trusts(job, signatures.check_request, delivery.body):
-            return
+        if signatures is not None:
+            check = partial(signatures.check_request, routing_key=delivery.routing_key)
+            if not self._trusts(job, check, delivery.body):
+                return
         if job.message_id is not None:
             running = self._running.get(job.key)
             if running is not None:
@@ -193,7 +195,7 @@ class RequestHandler:
             self._unnamed.add(job)
         self._pool.submit(job)
 
-    def _trusts(self, job: Job, check: Callable[..., None], *rest: bytes) -> bool:
+    def _trusts(self, job: Job, check: Callable[..., object], *rest: bytes) -> bool:
         """Tell whether a request stands a check of its signature; refuse it otherwise."""
         delivery = job.deliveries[0]
         try:
@@ -213,7 +215,7 @@ class RequestHandler:
             "%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id, job.function)
         )
         job.receiver = None
-        job.apart = True
+        job.apart = job.untrusted = True
         self._unnamed.add(job)
         self._replies.send_error(job, error)
 

@@ -35,6 +35,7 @@ class Job:
         missed: Whether the queue of its reply was not there one time.
         shortened: Whether its reply was replaced, as it was too large.
         settled: Set when it was finished, ignored or given back; None where nobody counts its tries.
+        untrusted: Whether its signature did not fit: what is replied to it is not signed.
         apart: Whether it is none of those that are told apart by their keys: it was dead-lettered, or is not trusted.
     """
 
@@ -53,6 +54,7 @@ class Job:
         "restores",
         "settled",
         "shortened",
+        "untrusted",
     )
 
     def __init__(self, delivery: Delivery, receiver: Receiver | None) -> None:
@@ -72,6 +74,7 @@ class Job:
         self.shortened = False
         self.settled: Event | None = None
         self.apart = False
+        self.untrusted = False
 
 
 def _fingerprint(body: bytes) -> int:

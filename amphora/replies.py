@@ -99,8 +99,10 @@ class Replies:
             self._finish(job)
             return
         properties = reply_properties(job.message_id, content_type=reply.content_type)
-        if self._signatures is not None:
-            properties = self._signatures.sign_reply(properties, reply.body, client=job.reply_to)
+        # A signed answer to what anybody may have sent would be one to the genuine request with that id.
+        if self._signatures is not None and not job.untrusted:
+            request = job.deliveries[0].properties
+            properties = self._signatures.sign_reply(properties, reply.body, client=job.reply_to, request=request)
         done = partial(self._on_sent, job)
         message = Outgoing(self._names.response_exchange, job.reply_to, properties, reply.body, done)
         self._publisher.publish_now(message)

@@ -112,8 +112,8 @@ class AmqpRpcClient(ServiceEndpoint):
         outbox_max_bytes: Bytes of their bodies.
         max_message_size: Bytes of one request's body; RabbitMQ's own limit is 128 MiB until 4.0,
             16 MiB since.
-        max_received_size: Bytes of one reply's body that are decoded; the call of a larger one raises `WrongResult`. JSON and
-            MessagePack take up to 75 times their size in memory while they are decoded.
+        max_received_size: Bytes of one reply's body that are decoded; the call of a larger one raises `WrongResult`.
+            JSON and MessagePack take up to 75 times their size in memory while they are decoded.
 
     Raises:
         RuntimeError: The program is not monkey-patched.

@@ -31,6 +31,7 @@ from amphora.log_fields import request_fields
 from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, identity
 from amphora.protocol.messages import PERSISTENT
 from amphora.protocol.names import Names
+from amphora.protocol.signatures import Signatures
 from amphora.turns import Turns
 
 __all__ = ["Attempt", "PoisonGuard"]
@@ -64,17 +65,31 @@ class PoisonGuard:
         limit: How many tries a request has, the first one included; at least two.
         publisher: Counts, and takes the dead letters.
         topology: Declares the dead-letter exchange and queue.
+        signatures: Marks the dead letters; None where nobody signs.
+        fanout: Whether the service is a fan-out one, whose request exchange leads to all its servers.
 
     Raises:
         ValueError: The service's name is too long for the names of the counts.
     """
 
-    def __init__(self, name: str, *, names: Names, limit: int, publisher: Publisher, topology: Topology) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        names: Names,
+        limit: int,
+        publisher: Publisher,
+        topology: Topology,
+        signatures: Signatures | None = None,
+        fanout: bool = False,
+    ) -> None:
         self.limit = limit
         self._name = name
         self._names = names
         self._publisher = publisher
         self._topology = topology
+        self._signatures = signatures
+        self._fanout = fanout
         self._turns = Turns()
         # A name too long is to be said now, not when the first request comes again.
         names.tries_queue(identity({}, b""))
@@ -145,7 +160,16 @@ class PoisonGuard:
     def _bury(self, job: Job, queue: str, reason: str, tries: int, then: Callable[[], None]) -> None:
         job.apart = True
         delivery, dead = job.deliveries[0], self._names.dead_letters
-        properties = dead_letter_properties(delivery.properties, queue=queue, reason=reason, tries=tries)
+        known = delivery.exchange == self._names.request_exchange and not self._fanout
+        properties = dead_letter_properties(
+            delivery.properties,
+            queue=queue,
+            reason=reason,
+            tries=tries,
+            routing_key=delivery.routing_key if known else None,
+        )
+        if self._signatures is not None and not job.untrusted:
+            properties = self._signatures.sign_letter(properties, delivery.body)
 
         def done(message: Outgoing, error: AmqpRpcException | None) -> None:
             if error is None:

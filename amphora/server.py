@@ -199,12 +199,20 @@ class AmqpRpcServer(ServiceEndpoint):
             queue_type=queue_type,
             queues=[queue.name] if limit is None else [queue.name, names.dead_letters],
         )
-        poison = None
-        if limit is not None:
-            poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=self._publisher, topology=topology)
         signatures = signatures_of(
             signing_keys, service=names.namespace, window=signature_window, versions=signature_versions
         )
+        poison = None
+        if limit is not None:
+            poison = PoisonGuard(
+                repr(self),
+                names=names,
+                limit=limit,
+                publisher=self._publisher,
+                topology=topology,
+                signatures=signatures,
+                fanout=self._fanout,
+            )
         self._registry = Registry()
         self._handler = RequestHandler(
             repr(self),

@@ -1,8 +1,8 @@
 """Signatures: proof that a message was sent by a holder of a key, and has not been changed since.
 
-A signature is an HMAC-SHA256 (RFC 2104) with a shared key, in hexadecimal after its version and a colon. Version 1 is in
-the header ``x-amphora-signature``, version 2 in ``x-amphora-signature-2``. `amphora.protocol.signed_fields` specifies what
-they cover.
+A signature is an HMAC-SHA256 (RFC 2104) with a shared key, in hexadecimal after its version and a colon. Version 1 is
+in the header ``x-amphora-signature``, version 2 in ``x-amphora-signature-2``. `amphora.protocol.signed_fields`
+specifies what they cover.
 
 A client signs each request with every version that it is configured for, because it does not know its server. A server
 checks the highest version that it finds and accepts, and signs the reply with that version.

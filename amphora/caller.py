@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+from amphora.name_rules import printable_name
+
 __all__ = ["CALL_OPTIONS", "DEFER_OPTIONS", "CallOptions", "PrettyCaller"]
 
 #: Options of one call by name; what is missing is the client's default.
@@ -60,6 +62,8 @@ class PrettyCaller:
     def __getattr__(self, name: str) -> PrettyCaller:
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is not taken for a remote function; use function_name={name!r}")
+        if not name.isprintable():
+            raise AttributeError(f"{name!r} is not taken for a remote function")
         path = f"{self._name}.{name}" if self._name else name
         named = PrettyCaller(self._invoke, self._allowed, path, self._options)
         if len(self.__dict__) < _KEPT:
@@ -75,6 +79,7 @@ class PrettyCaller:
 
         Raises:
             TypeError: Arguments, but no function named; or an unknown option.
+            ValueError: The name of the function has control characters.
         """
         if self._name:
             return self._invoke(self._name, self._options, args, kwargs)
@@ -90,6 +95,7 @@ class PrettyCaller:
         name = options.pop("function_name", None) or ""
         if not isinstance(name, str):
             raise TypeError(f"function_name must be a str, not {name!r}")
+        printable_name(name, "function_name")
         return PrettyCaller(self._invoke, self._allowed, name, options)
 
     def __repr__(self) -> str:

@@ -319,5 +319,6 @@ class Calls:
                 f"({link.name}: {link.state})"
             )
         if call.ignored:
-            how_far += f"; {call.ignored} replies were ignored: {call.distrusted}"
+            replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
+            how_far += f"; {replies} ignored: {call.distrusted}"
         call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {how_far}"))

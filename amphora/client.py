@@ -27,7 +27,7 @@ from amphora.settings import (
     LinkSettings,
     OutboxLimits,
     SslOption,
-    at_least_one,
+    expiry_of,
     milliseconds,
     queue_type_of,
     ssl_of,
@@ -393,7 +393,8 @@ class AmqpRpcClient(ServiceEndpoint):
             nowait: Return at once; a failure is logged.
 
         Raises:
-            ValueError: The label gives the service's own queue, or a name too long for AMQP.
+            ValueError: The label gives the service's own queue, or a name too long for AMQP, or has control characters;
+                or ``x_expires`` is more than RabbitMQ takes.
             TopologyConflict: The queue exists with other properties, such as another x_expires.
             BrokerUnreachable: Not done within the client's timeout, or before it was stopped where it
                 has no timeout; it will be when the broker is there.
@@ -402,7 +403,7 @@ class AmqpRpcClient(ServiceEndpoint):
         name = self._names.label_queue(queue)
         key = check_routing_key(queue if routing_key is None else routing_key)
         if x_expires is not None:
-            at_least_one("x_expires", x_expires)
+            expiry_of("x_expires", x_expires)
         self._labels.create(name, key, x_expires=x_expires, nowait=nowait)
 
     def remove_request_queue(self, queue: str, nowait: bool = False) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from amphora.name_rules import printable_name
+
 __all__ = ["add_or_decorate", "remote_name"]
 
 
@@ -43,7 +45,7 @@ def remote_name(function: Any, name: str | None = None) -> str:
 
     Raises:
         TypeError: It is not callable, the name is not text, or it has no name of its own.
-        ValueError: The name is empty.
+        ValueError: The name is empty, or has control characters.
     """
     if not callable(function):
         raise TypeError(f"only a callable can be a remote function, not {function!r}")
@@ -54,4 +56,4 @@ def remote_name(function: Any, name: str | None = None) -> str:
         raise TypeError(f"the name of a remote function must be a str, not {wanted!r}")
     if not wanted:
         raise ValueError("the name of a remote function must not be empty")
-    return wanted
+    return printable_name(wanted, "the name of a remote function")

@@ -33,6 +33,7 @@ from amphora.settings import (
     OutboxLimits,
     SslOption,
     at_least_one,
+    concurrency_of,
     milliseconds,
     queue_type_of,
     seconds,
@@ -176,7 +177,7 @@ class AmqpRpcServer(ServiceEndpoint):
         names = Names(service_name, queue_template)
         uuid = uuid_of(uuid)
         given = overrides().concurrency
-        self._concurrency = at_least_one("concurrency", concurrency if given is None else given)
+        self._concurrency = concurrency_of(concurrency if given is None else given)
         codec = Codec.of(serializer, accept, max_received_size)
         queue_type = queue_type_of(queue_type)
         brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)

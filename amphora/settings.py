@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl as stdlib_ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ __all__ = [
     "OutboxLimits",
     "SslOption",
     "at_least_one",
+    "concurrency_of",
+    "expiry_of",
     "milliseconds",
     "queue_type_of",
     "seconds",
@@ -37,6 +40,15 @@ _DELIVERY_LIMIT = 20
 #: Bytes of a message's body that clients and servers decode unless told otherwise: what RabbitMQ passes on since 4.0
 #: (https://www.rabbitmq.com/docs/configure#config-items, max_message_size).
 MAX_RECEIVED_SIZE = 16 * 1024 * 1024
+#: The largest ``delivery_limit``: the queue gets a multiple of it, which has to fit into 32 bits.
+_MOST_TRIES = 100_000_000
+
+#: The largest prefetch count (`basic.qos`) and heartbeat interval (`connection.tune`): 16 bits (AMQP 0-9-1, 1.7.2).
+_MOST_SHORT = 65_535
+
+#: The longest time in milliseconds for ``x-expires`` and ``x-message-ttl``: 32 bits, some 49 days. RabbitMQ refuses to
+#: declare a queue with more (https://www.rabbitmq.com/docs/ttl).
+_MOST_MILLISECONDS = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,8 @@ class LinkSettings:
         seconds("heartbeat", self.heartbeat, zero=True)
         if 0 < self.heartbeat < 1 or self.heartbeat != int(self.heartbeat):
             raise ValueError(f"heartbeat is in whole seconds (AMQP's unit), not {self.heartbeat}")
+        if self.heartbeat > _MOST_SHORT:
+            raise ValueError(f"heartbeat must be at most {_MOST_SHORT} s (AMQP's limit), not {self.heartbeat}")
         seconds("connect_timeout", self.connect_timeout)
         seconds("reconnect_delay", self.reconnect_delay)
         seconds("reconnect_delay_max", self.reconnect_delay_max)
@@ -134,6 +148,8 @@ def seconds(name: str, value: Any, *, zero: bool = False) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    if isinstance(value, int) and value > sys.float_info.max:
+        raise ValueError(f"{name} is too large: more than {sys.float_info.max:.1e} s")
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{name} must be {'0 or ' if zero else ''}more than 0 s, not {value}")
     return float(value)
@@ -152,9 +168,37 @@ def milliseconds(name: str, value: Any) -> int:
     """Return a duration given in seconds in AMQP's unit for expiries, of which there is at least one.
 
     Raises:
-        TypeError, ValueError: See `seconds`.
+        TypeError: See `seconds`.
+        ValueError: See `seconds`; or it is longer than RabbitMQ keeps an unused queue, some 49 days.
     """
-    return max(1, round(seconds(name, value) * 1000))
+    wanted = max(1.0, seconds(name, value) * 1000)
+    if wanted > _MOST_MILLISECONDS:
+        raise ValueError(f"{name} must be at most {_MOST_MILLISECONDS // 1000} s (RabbitMQ's limit), not {value}")
+    return round(wanted)
+
+
+def expiry_of(name: str, value: Any) -> int:
+    """Return a duration in milliseconds after which RabbitMQ deletes an unused queue.
+
+    Raises:
+        TypeError: It is not an int.
+        ValueError: It is less than one, or more than RabbitMQ takes.
+    """
+    if at_least_one(name, value) > _MOST_MILLISECONDS:
+        raise ValueError(f"{name} must be at most {_MOST_MILLISECONDS} ms (RabbitMQ's limit), not {value}")
+    return int(value)
+
+
+def concurrency_of(value: Any) -> int:
+    """Return how many requests a server runs at the same time, which is its prefetch count too.
+
+    Raises:
+        TypeError: It is not an int.
+        ValueError: It is less than one, or more than AMQP can count.
+    """
+    if at_least_one("concurrency", value) > _MOST_SHORT:
+        raise ValueError(f"concurrency must be at most {_MOST_SHORT} (AMQP's limit for a prefetch count), not {value}")
+    return int(value)
 
 
 def queue_type_of(value: Any) -> str:
@@ -191,7 +235,8 @@ def tries_limit(value: Any, queue_type: str) -> int | None:
 
     Raises:
         TypeError: It is not an int.
-        ValueError: It is 1, with which a server's death would condemn all that it has in hand, or negative.
+        ValueError: It is 1, with which a server's death would condemn all that it has in hand, negative, or larger than
+            the broker can count.
     """
     if value is None:
         return None if queue_type == "classic" else _DELIVERY_LIMIT
@@ -199,4 +244,6 @@ def tries_limit(value: Any, queue_type: str) -> int | None:
         raise TypeError(f"delivery_limit must be an int, or None for the default, not {value!r}")
     if value == 1 or value < 0:
         raise ValueError(f"delivery_limit must be at least 2, or 0 for no limit, not {value}")
+    if value > _MOST_TRIES:
+        raise ValueError(f"delivery_limit must be at most {_MOST_TRIES}, or 0 for no limit, not {value}")
     return value or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from amqp import spec
@@ -30,7 +30,7 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         consumers: Callbacks by consumer tag; each takes a `Delivery`. Registered before consuming,
             as deliveries may follow the broker's answer at once.
         on_confirm: Called with (delivery tag, multiple, acked) for the broker's confirms.
-        on_return: Called with (reply text, routing key, message id) for a returned message.
+        on_return: Called with (reply text, exchange, routing key, message id) for a returned message.
         on_closed: Called with the error when the broker closes the channel.
     """
 
@@ -38,7 +38,7 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.consumers: dict[str, Callable[[Delivery], None]] = {}
         self.on_confirm: Callable[[int, bool, bool], None] | None = None
-        self.on_return: Callable[[str, str, str | None], None] | None = None
+        self.on_return: Callable[[str, str, str, str | None], None] | None = None
         self.on_closed: Callable[[ChannelError], None] | None = None
         self._method_frames: dict[tuple[str, str, bool], bytes] = {}
 
@@ -52,15 +52,23 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         mandatory: bool,
         at_once: bool,
     ) -> None:
-        """Queue one message for sending; reads nothing and never blocks.
+        """Encode one message and queue it for sending; see `encode` and `write`."""
+        self.write(self.encode(exchange, routing_key, properties, body, mandatory=mandatory), at_once=at_once)
+
+    def encode(
+        self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, *, mandatory: bool
+    ) -> Sequence[bytes | memoryview]:
+        """Encode one message; it has not been sent and does not count until its frames are given to `write`.
 
         Args:
             exchange: Name of the exchange.
             routing_key: Routing key.
             properties: Properties by their AMQP names (``headers`` for the header table).
-            body: The body.
+            body: The body; not copied.
             mandatory: Whether the broker returns the message if no queue takes it.
-            at_once: Send without waiting for the end of this turn of the event loop.
+
+        Raises:
+            Exception: AMQP cannot express it; which error it is depends on the encoder.
         """
         key = (exchange, routing_key, mandatory)
         method = self._method_frames.get(key)
@@ -69,10 +77,17 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
                 self._method_frames.clear()
             method = encode_publish(self.channel_id, exchange, routing_key, mandatory=mandatory)
             self._method_frames[key] = method
-        connection = self.connection
         header = encode_header(self.channel_id, properties, len(body))
-        pieces = encode_body(self.channel_id, body, frame_max=connection.frame_max)
-        connection.socket.write_frames(method, header, *pieces, at_once=at_once)
+        return [method, header, *encode_body(self.channel_id, body, frame_max=self.connection.frame_max)]
+
+    def write(self, frames: Sequence[bytes | memoryview], *, at_once: bool) -> None:
+        """Queue the frames of one message for sending; reads nothing, never blocks and never raises.
+
+        Args:
+            frames: What `encode` returned.
+            at_once: Send without waiting for the end of this turn of the event loop.
+        """
+        self.connection.socket.write_frames(*frames, at_once=at_once)
 
     def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
         """Queue an acknowledgement."""

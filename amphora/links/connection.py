@@ -89,6 +89,7 @@ class Link:
         blocked: Whether the broker takes no messages at present.
         reconnects: How many times the connection was made anew.
         broker_info: What the broker said when it was connected to last; None before that.
+        ended_by: The driver's error that ended the last connection; None while it is up, and where it was stopped.
         suspicion: Which messages broke connections. Each connection has it as its attribute ``suspicion``, and
             keeps the header of the message that it is handling in ``in_hand``; see `amphora.core.suspicion`.
     """
@@ -106,6 +107,7 @@ class Link:
         self.blocked = False
         self.reconnects = 0
         self.broker_info: BrokerInfo | None = None
+        self.ended_by: Exception | None = None
         self.suspicion = Suspicion()
         self._settings = settings
         self._worker = worker
@@ -204,6 +206,7 @@ class Link:
                 outage.end(self.address)
                 self._serve()
             except Exception as error:
+                self.ended_by = error
                 self._blame()
                 fault = explain(error, self.address)
                 self._trouble = fault.error
@@ -251,6 +254,7 @@ class Link:
         # Whatever comes of it, the next attempt is at the next address.
         self._next_broker += 1
         self._connection = connection = self._establish(self.address)
+        self.ended_by = None
         self.suspicion.tick(monotonic())
         connection.suspicion = self.suspicion
         self._ever_established = True

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 from gevent.event import Event
@@ -102,6 +102,16 @@ class _FairQueue(Queue[Any]):
             self.wake_all()
 
 
+class _Message(NamedTuple):
+    """A message that is ready to be put into queues."""
+
+    exchange: str
+    routing_key: str
+    payload: dict[str, Any]
+    message_id: str | None
+    mandatory: bool
+
+
 class Channel(memory.Channel):  # type: ignore[misc]
     """A memory channel with the hooks of `amphora.links.transport.Channel`."""
 
@@ -109,7 +119,7 @@ class Channel(memory.Channel):  # type: ignore[misc]
         super().__init__(connection, **kwargs)
         self.consumers: dict[str, Callable[[Delivery], None]] = {}
         self.on_confirm: Callable[[int, bool, bool], None] | None = None
-        self.on_return: Callable[[str, str, str | None], None] | None = None
+        self.on_return: Callable[[str, str, str, str | None], None] | None = None
         self.on_closed: Callable[[Exception], None] | None = None
         self.owner: Connection | None = None
         self._subscribed: dict[str, _Consumer] = {}
@@ -134,25 +144,36 @@ class Channel(memory.Channel):  # type: ignore[misc]
         mandatory: bool,
         at_once: bool,
     ) -> None:
-        """Put one message into every queue that takes it."""
+        """Put one message into every queue that takes it; see `encode` and `write`."""
+        self.write(self.encode(exchange, routing_key, properties, body, mandatory=mandatory), at_once=at_once)
+
+    def encode(
+        self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, *, mandatory: bool
+    ) -> _Message:
+        """Make Kombu's message of one of ours."""
         others = {
             name: value
             for name, value in properties.items()
             if name not in {"content_type", "headers"} and value is not None
         }
-        message = self.prepare_message(
+        payload = self.prepare_message(
             body,
             content_type=properties.get("content_type"),
             content_encoding="binary",
             headers=properties.get("headers"),
             properties=others,
         )
+        return _Message(exchange, routing_key, payload, properties.get("message_id"), mandatory)
+
+    def write(self, message: _Message, *, at_once: bool) -> None:
+        """Put one message into every queue that takes it."""
+        exchange, routing_key = message.exchange, message.routing_key
         sequence = next(self._published)
         taken = routing_key in self.queues if not exchange else self._lookup(exchange, routing_key)
         if taken:
-            self.basic_publish(message, exchange, routing_key)
-        elif mandatory:
-            self._news.append(lambda: self._tell_return(routing_key, properties))
+            self.basic_publish(message.payload, exchange, routing_key)
+        elif message.mandatory:
+            self._news.append(lambda: self._tell_return(exchange, routing_key, message.message_id))
         self._news.append(lambda: self._tell_confirm(sequence))
         self.wake_owner()
 
@@ -160,9 +181,9 @@ class Channel(memory.Channel):  # type: ignore[misc]
         if self.on_confirm is not None:
             self.on_confirm(sequence, False, True)
 
-    def _tell_return(self, routing_key: str, properties: dict[str, Any]) -> None:
+    def _tell_return(self, exchange: str, routing_key: str, message_id: str | None) -> None:
         if self.on_return is not None:
-            self.on_return("312 NO_ROUTE", routing_key, properties.get("message_id"))
+            self.on_return("312 NO_ROUTE", exchange, routing_key, message_id)
 
     # -- queues -----------------------------------------------------------------------------
 
@@ -284,6 +305,9 @@ class Channel(memory.Channel):  # type: ignore[misc]
         consumer.unacked[tag] = payload
         body = message.body
         properties = {**message.properties, "content_type": message.content_type}
+        if not properties.get("priority"):
+            # Kombu's, not the publisher's.
+            properties.pop("priority", None)
         source = message.delivery_info
         if message.headers:
             properties["headers"] = message.headers

@@ -384,7 +384,7 @@ class Publisher:
         message.done(message, error)
         self._room.give_back(len(message.body))
 
-    def _on_return(self, text: str, routing_key: str, message_id: str | None) -> None:
+    def _on_return(self, text: str, exchange: str, routing_key: str, message_id: str | None) -> None:
         # Comes before the confirm of the same message, and carries no delivery tag.
         self._returned[message_id, routing_key] = text
 

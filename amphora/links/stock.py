@@ -8,10 +8,14 @@ and of one that crosses the closing of its channel it warns, although the broker
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import amqp
+from amqp import spec
 from amqp.exceptions import UnexpectedFrame
+from amqp.method_framing import frame_writer
+from amqp.serialization import dumps
 
 from amphora.links import transport
 from amphora.links.channel import Channel as DirectChannel
@@ -22,6 +26,17 @@ from amphora.links.transport import DELIVER, RETURN, Content
 __all__ = ["Channel", "Connection", "Transport"]
 
 
+class _Frames:
+    """What py-amqp writes the frames of one message to."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | memoryview] = []
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Keep a copy: py-amqp uses its buffer again."""
+        self.pieces.append(bytes(data))
+
+
 class Channel(DirectChannel):
     """A channel whose messages are py-amqp's."""
 
@@ -29,24 +44,24 @@ class Channel(DirectChannel):
         super().__init__(*args, **kwargs)
         # Bodies stay bytes, whatever a peer says of their encoding.
         self.auto_decode = False
+        self._frames = _Frames()
+        self._encoder: Any = None
 
-    def publish(
-        self,
-        exchange: str,
-        routing_key: str,
-        properties: dict[str, Any],
-        body: bytes,
-        *,
-        mandatory: bool,
-        at_once: bool,
-    ) -> None:
-        """Queue one message for sending, encoded by py-amqp."""
+    def encode(
+        self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, *, mandatory: bool
+    ) -> Sequence[bytes | memoryview]:
+        """Encode one message with py-amqp."""
         if any(isinstance(value, str) and not value.isprintable() for value in properties.values()):
             # Perhaps text of a peer's that was no UTF-8, which py-amqp would not send back as it came.
-            super().publish(exchange, routing_key, properties, body, mandatory=mandatory, at_once=at_once)
-            return
+            return super().encode(exchange, routing_key, properties, body, mandatory=mandatory)
         named = {"application_headers" if name == "headers" else name: value for name, value in properties.items()}
-        self.basic_publish(amqp.Message(body, **named), exchange, routing_key, mandatory)
+        arguments = dumps("Bssbb", (0, exchange, routing_key, mandatory, False))
+        if self._encoder is None:
+            self._encoder = frame_writer(self.connection, self._frames)
+        pieces: list[bytes | memoryview] = []
+        self._frames.pieces = pieces
+        self._encoder(METHOD, self.channel_id, spec.Basic.Publish, arguments, amqp.Message(body, **named))
+        return pieces
 
     def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
         """Queue an acknowledgement."""
@@ -79,7 +94,7 @@ class Channel(DirectChannel):
 
     def _on_basic_return(self, reply_code: int, reply_text: str, exchange: str, routing_key: str, message: Any) -> None:
         if self.on_return is not None:
-            self.on_return(f"{reply_code} {reply_text}", routing_key, message.properties.get("message_id"))
+            self.on_return(f"{reply_code} {reply_text}", exchange, routing_key, message.properties.get("message_id"))
 
 
 class Connection(transport.Connection):

@@ -330,9 +330,9 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
     def _return(self, channel_id: int, content: Content) -> None:
         channel = self.channels.get(channel_id)
         if channel is not None and channel.on_return is not None:
-            code, text, _, routing_key = parse_return(content.method, 4)
+            code, text, exchange, routing_key = parse_return(content.method, 4)
             message_id = content.properties.get("message_id")
-            channel.on_return(f"{code} {text}", routing_key, message_id)
+            channel.on_return(f"{code} {text}", exchange, routing_key, message_id)
 
 
 class Transport(pyamqp.Transport):  # type: ignore[misc]

@@ -10,7 +10,16 @@ import string
 from dataclasses import dataclass
 from uuid import uuid4
 
-__all__ = ["CONTROL_KEY", "DEFAULT_QUEUE_TEMPLATE", "RESERVED_PREFIX", "Names", "check_routing_key", "uuid_of"]
+from amphora.name_rules import printable_name
+
+__all__ = [
+    "CONTROL_KEY",
+    "DEFAULT_QUEUE_TEMPLATE",
+    "RESERVED_PREFIX",
+    "Names",
+    "check_routing_key",
+    "uuid_of",
+]
 
 DEFAULT_QUEUE_TEMPLATE = "rpc_{label}_request"
 
@@ -34,8 +43,8 @@ class Names:
 
     Raises:
         TypeError: The namespace or the template is not text.
-        ValueError: The namespace is empty or makes a name too long for AMQP, or the template
-            lacks ``{label}`` or has an unknown field.
+        ValueError: The namespace is empty, has control characters or makes a name too long for AMQP, or the
+            template lacks ``{label}`` or has an unknown field.
     """
 
     namespace: str
@@ -91,8 +100,8 @@ class Names:
 
         Raises:
             TypeError: The label is not text.
-            ValueError: The label is empty or no Unicode text, makes a name longer than 255 bytes, or
-                gives the name of the service's own request queue.
+            ValueError: The label is empty or no Unicode text, has control characters, makes a name longer than
+                255 bytes, or gives the name of the service's own request queue.
         """
         if not isinstance(label, str):
             raise TypeError(f"a queue label must be a str, not {label!r}")
@@ -111,9 +120,16 @@ def uuid_of(value: str | None) -> str:
     """Return the identifier of a client or server; a random one for None.
 
     Raises:
-        TypeError, ValueError: See `check_routing_key`.
+        TypeError: It is not text.
+        ValueError: It is empty, or see `check_routing_key`.
     """
-    return str(uuid4()) if value is None else check_routing_key(value)
+    if value is None:
+        return str(uuid4())
+    if not isinstance(value, str):
+        raise TypeError(f"uuid must be a str, not {value!r}")
+    if not value:
+        raise ValueError("uuid must not be empty; leave it out for a random one")
+    return _short(value, "uuid")
 
 
 def check_routing_key(routing_key: str) -> str:
@@ -121,7 +137,8 @@ def check_routing_key(routing_key: str) -> str:
 
     Raises:
         TypeError: It is not text.
-        ValueError: It is longer than 255 bytes, or holds a lone surrogate, which UTF-8 has no bytes for.
+        ValueError: It is longer than 255 bytes, has control characters, or holds a lone surrogate, which UTF-8 has
+            no bytes for.
     """
     if not isinstance(routing_key, str):
         raise TypeError(f"routing_key must be a str, not {routing_key!r}")
@@ -147,6 +164,7 @@ def _check_template(template: str) -> None:
         template.format(label="label", namespace="namespace")
     except (ValueError, LookupError) as error:
         raise ValueError(f"queue_template {template!r} is not a template: {error}") from error
+    printable_name(template, "queue_template")
 
 
 def _short(name: str, what: str) -> str:
@@ -157,4 +175,4 @@ def _short(name: str, what: str) -> str:
         raise ValueError(f"{what} is not Unicode text: {name[:60]!r} holds a lone surrogate") from error
     if size > _LONGEST:
         raise ValueError(f"{what} is too long: {name[:60]!r}... has {size} bytes, AMQP allows {_LONGEST}")
-    return name
+    return printable_name(name, what)

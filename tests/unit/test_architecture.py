@@ -55,12 +55,16 @@ LAYERS = (
         "amphora.health",
         "amphora.interrupts",
         "amphora.json_text",
+        "amphora.log_text",
         "amphora.loop_lag",
+        "amphora.name_rules",
         "amphora.note_log",
         "amphora.overrides",
+        "amphora.remote_text",
         "amphora.serializer",
         "amphora.settings",
         "amphora.typed_values",
+        "amphora.urls",
         "amphora.version",
     ),
 )
@@ -86,10 +90,13 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
-# But the command line offers an integration to those who start a server with it, and what is public for tests is
-# public for those of an integration.
+# But the command line offers an integration to those who start a server with it, and reads URLs as clients do; what
+# prints text of others uses the one function for that; and what is public for tests is public for those of an
+# integration.
 AND_ALSO = {
-    "amphora.cli.*": ("amphora.contrib.prometheus",),
+    "amphora.cli.*": ("amphora.brokers", "amphora.contrib.prometheus", "amphora.remote_text", "amphora.urls"),
+    "amphora.contrib.celery.*": ("amphora.remote_text",),
+    "amphora.contrib.django.*": ("amphora.remote_text",),
     "amphora.contrib.django.testing.*": ("amphora.testing",),
 }
 

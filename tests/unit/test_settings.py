@@ -12,6 +12,9 @@ from amphora.settings import (
     LinkSettings,
     OutboxLimits,
     at_least_one,
+    concurrency_of,
+    expiry_of,
+    milliseconds,
     queue_type_of,
     seconds,
     tries_limit,
@@ -35,7 +38,9 @@ def test_a_heartbeat_is_in_whole_seconds(heartbeat: float) -> None:
         ({"heartbeat": 1.5}, ValueError, "heartbeat is in whole seconds"),
         ({"heartbeat": -1}, ValueError, "heartbeat must be"),
         ({"heartbeat": "30"}, TypeError, "heartbeat must be a number of seconds, not '30'"),
+        ({"heartbeat": 65_536}, ValueError, "heartbeat must be at most 65535 s"),
         ({"connect_timeout": 0}, ValueError, "connect_timeout must be"),
+        ({"connect_timeout": 10**400}, ValueError, "connect_timeout is too large"),
         ({"reconnect_delay_max": math.inf}, ValueError, "reconnect_delay_max must be"),
         ({"ssl": {"ca_cert": "x"}}, ValueError, r"unknown keys \['ca_cert'\]; known are .*ca_certs"),
         ({"ssl": "yes"}, TypeError, "ssl must be a bool, a dict or an SSLContext, not a str"),
@@ -152,3 +157,29 @@ def test_tries_have_a_limit_by_default_with_quorum_queues_only(
 def test_a_limit_of_tries_that_makes_no_sense_is_refused(value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="delivery_limit must be"):
         tries_limit(value, "classic")
+
+
+# What the broker, or AMQP, can carry: what is larger would end the connection on which it is declared, each time.
+
+
+@pytest.mark.parametrize(
+    ("check", "largest", "text"),
+    [
+        (concurrency_of, 65_535, "concurrency must be at most 65535"),
+        (lambda value: expiry_of("x_expires", value), 2**32 - 1, "x_expires must be at most 4294967295 ms"),
+        (lambda value: tries_limit(value, "quorum"), 100_000_000, "delivery_limit must be at most 100000000"),
+    ],
+    ids=["concurrency", "x_expires", "delivery_limit"],
+)
+def test_a_number_may_be_as_large_as_the_broker_takes(check: Any, largest: int, text: str) -> None:
+    assert check(largest) == largest
+    for larger in (largest + 1, 2**62, 2**64):
+        with pytest.raises(ValueError, match=text):
+            check(larger)
+
+
+def test_seconds_may_be_as_many_as_the_broker_keeps_a_queue() -> None:
+    assert milliseconds("response_queue_expires", 4_294_967) == 4_294_967_000
+    for more in (4_294_968, 1e30, math.inf, 10**400):
+        with pytest.raises(ValueError, match="response_queue_expires"):
+            milliseconds("response_queue_expires", more)

@@ -27,7 +27,7 @@ class NotingChannel:
         self.published: list[bytes] = []
         self.closed = False
         self.on_confirm: Callable[[int, bool, bool], None]
-        self.on_return: Callable[[str, str, str | None], None]
+        self.on_return: Callable[[str, str, str, str | None], None]
 
     def confirm_select(self) -> None:
         """Always on."""
@@ -119,7 +119,7 @@ def test_the_time_to_confirm_counts_from_the_last_sending_of_what_the_broker_has
     now[0] += 2.0
     second.on_confirm(1, False, True)
     second.on_confirm(2, False, False)
-    second.on_return("NO_ROUTE", "key", "unroutable")
+    second.on_return("NO_ROUTE", "exchange", "key", "unroutable")
     second.on_confirm(3, False, True)
 
     assert len(outcomes) == 4
@@ -179,7 +179,7 @@ def test_a_returned_message_is_unroutable_when_its_confirm_comes(
     publisher.publish_now(new_message(b"lost"))
     publisher.publish_now(new_message(b"found"))
 
-    channel.on_return("312 NO_ROUTE", "key", "lost")
+    channel.on_return("312 NO_ROUTE", "exchange", "key", "lost")
     assert outcomes == {}
     channel.on_confirm(2, True, True)
 

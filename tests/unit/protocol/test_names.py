@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from amphora.protocol.names import Names, check_routing_key
+from amphora.caller import CALL_OPTIONS, PrettyCaller
+from amphora.function_names import remote_name
+from amphora.protocol.names import Names, check_routing_key, uuid_of
 
 
 def test_a_service_has_the_names_that_0_1_documents() -> None:
@@ -121,3 +123,41 @@ def test_text_that_utf_8_cannot_carry_is_refused_before_it_is_sent(text: str) ->
 def test_names_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Names("math").namespace = "other"  # type: ignore[misc]
+
+
+# RabbitMQ strips line breaks from the names of queues that it declares, and not of those that it consumes from.
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\0", "\x1b", "\x7f", "\x85", "\x9b"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda name: Names(name),
+        lambda name: Names("math", "{label}" + name),
+        lambda name: Names("math").label_queue(name),
+        lambda name: check_routing_key(name),
+        lambda name: uuid_of(name),
+        lambda name: remote_name(print, name),
+        lambda name: PrettyCaller(lambda *_: None, CALL_OPTIONS)(function_name=name),
+    ],
+    ids=["service", "template", "label", "routing key", "uuid", "function", "called function"],
+)
+def test_a_name_with_a_control_character_is_refused(use: Callable[[str], object], character: str) -> None:
+    for name in (f"a{character}b", f"ab{character}", character):
+        with pytest.raises(ValueError, match="must not contain control characters"):
+            use(name)
+
+
+def test_an_attribute_with_a_control_character_is_no_function() -> None:
+    with pytest.raises(AttributeError):
+        getattr(PrettyCaller(lambda *_: None, CALL_OPTIONS), "a\nb")
+
+
+@pytest.mark.parametrize("name", ["Alice Liddell", "\xa0", "\u3000", "👩‍🚀", "\u200b", "\u2028"])
+def test_other_characters_that_are_not_seen_are_allowed(name: str) -> None:
+    assert check_routing_key(name) == name
+
+
+def test_an_empty_uuid_is_refused() -> None:
+    with pytest.raises(ValueError, match="uuid must not be empty"):
+        uuid_of("")

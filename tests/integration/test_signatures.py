@@ -276,7 +276,7 @@ def test_a_client_of_1_0_0a1_is_served(new_server: NewServer, new_client: NewCli
     client = new_client(signature_versions=(1,), **SIGNED)
 
     assert client.call.note() == "done"
-    assert len(client.inspect.ping(timeout=5, expect=1)) == 1
+    wait_until(lambda: [each.uuid for each in client.inspect.ping(limit=1)] == [server.uuid])
     assert server.stats()["untrusted"] == client.stats()["untrusted"] == 0
 
 

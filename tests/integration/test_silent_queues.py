@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import gevent
-import pytest
 
 from amphora.core.subscriptions import State
 from tests.integration.conftest import NewClient, NewServer

@@ -28,7 +28,7 @@ STARTING   `no_lane`                             WANTED on a lane of others; MIS
 RECREATING `done`, `refused`, `timed_out`        WANTED, declared again
 CONSUMING  `canceled_by_broker`                  CANCELED
 CANCELED   due                                   WANTED: at once for an OWN queue that had been consumed from for
-                                                 1 s, else after 0.5 s, doubled to 30 s
+                                                 1 s, else after 0.5 s
 CONSUMING  `cancel`                              CANCELING
 STARTING   `cancel`                              CANCELING if the command is under way, else ENDED
 CANCELING  `done`, `lost`, `channel_closed`, 5 s ENDED
@@ -546,13 +546,12 @@ class Subscriptions(Generic[W]):
         if wish.state is State.CANCELING:
             self._end(wish)
         elif wish.state in (State.STARTING, State.CONSUMING):
-            steady = now - wish._since >= _STEADY
-            pause = _AGAIN
+            # One that had lasted is declared again at once: what is published meanwhile has nowhere to go.
+            steady = wish.kind is Kind.OWN and now - wish._since >= _STEADY
+            pause = 0.0 if steady else _AGAIN
             self._leave_lane(wish)
+            wish._since = inf
             if wish.kind is Kind.OWN:
-                # One that had lasted is declared again at once: what is published meanwhile has nowhere to go.
-                pause = _grown(wish, now)
-                pause = 0.0 if steady else pause
                 self.declared = False
                 self._declare_due = min(self._declare_due, now + pause)
             self._enter(wish, State.CANCELED, now + pause)

@@ -17,8 +17,10 @@ def label(unique_name: Callable[[str], str]) -> str:
     return unique_name("user")
 
 
-def queue_of(label: str) -> str:
-    return f"rpc_{label}_request"
+@pytest.fixture
+def queue_of(service: str) -> Callable[[str], str]:
+    """Return the name of a label's queue."""
+    return lambda label: f"rpc_{service}_queue_{label}"
 
 
 def reconnect(client: AmqpRpcClient, proxy: Proxy) -> None:
@@ -29,7 +31,11 @@ def reconnect(client: AmqpRpcClient, proxy: Proxy) -> None:
 
 
 def test_a_queue_that_another_client_removed_stays_removed_after_a_reconnect(
-    new_client: NewClient, broker: Broker, label: str, start_proxy: Callable[[Broker], Proxy]
+    new_client: NewClient,
+    broker: Broker,
+    label: str,
+    start_proxy: Callable[[Broker], Proxy],
+    queue_of: Callable[[str], str],
 ) -> None:
     proxy = start_proxy(broker)
     client = new_client(broker_url=proxy.url)
@@ -47,7 +53,11 @@ def test_a_queue_that_another_client_removed_stays_removed_after_a_reconnect(
 
 
 def test_a_queue_that_was_removed_while_the_client_was_away_stays_removed(
-    new_client: NewClient, broker: Broker, label: str, start_proxy: Callable[[Broker], Proxy]
+    new_client: NewClient,
+    broker: Broker,
+    label: str,
+    start_proxy: Callable[[Broker], Proxy],
+    queue_of: Callable[[str], str],
 ) -> None:
     proxy = start_proxy(broker)
     client = new_client(broker_url=proxy.url)
@@ -66,7 +76,11 @@ def test_a_queue_that_was_removed_while_the_client_was_away_stays_removed(
 
 
 def test_a_removed_queue_is_logged_once_whatever_the_number_of_calls(
-    client: AmqpRpcClient, new_client: NewClient, label: str, caplog: pytest.LogCaptureFixture
+    client: AmqpRpcClient,
+    new_client: NewClient,
+    label: str,
+    caplog: pytest.LogCaptureFixture,
+    queue_of: Callable[[str], str],
 ) -> None:
     client.create_new_request_queue(label)
     new_client().remove_request_queue(label)
@@ -86,7 +100,12 @@ def test_a_removed_queue_is_logged_once_whatever_the_number_of_calls(
 
 
 def test_a_lost_binding_is_restored_and_logged_as_that(
-    client: AmqpRpcClient, broker: Broker, service: str, label: str, caplog: pytest.LogCaptureFixture
+    client: AmqpRpcClient,
+    broker: Broker,
+    service: str,
+    label: str,
+    caplog: pytest.LogCaptureFixture,
+    queue_of: Callable[[str], str],
 ) -> None:
     client.create_new_request_queue(label)
     with broker.channel() as channel:
@@ -101,7 +120,12 @@ def test_a_lost_binding_is_restored_and_logged_as_that(
 
 
 def test_a_lost_binding_is_restored_at_a_reconnect(
-    new_client: NewClient, broker: Broker, service: str, label: str, start_proxy: Callable[[Broker], Proxy]
+    new_client: NewClient,
+    broker: Broker,
+    service: str,
+    label: str,
+    start_proxy: Callable[[Broker], Proxy],
+    queue_of: Callable[[str], str],
 ) -> None:
     proxy = start_proxy(broker)
     client = new_client(broker_url=proxy.url)
@@ -117,7 +141,11 @@ def test_a_lost_binding_is_restored_at_a_reconnect(
 
 
 def test_a_queue_removed_by_another_client_can_be_created_again(
-    new_client: NewClient, broker: Broker, label: str, start_proxy: Callable[[Broker], Proxy]
+    new_client: NewClient,
+    broker: Broker,
+    label: str,
+    start_proxy: Callable[[Broker], Proxy],
+    queue_of: Callable[[str], str],
 ) -> None:
     proxy = start_proxy(broker)
     client = new_client(broker_url=proxy.url)
@@ -133,7 +161,11 @@ def test_a_queue_removed_by_another_client_can_be_created_again(
 
 
 def test_a_queue_that_waits_to_be_created_is_not_taken_for_a_removed_one(
-    new_client: NewClient, broker: Broker, label: str, start_proxy: Callable[[Broker], Proxy]
+    new_client: NewClient,
+    broker: Broker,
+    label: str,
+    start_proxy: Callable[[Broker], Proxy],
+    queue_of: Callable[[str], str],
 ) -> None:
     proxy = start_proxy(broker)
     client = new_client(broker_url=proxy.url)
@@ -161,6 +193,7 @@ def test_a_broker_that_lost_everything_gets_the_queue_back_even_if_a_server_was_
     new_server: NewServer,
     label: str,
     start_proxy: Callable[[Broker], Proxy],
+    queue_of: Callable[[str], str],
 ) -> None:
     proxy = start_proxy(own_broker)
     client = new_client(broker_url=proxy.url)

@@ -64,6 +64,7 @@ class Calls:
         topology: What the publisher declares.
         default_queue: Whether the service has a request queue of its own, which the topology
             declares again when somebody deletes it.
+        user: The user of the broker whom requests name; None to name none.
         signatures: Signs requests and checks replies; None where nobody signs.
     """
 
@@ -78,6 +79,7 @@ class Calls:
         topology: Topology,
         default_queue: bool,
         signatures: Signatures | None,
+        user: str | None = None,
     ) -> None:
         self._name = name
         self._exchange = exchange
@@ -87,6 +89,7 @@ class Calls:
         self._topology = topology
         self._default_queue = default_queue
         self._signatures = signatures
+        self._user = user
         self._pending = PendingCalls(self._on_expired)
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
         self._id_prefix = f"{uuid4().hex}-"
@@ -141,6 +144,8 @@ class Calls:
             deadline=ends,
             headers=headers,
         )
+        if self._user is not None:
+            properties["user_id"] = self._user
         if self._signatures is not None:
             properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
         done = partial(self._on_published, call)

@@ -92,10 +92,10 @@ class Replies:
         """Return the reply with what a function returned; if it is too large, the reply that says so."""
         return self._sized(job, Reply(*self._codec.encode_result(value, content_type=job.content_type)))
 
-    def encode_error(self, job: Job, error: BaseException) -> Reply:
+    def encode_error(self, job: Job, error: BaseException, *, of_function: bool = False) -> Reply:
         """Return the reply with what a function raised, or with what is wrong with the request."""
         text = None
-        if not isinstance(error, WrongRequest):
+        if of_function or not isinstance(error, WrongRequest):
             logger.log(
                 logging.DEBUG,
                 "%s: request %r raised",
@@ -106,7 +106,10 @@ class Replies:
             )
             if self._send_tracebacks:
                 text = "".join(traceback.format_exception(error))
-        return self._sized(job, Reply(*self._codec.encode_error(error, content_type=job.content_type, traceback=text)))
+        encoded = self._codec.encode_error(
+            error, content_type=job.content_type, traceback=text, of_function=of_function
+        )
+        return self._sized(job, Reply(*encoded))
 
     def send(self, job: Job) -> None:
         """Publish the reply of a request; an event of `ServedRequests` follows."""

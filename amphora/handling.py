@@ -100,6 +100,7 @@ class RequestHandler:
         self._codec = codec
         self._registry = registry
         self._consumer = consumer
+        consumer.on_suspect = self.set_aside
         self._finished = finished
         self._ignore_delay = ignore_delay
         self._drop_ignored = drop_ignored
@@ -192,6 +193,16 @@ class RequestHandler:
         else:
             self._unnamed.add(job)
         self._pool.submit(job)
+
+    def set_aside(self, delivery: Delivery) -> None:
+        """Dead-letter or drop a request that has broken several connections; nothing of it but the body was read."""
+        self._counts["dropped"] += 1
+        if self._poison is None:
+            self._consumer.reject(delivery, requeue=False)
+            return
+        job = Job(delivery, None)
+        self._unnamed.add(job)
+        self._poison.bury(job, self._queue, then=partial(self._finish, job))
 
     def _trusts(self, job: Job, check: Callable[..., None], *rest: bytes) -> bool:
         """Tell whether a request stands a check of its signature; refuse it otherwise."""

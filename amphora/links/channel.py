@@ -10,6 +10,7 @@ from amqp.exceptions import ChannelError, error_for_code
 from gevent import Timeout
 from kombu.transport import pyamqp
 
+from amphora.interrupts import let_through
 from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_ack, encode_body, encode_header, encode_publish, encode_reject
 from amphora.links.unencodable import too_large, unencodable
@@ -91,6 +92,7 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
                 self._method_frames[key] = method
             header = encode_header(self.channel_id, properties, len(body))
         except Exception as error:
+            let_through(error)
             # Whatever it is that somebody put into the properties: it is about this message alone.
             raise unencodable(error) from error
         if len(header) > frame_max:
@@ -121,7 +123,7 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
     def set_aside(self, delivery: Delivery) -> None:
         """Get rid of a message that has broken several connections."""
         logger.error(
-            "a message of %d bytes to exchange %r, routing key %r has broken several connections: it is set aside unread",
+            "a message of %d bytes to exchange %r, routing key %r broke several connections: it is set aside unread",
             len(delivery.body),
             delivery.exchange,
             delivery.routing_key,

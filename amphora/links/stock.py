@@ -18,6 +18,7 @@ from amqp.exceptions import UnexpectedFrame
 from amqp.method_framing import frame_writer
 from amqp.serialization import dumps, loads
 
+from amphora.interrupts import let_through
 from amphora.links import transport
 from amphora.links.channel import Channel as DirectChannel
 from amphora.links.delivery import Delivery
@@ -70,6 +71,7 @@ class Channel(DirectChannel):
             self._frames.pieces = pieces
             self._encoder(METHOD, self.channel_id, spec.Basic.Publish, arguments, amqp.Message(body, **named))
         except Exception as error:
+            let_through(error)
             # Whatever it is that somebody put into the properties: it is about this message alone.
             raise unencodable(error) from error
         # A large message is written frame by frame: the second one is the header.

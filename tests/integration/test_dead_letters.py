@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 import amqp
@@ -87,8 +88,11 @@ def test_a_dead_letter_is_the_request_and_says_where_it_comes_from(
     assert message.properties["delivery_mode"] == 2
     # Without its deadline, so that it does not expire when it is given back.
     assert "expiration" not in message.properties
-    assert message.properties["application_headers"] == {
+    headers = message.properties["application_headers"]
+    assert abs(headers.pop("x-amphora-held-deadline") / 1000 - time() - 20) < 20
+    assert headers == {
         "x-amphora-queue": f"rpc_{service}_request",
+        "x-amphora-routing-key": "",
         "x-amphora-reason": "delivery_limit",
         "x-amphora-tries": 3,
     }
@@ -154,7 +158,7 @@ def test_a_request_of_a_label_is_given_up_too(
         client.call(routing_key=alice).work()
 
     headers = dead_letter(amqp_channel, service).properties["application_headers"]
-    assert headers["x-amphora-queue"] == f"rpc_{alice}_request"
+    assert headers["x-amphora-queue"] == f"rpc_{service}_queue_{alice}"
 
 
 def test_a_dead_letter_that_is_put_back_into_its_queue_runs_as_if_new(
@@ -319,7 +323,7 @@ def test_quorum_queues_have_a_limit_by_default_and_a_further_one_of_the_broker(
         "x-dead-letter-routing-key": f"rpc_{service}_dead",
     }
     assert queues[f"rpc_{service}_request"].arguments == of_requests
-    assert queues[f"rpc_{label}_request"].arguments == of_requests
+    assert queues[f"rpc_{service}_queue_{label}"].arguments == of_requests
     assert queues[f"rpc_{service}_dead"].arguments == {"x-queue-type": "quorum"}
 
 

@@ -9,7 +9,14 @@ from django.core.checks import register
 from django.core.signals import setting_changed
 from django.utils.translation import gettext_lazy as _
 
-from amphora.contrib.django.checks import TAG, check_deployment, check_handlers, check_patching, check_settings
+from amphora.contrib.django.checks import (
+    TAG,
+    check_deployment,
+    check_error_reports,
+    check_handlers,
+    check_patching,
+    check_settings,
+)
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
 from amphora.contrib.django.development import patch_runserver, patch_test
@@ -37,7 +44,7 @@ class AmphoraConfig(AppConfig):
         patch_test()
         check_event_loop()
         hide_passwords()
-        for check in (check_settings, check_handlers, check_patching, check_drivers):
+        for check in (check_settings, check_handlers, check_patching, check_error_reports, check_drivers):
             register(check, TAG)
         register(check_deployment, TAG, deploy=True)
         connect_receivers()

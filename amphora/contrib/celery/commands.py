@@ -22,6 +22,7 @@ from amphora import AmqpRpcException, describe_function
 from amphora.contrib.celery import inspection  # noqa: F401
 from amphora.contrib.celery.attach import Amphora
 from amphora.contrib.celery.serving import Serving
+from amphora.contrib.django.late_patching import let_opentelemetry_patch
 
 __all__ = ["amphora"]
 
@@ -47,8 +48,9 @@ def amphora(context: click.Context) -> None:
 
 def _start_again_patched() -> NoReturn:
     """Become the same program with the standard library patched by gevent before anything is imported."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    let_opentelemetry_patch()
     os.execv(sys.executable, [sys.executable, "-m", "gevent.monkey", "--module", "celery", *sys.argv[1:]])  # noqa: S606
 
 

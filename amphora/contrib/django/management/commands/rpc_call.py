@@ -27,6 +27,7 @@ from amphora import (
 from amphora.contrib.django.endpoints import clients, servers
 from amphora.contrib.django.patching import is_patched, not_patched, run_again_patched
 from amphora.contrib.django.streams import exiting_on_broken_pipe, open_closed_streams
+from amphora.remote_text import printable_json, printable_lines
 
 _NOTES = """\
 each VALUE is JSON, or else text: 42 is a number, '"42"' is text, and so is O-42
@@ -160,12 +161,12 @@ def _remaining(deadline: float | None) -> float | None:
 def _with_traceback(error: AmqpRpcException) -> str:
     text = str(error) or type(error).__name__
     remote = getattr(error, "remote_traceback", None)
-    return f"{text}\n\n{remote}".rstrip() if remote else text
+    return printable_lines(f"{text}\n\n{remote}".rstrip() if remote else text)
 
 
 def _json(value: Any, *, pretty: bool) -> str:
     indent = 2 if pretty else None
-    text = json.dumps(value, cls=_ResultEncoder, indent=indent, ensure_ascii=False)
+    text = printable_json(json.dumps(value, cls=_ResultEncoder, indent=indent, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

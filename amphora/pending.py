@@ -28,7 +28,6 @@ class Call:
         accepted: Whether the broker has confirmed the request.
         refused: The error, if the request can never reach a queue, or the deadline has passed.
         decided: Set when the request is accepted or refused, where somebody waits for that.
-        retried: Whether the request was published again after the broker had returned it.
     """
 
     __slots__ = (
@@ -39,7 +38,6 @@ class Call:
         "message",
         "refused",
         "result",
-        "retried",
         "timeout",
     )
 
@@ -52,7 +50,6 @@ class Call:
         self.accepted = False
         self.refused: AmqpRpcException | None = None
         self.decided: Event | None = None
-        self.retried = False
 
     def accept(self) -> None:
         """Note that the broker has confirmed the request."""

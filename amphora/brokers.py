@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote
 
 from amphora.overrides import overrides
+from amphora.urls import UrlError, split_url
 
 __all__ = [
     "AMQP_HOST",
@@ -17,6 +19,7 @@ __all__ = [
     "BrokerAddress",
     "addresses",
     "brokers_of",
+    "given_in_url",
 ]
 
 
@@ -37,6 +40,9 @@ AMQP_PASSWORD = _DefaultText("guest")
 AMQP_VHOST = _DefaultText("/")
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
+
+#: A name or an address, but no URL and no part of one.
+_HOST = re.compile(r"[^\s/@?#;\x00-\x1f\x7f-\x9f]+")
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,8 @@ class BrokerAddress:
         if self.scheme == "memory":
             return "memory://"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{self.user}@{host}:{self.port}/{self.vhost}"
+        user, vhost = quote(self.user, safe=""), quote(self.vhost, safe="/")
+        return f"{self.scheme}://{user}@{host}:{self.port}/{vhost}"
 
 
 def brokers_of(
@@ -89,9 +96,9 @@ def brokers_of(
     )
     given = overrides()
     if given.broker_url is not None:
-        brokers = _local_with(given.broker_url)
-    elif given.default_broker_url is not None and broker_url is None and brokers == _local_with(None):
-        brokers = _local_with(given.default_broker_url)
+        brokers = given_in_url(given.broker_url)
+    elif given.default_broker_url is not None and broker_url is None and brokers == given_in_url(None):
+        brokers = given_in_url(given.default_broker_url)
     if shuffle_brokers:
         brokers = tuple(random.sample(brokers, len(brokers)))
     return brokers
@@ -104,7 +111,8 @@ def addresses(
 
     Raises:
         TypeError: An argument is of the wrong type.
-        ValueError: A URL together with one of the ``amqp_*`` arguments, or a URL that is none.
+        ValueError: A URL together with one of the ``amqp_*`` arguments, or a URL that is none. Its text shows no part
+            of a URL, and it has no cause: both could show a password.
     """
     given = {
         "amqp_host": (host, AMQP_HOST),
@@ -116,18 +124,21 @@ def addresses(
     by_hand = [name for name, (value, default) in given.items() if value is not default]
     if broker_url is None:
         if isinstance(port, bool) or not isinstance(port, int):
-            raise TypeError(f"amqp_port must be an int, not {port!r}")
+            raise TypeError(f"amqp_port must be an int, not {_kind(port)}")
         if not 0 < port < 65536:
             raise ValueError(f"amqp_port must be between 1 and 65535, not {port}")
         for name, (value, _) in given.items():
             if name != "amqp_port" and not isinstance(value, str):
-                shown = "a " + type(value).__name__ if name == "amqp_password" else repr(value)
-                raise TypeError(f"{name} must be a str, not {shown}")
+                # No value: whatever was given in the place of another argument may be the password.
+                raise TypeError(f"{name} must be a str, not {_kind(value)}")
+        if not _HOST.fullmatch(host):
+            raise ValueError("amqp_host must be a host name or an IP address; a URL is given as broker_url")
         return (BrokerAddress("amqp", str(host), int(port), str(user), str(password), str(vhost)),)
     if by_hand:
         raise ValueError(f"give either broker_url or {', '.join(by_hand)}, not both: the URL says it all")
     if not isinstance(broker_url, str):
         raise TypeError(f"broker_url must be a str, not a {type(broker_url).__name__}")
+    # Line breaks at the ends, as of a URL from a file, and spaces around the semicolons.
     found = tuple(_address(part.strip()) for part in broker_url.split(";") if part.strip())
     if not found:
         raise ValueError("broker_url is empty")
@@ -136,35 +147,35 @@ def addresses(
     return found
 
 
-def _local_with(broker_url: str | None) -> tuple[BrokerAddress, ...]:
-    """Work out the brokers from a URL alone; without one it is the local one."""
+def given_in_url(broker_url: str | None) -> tuple[BrokerAddress, ...]:
+    """Work out the brokers from a URL alone; without one it is the local one.
+
+    Raises:
+        TypeError, ValueError: See `addresses`.
+    """
     return addresses(
         broker_url, host=AMQP_HOST, port=AMQP_PORT, user=AMQP_USER, password=AMQP_PASSWORD, vhost=AMQP_VHOST
     )
 
 
 def _address(url: str) -> BrokerAddress:
-    # No message below shows the URL itself: it may hold a password.
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError("broker_url has a port or an address that cannot be read") from error
+        parts = split_url(url)
+    except UrlError as error:
+        raise ValueError(f"broker_url {error}") from None
     if parts.scheme == "memory":
         return BrokerAddress("memory")
     if parts.scheme not in _PORTS:
-        raise ValueError(f"broker_url must begin with amqp://, amqps:// or memory://, not {parts.scheme!r}")
-    if parts.query or parts.fragment:
-        raise ValueError(
-            "broker_url takes no ?query or #fragment: use the arguments heartbeat=, ssl=, ...; "
-            "a '#' or '?' in a password is written %23 or %3F"
-        )
-    path = parts.path[1:]
+        raise ValueError(f"broker_url must begin with amqp://, amqps:// or memory://{parts.instead}")
     return BrokerAddress(
         scheme=parts.scheme,
-        host=parts.hostname or "127.0.0.1",
-        port=_PORTS[parts.scheme] if port is None else port,
-        user=unquote(parts.username) if parts.username is not None else "guest",
-        password=unquote(parts.password) if parts.password is not None else "guest",
-        vhost=unquote(path) or "/",
+        host=parts.host or "127.0.0.1",
+        port=_PORTS[parts.scheme] if parts.port is None else parts.port,
+        user="guest" if parts.user is None else parts.user,
+        password="guest" if parts.password is None else parts.password,
+        vhost=parts.path or "/",
     )
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"

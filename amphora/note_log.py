@@ -31,6 +31,9 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
+from amphora.interrupts import from_signal, raise_in_main
+from amphora.log_text import printable_argument, printable_extra, printable_traceback
+
 __all__ = ["NoteLogger", "flush_notes"]
 
 #: Records that may wait to be emitted; what comes beyond that is counted and left out.
@@ -135,7 +138,7 @@ class NoteLogger:
         Args:
             level: Its level.
             text: Its text, a format for ``%``.
-            args: What is put into the text, when the record is emitted.
+            args: What is put into the text, when the record is emitted, without control characters.
             exc_info: True for the exception that is being handled, or an exception.
             extra: Further attributes of the record.
             once: With the same key, log at most one record a minute; the next one tells how many were left out.
@@ -215,8 +218,11 @@ def _emit(note: _Note) -> None:
     """Hand one record to the handlers, in the context of the call that logged it."""
     try:
         note.context.run(_handle, note)
-    except Exception:  # noqa: BLE001  (filters, factories and handlers are foreign code; the next record has others)
-        if logging.raiseExceptions and sys.stderr:
+    except Exception as error:  # noqa: BLE001  (filters, factories and handlers are foreign; the next record has others)
+        interrupt = from_signal(error)
+        if interrupt is not None:
+            raise_in_main(interrupt)
+        elif logging.raiseExceptions and sys.stderr:
             traceback.print_exc(file=sys.stderr)
 
 
@@ -228,12 +234,15 @@ def _handle(note: _Note) -> None:
         path,
         line,
         note.text,
-        note.args,
+        # Much of what is logged another program has written.
+        tuple(printable_argument(each) for each in note.args),
         note.exc_info,
         function,
-        note.extra,
+        printable_extra(note.extra),
         stack,
     )
+    # What is here already, formatters do not format again.
+    record.exc_text = printable_traceback(note.exc_info)
     record.relativeCreated += (note.created - record.created) * 1000
     record.created, record.msecs = note.created, int(note.created % 1 * 1000)
     record.thread, record.threadName = note.thread

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from time import gmtime, monotonic, strftime, time
-from urllib.parse import urlsplit
 
 import gevent
 
 from amphora import BrokerError, BrokerInfo, DeadLetters
+from amphora.brokers import given_in_url
 from amphora.cli.advice import with_options_named
 from amphora.cli.findings import Finding, Level
 from amphora.cli.management import Management
@@ -111,17 +111,19 @@ def clock_finding(whose: str, ahead: float) -> Finding:
 
 
 def _url_findings(broker_url: str | None) -> Iterator[Finding]:
-    for each in (broker_url or "").split(";"):
-        try:
-            parts = urlsplit(each.strip())
-        except ValueError:
-            # What is wrong with it, the connection says.
-            return
-        if parts.scheme == "amqp" and parts.hostname not in (*_LOCAL, None):
+    if broker_url is None:
+        return
+    try:
+        brokers = given_in_url(broker_url)
+    except ValueError:
+        # What is wrong with it, the connection says.
+        return
+    for each in brokers:
+        if each.scheme == "amqp" and each.host not in _LOCAL:
             yield Finding(
                 "encryption",
                 Level.WARNING,
-                f"none on the way to {parts.hostname}: its password and all messages can be read there",
+                f"none on the way to {each.host}: its password and all messages can be read there",
                 "use amqps:// (docs/tls.md), unless the network is yours alone",
             )
 

@@ -10,12 +10,14 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import click
 
+from amphora.brokers import BrokerAddress, given_in_url
 from amphora.cli.statuses import BadArguments, NotSent
+from amphora.urls import UrlError, split_url
 
 __all__ = ["ManagedQueue", "Management", "management_option"]
 
@@ -73,21 +75,21 @@ class Management:
 
     def __init__(self, url: str, broker_url: str | None, *, authorities: str | None = None) -> None:
         try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            # It may hold a password: the message of urllib shows it.
-            raise BadArguments("--management has a port or an address that cannot be read") from error
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+            parts = split_url(url)
+        except UrlError as error:
+            # Neither its text nor its causes show a part of the URL, which may hold a password.
+            text = str(error).replace("amqp://, amqps:// or memory://", "http:// or https://")
+            raise BadArguments(f"--management {text}") from None
+        if parts.scheme not in ("http", "https") or not parts.host:
             raise BadArguments("--management is a URL such as http://127.0.0.1:15672")
-        broker = urlsplit((broker_url or "").partition(";")[0])
-        user = parts.username or broker.username or "guest"
-        password = parts.password or broker.password or "guest"
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        self.address = f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
-        self.vhost = unquote(broker.path[1:]) or "/"
-        self._user = unquote(user)
-        credentials = f"{self._user}:{unquote(password)}".encode()
+        broker = broker_at(broker_url)
+        host = f"[{parts.host}]" if ":" in parts.host else parts.host
+        self.address = f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}"
+        if parts.path.rstrip("/"):
+            self.address += f"/{quote(parts.path.rstrip('/'))}"
+        self.vhost = broker.vhost
+        self._user = parts.user or broker.user
+        credentials = f"{self._user}:{parts.password or broker.password}".encode()
         self._authorization = f"Basic {base64.b64encode(credentials).decode()}"
         self._authorities = authorities
         self.clock_ahead: float | None = None
@@ -144,6 +146,18 @@ class Management:
     def _compare_clocks(self, date: str | None) -> None:
         if date:
             self.clock_ahead = parsedate_to_datetime(date).timestamp() - time()
+
+
+def broker_at(broker_url: str | None) -> BrokerAddress:
+    """Return the first broker of ``--broker``.
+
+    Raises:
+        BadArguments: It cannot be read.
+    """
+    try:
+        return given_in_url(broker_url)[0]
+    except ValueError as error:
+        raise BadArguments(str(error)) from None
 
 
 def _queue(found: dict[str, Any]) -> ManagedQueue:

@@ -24,6 +24,7 @@ LAYERS = (
         "amphora.contrib.prometheus",
         "amphora.testing.*",
     ),
+    ("amphora.contrib.stand_ins",),
     ("amphora",),
     ("amphora.bridge",),
     ("amphora.fanout", "amphora.hub_thread", "amphora.serving", "amphora.threaded_result"),
@@ -40,7 +41,6 @@ LAYERS = (
         "amphora.receiver",
         "amphora.request",
         "amphora.run_times",
-        "amphora.turns",
         "amphora.workers",
     ),
     ("amphora.links.*",),
@@ -55,13 +55,16 @@ LAYERS = (
         "amphora.health",
         "amphora.interrupts",
         "amphora.json_text",
+        "amphora.log_text",
         "amphora.loop_lag",
         "amphora.name_rules",
         "amphora.note_log",
         "amphora.overrides",
+        "amphora.remote_text",
         "amphora.serializer",
         "amphora.settings",
         "amphora.typed_values",
+        "amphora.urls",
         "amphora.version",
     ),
 )
@@ -70,7 +73,6 @@ LAYERS = (
 FORBIDDEN = {
     # The links move bytes: what a message means is nothing to them.
     "amphora.links.*": (
-        "amphora.protocol.finished",
         "amphora.protocol.messages",
         "amphora.protocol.registry",
         "amphora.protocol.routing",
@@ -87,10 +89,24 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
-# But the command line offers an integration to those who start a server with it, and what is public for tests is
-# public for those of an integration.
+# But the command line offers an integration to those who start a server with it, and reads URLs as clients do; what
+# prints text of others uses the one function for that; and what is public for tests is public for those of an
+# integration.
 AND_ALSO = {
-    "amphora.cli.*": ("amphora.contrib.prometheus",),
+    "amphora.cli.*": (
+        "amphora.brokers",
+        "amphora.contrib.django.databases",
+        "amphora.contrib.prometheus",
+        "amphora.remote_text",
+        "amphora.urls",
+    ),
+    # Where Django is set up, its databases are looked after, whoever serves.
+    "amphora.contrib.celery.*": (
+        "amphora.contrib.django.databases",
+        "amphora.contrib.stand_ins",
+        "amphora.remote_text",
+    ),
+    "amphora.contrib.django.*": ("amphora.contrib.stand_ins", "amphora.remote_text"),
     "amphora.contrib.django.testing.*": ("amphora.testing",),
 }
 

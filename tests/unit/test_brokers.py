@@ -54,6 +54,10 @@ def test_the_single_arguments_make_one_address() -> None:
         ("amqp://rabbit/a%2Fb", BrokerAddress("amqp", "rabbit", 5672, "guest", "guest", "a/b")),
         ("amqp://rabbit//", BrokerAddress("amqp", "rabbit", 5672, "guest", "guest", "/")),
         ("amqp://u%40x:p%23%3F%3B@rabbit", BrokerAddress("amqp", "rabbit", 5672, "u@x", "p#?;", "/")),
+        ("amqp://u:p@ss@rabbit", BrokerAddress("amqp", "rabbit", 5672, "u", "p@ss", "/")),
+        ("amqp://ü:pä:ß@rabbit", BrokerAddress("amqp", "rabbit", 5672, "ü", "pä:ß", "/")),
+        ("AMQP://Rabbit", BrokerAddress("amqp", "rabbit", 5672, "guest", "guest", "/")),
+        ("amqp://rabbit:/v", BrokerAddress("amqp", "rabbit", 5672, "guest", "guest", "v")),
         ("amqp://u:@rabbit", BrokerAddress("amqp", "rabbit", 5672, "u", "", "/")),
         ("amqp://[::1]:5", BrokerAddress("amqp", "::1", 5, "guest", "guest", "/")),
         ("memory://", BrokerAddress("memory")),
@@ -94,25 +98,16 @@ def test_a_url_with_a_single_argument_is_refused_even_if_that_equals_its_default
         ("rabbit:5672", "must begin with amqp://"),
         ("http://rabbit", "must begin with amqp://, amqps:// or memory://, not 'http'"),
         ("amqp://rabbit:port", "cannot be read"),
-        ("amqp://rabbit:70000", "cannot be read"),
+        ("amqp://rabbit:70000", "not between 1 and 65535"),
+        ("amqp://rabbit:0", "not between 1 and 65535"),
         ("amqp://[::1", "cannot be read"),
-        ("amqp://rabbit?heartbeat=5", "takes no .query"),
+        ("amqp://rabbit?heartbeat=5", "arguments such as heartbeat="),
         ("memory://;amqp://rabbit", "memory:// cannot be combined"),
     ],
 )
 def test_a_url_that_is_none_is_refused_in_words(url: str, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         resolve(url)
-
-
-@pytest.mark.parametrize(
-    "url", ["amqp://u:secret@h:port", "amqp://u:secret@h?x", "amq://u:secret@h", "amqp://u:secret@[h"]
-)
-def test_no_refusal_shows_the_password(url: str) -> None:
-    with pytest.raises(ValueError, match="broker_url") as caught:
-        resolve(url)
-
-    assert "secret" not in str(caught.value)
 
 
 def test_a_url_of_another_type_is_a_type_error_that_shows_no_value() -> None:
@@ -123,14 +118,16 @@ def test_a_url_of_another_type_is_a_type_error_that_shows_no_value() -> None:
 @pytest.mark.parametrize(
     ("changed", "kind", "text"),
     [
-        ({"port": "5672"}, TypeError, "amqp_port must be an int, not '5672'"),
+        ({"port": "5672"}, TypeError, "amqp_port must be an int, not a str"),
         ({"port": True}, TypeError, "amqp_port must be an int"),
         ({"port": 0}, ValueError, "amqp_port must be between 1 and 65535, not 0"),
         ({"port": 65536}, ValueError, "amqp_port must be between"),
         ({"host": None}, TypeError, "amqp_host must be a str, not None"),
-        ({"user": b"u"}, TypeError, "amqp_user must be a str, not b'u'"),
+        ({"user": b"u"}, TypeError, "amqp_user must be a str, not a bytes"),
         ({"password": b"secret"}, TypeError, "amqp_password must be a str, not a bytes$"),
-        ({"vhost": 1}, TypeError, "amqp_vhost must be a str, not 1"),
+        ({"vhost": 1}, TypeError, "amqp_vhost must be a str, not a int"),
+        ({"host": "amqp://u:secret@rabbit"}, ValueError, "amqp_host must be a host name or an IP address; a URL"),
+        ({"host": "u:secret@rabbit"}, ValueError, "amqp_host must be a host name"),
     ],
 )
 def test_a_wrong_single_argument_is_named(changed: dict[str, Any], kind: type[Exception], text: str) -> None:
@@ -143,6 +140,7 @@ def test_a_wrong_single_argument_is_named(changed: dict[str, Any], kind: type[Ex
     [
         (BrokerAddress("amqp", "rabbit", 5672, "u", "secret", "v"), "amqp://u@rabbit:5672/v"),
         (BrokerAddress("amqps", "::1", 5671, "u", "secret", "/"), "amqps://u@[::1]:5671//"),
+        (BrokerAddress("amqp", "rabbit", 5672, "a/b\x1b", "secret", "v w"), "amqp://a%2Fb%1B@rabbit:5672/v%20w"),
         (BrokerAddress("memory"), "memory://"),
     ],
 )

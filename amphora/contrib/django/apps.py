@@ -16,6 +16,7 @@ from amphora.contrib.django.development import patch_runserver, patch_test
 from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
+from amphora.contrib.django.hidden import hide_passwords
 from amphora.contrib.django.process import check_event_loop
 from amphora.contrib.django.tasks import connect_worker
 
@@ -35,6 +36,7 @@ class AmphoraConfig(AppConfig):
         patch_runserver()
         patch_test()
         check_event_loop()
+        hide_passwords()
         for check in (check_settings, check_handlers, check_patching, check_drivers):
             register(check, TAG)
         register(check_deployment, TAG, deploy=True)

@@ -1,10 +1,13 @@
 """The `amphora_*` settings: where they are read from, what is said of wrong ones, and what Celery's own give."""
 
 import inspect
+import os
 import re
 import ssl
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import run
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +21,8 @@ from amphora.contrib.celery.conf import DEFAULTS
 from tests.contrib.celery.conftest import NewApp
 from tests.support.fragments import run_fragment
 from tests.support.pages import Reading
+from tests.support.processes import ROOT
+from tests.support.secrets import UNREADABLE_URLS, shown_parts, told_by
 
 PAGE = Path(__file__).parents[3] / "docs" / "celery-settings.md"
 
@@ -191,6 +196,40 @@ def test_no_report_of_celery_shows_a_password(new_app: NewApp) -> None:
 
     assert "s3cret" not in shown
     assert "77" in shown
+
+
+@pytest.mark.parametrize("url", UNREADABLE_URLS)
+@pytest.mark.parametrize("setting", ["broker_url", "amphora_broker_url"])
+def test_no_error_about_a_url_shows_a_part_of_its_password(
+    url: str, setting: str, new_app: NewApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    app = new_app(**{setting: url})
+
+    attempts: list[Callable[[], Any]] = [
+        lambda: app.amphora.client.call.f(),
+        lambda: app.amphora.server.serve(),
+        lambda: app.amphora.fanout_client.defer.f(),
+    ]
+
+    for attempt in attempts:
+        with pytest.raises((ImproperlyConfigured, ValueError), match="percent-encode") as caught:
+            attempt()
+        assert shown_parts(told_by(caught.value) + caplog.text, url) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://guest:40917/Gehe1m@127.0.0.1:1//", "amqp://guest:Zugang1/x@127.0.0.1:1//", "amqp:alice:Gehe1m@x"]
+)
+def test_nor_does_a_command_of_celery(url: str) -> None:
+    command = "-m celery -A tests.contrib.celery.project amphora call add 1"
+    env = {**os.environ, "PROJECT_BROKER": url, "PROJECT_SERVICE": "shop"}
+
+    ran = run([sys.executable, *command.split()], cwd=ROOT, env=env, capture_output=True, text=True, timeout=100)
+
+    assert ran.returncode == 1
+    assert "percent-encode" in ran.stderr
+    assert shown_parts(ran.stdout + ran.stderr, url) == []
 
 
 # The page.

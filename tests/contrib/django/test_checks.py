@@ -4,11 +4,14 @@ import sys
 
 import pytest
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
+from django.views.debug import SafeExceptionReporterFilter
 from gevent import monkey
 
-from amphora.contrib.django import discovery
+from amphora.contrib.django import client, discovery
 from amphora.contrib.django.checks import TAG
+from tests.support.secrets import UNREADABLE_URLS, shown_parts, told_by
 
 SHOP = {"SERVICE_NAME": "shop", "BROKER_URL": "amqp://shop:secret@host"}
 
@@ -47,6 +50,28 @@ def test_every_value_that_a_constructor_refuses_is_an_error():
         ("amphora.E003", "AMPHORA['default']['SERIALIZER']: No module named 'nosuch'."),
         ("amphora.E003", "AMPHORA['default']['TIMEOUT']: timeout must be a number of seconds, not '10'."),
     ]
+
+
+@pytest.mark.parametrize("url", UNREADABLE_URLS)
+def test_no_complaint_about_a_url_shows_a_part_of_its_password(url):
+    with override_settings(AMPHORA={"default": {**SHOP, "BROKER_URL": url}}):
+        found = run_checks(tags=[TAG], include_deployment_checks=True)
+        with pytest.raises(ImproperlyConfigured, match="percent-encode") as caught:
+            client.call.f()
+
+    assert "percent-encode" in str(found)
+    assert shown_parts(told_by(caught.value) + str(found) + repr(found), url) == []
+
+
+def test_error_reports_of_django_hide_the_urls_of_brokers():
+    hide = SafeExceptionReporterFilter().cleanse_setting
+
+    with override_settings(AMPHORA={"default": SHOP}):
+        shown = SafeExceptionReporterFilter().get_safe_settings()
+
+    assert shown["AMPHORA"] == {"default": {"SERVICE_NAME": "shop", "BROKER_URL": hide("PASSWORD", "x")}}
+    assert "secret" not in hide("AMPHORA_BROKER_URL", "amqp://u:secret@h")
+    assert hide("SERVICE_NAME", "shop") == "shop"
 
 
 def test_values_that_do_not_go_together_are_an_error():

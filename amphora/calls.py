@@ -264,7 +264,7 @@ class Calls:
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
-    def _on_published(self, call: Call, message: Outgoing, error: AmqpRpcException | None) -> None:
+    def _on_published(self, call: Call, _: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
         elif self._pending.pop(call.id) is not None:
@@ -283,11 +283,10 @@ class Calls:
             )
 
     def _restoring(self, message: Outgoing) -> Callable[[Any], Any] | None:
-        """Give what may restore a routing key of ours whose queue, or whose binding, somebody deleted.
+        """Return what may restore the route of a request: its queue, or the binding of its queue, was deleted.
 
-        Client and server both declare the service's own queue. A label's queue is bound again where
-        it lost its binding together with the exchange; a deleted one is not created behind the back
-        of whoever removed it.
+        Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
+        together with the exchange. A deleted one is not created behind the back of the client that removed it.
         """
         routing_key = message.routing_key
         restore: Callable[[Any], Any] | None = None

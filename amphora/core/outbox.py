@@ -41,7 +41,7 @@ States of the channel (`ChannelState`)
     NONE      opened                                  OPEN
     OPEN      a lane is due                           DRAINING: nothing is sent until all is confirmed, or 1 s is over
     DRAINING  next_step: drained                      RENEWING: the driver closes the channel and opens another
-    OPEN, DRAINING  torn                              RENEWING
+    OPEN, DRAINING  torn, refuse_all                  RENEWING
     any       closed, lost, renewed                   NONE
 
 The window
@@ -271,6 +271,9 @@ class Outbox:
             self._limiter.turn_away(error)
             messages = sorted((each for each in self._all() if isinstance(each, Outgoing)), key=_order)
             commands = sorted((each for each in self._all() if isinstance(each, Command)), key=_order)
+            if self.in_flight and self.channel is not ChannelState.NONE:
+                # What the broker still says of them must not be taken for what it says of others.
+                self.channel = ChannelState.RENEWING
             self.in_flight.clear()
             self._lanes.take_all()
             self._queue.clear()
@@ -307,8 +310,7 @@ class Outbox:
         self.channel = ChannelState.OPEN
         self._next_tag = self._lowest = 1
         self._returned_to = 0
-        if not self._back and not self._queue:
-            self.window.idle()
+        self._rest()
         self._update()
         return self.epoch
 
@@ -589,6 +591,8 @@ class Outbox:
                 return self._run(self._urgent.popleft())
             if self._back:
                 self._merge()
+            if self.window.limit is not None:
+                self._rest()
             if self._queue:
                 self._pump(now)
                 if self._queue and isinstance(self._queue[0], Command) and self._ready and not self.blocked:
@@ -648,6 +652,10 @@ class Outbox:
 
     def _widen(self, taken: int) -> None:
         self.window.widen(taken)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Where nothing is left, nothing is suspected."""
         if not self.in_flight and not self._queue and not self._back:
             self.window.idle()
 
@@ -823,6 +831,8 @@ class Outbox:
 
     def check(self) -> None:
         """Assert the invariants."""
+        if self._torn:
+            return
         items = list(self._all())
         assert len({id(item) for item in items}) == len(items), "everything is in one place"
         messages = [item for item in items if isinstance(item, Outgoing)]

@@ -29,13 +29,17 @@ class Call:
         accepted: Whether the broker has confirmed the request.
         refused: The error, if the request can never reach a queue, or the deadline has passed.
         decided: Set when the request is accepted or refused, where somebody waits for that.
+        ignored: How many replies were ignored because their signatures did not fit.
+        distrusted: Why the last one was.
     """
 
     __slots__ = (
         "accepted",
         "decided",
+        "distrusted",
         "function",
         "id",
+        "ignored",
         "message",
         "refused",
         "result",
@@ -51,6 +55,8 @@ class Call:
         self.accepted = False
         self.refused: AmqpRpcException | None = None
         self.decided: Event | None = None
+        self.ignored = 0
+        self.distrusted = ""
 
     def accept(self) -> None:
         """Note that the broker has confirmed the request."""
@@ -99,6 +105,10 @@ class PendingCalls:
         if deadline < self._timer_at:
             self._set_timer(deadline)
         return deadline
+
+    def get(self, call_id: str | None) -> Call | None:
+        """Return the call with that id, which stays pending; None if there is none."""
+        return None if call_id is None else self._calls.get(call_id)
 
     def pop(self, call_id: str | None) -> Call | None:
         """Return a call and forget it; None if it is not pending (any more)."""

@@ -107,6 +107,7 @@ class RequestHandler:
         self._names = names
         self._codec = codec
         self._registry = registry
+        consumer.on_suspect = self.set_aside
         self._poison = poison
         self._signatures = signatures
         self._counts = dict.fromkeys(_COUNTED, 0)
@@ -199,6 +200,13 @@ class RequestHandler:
         if signatures is not None and not self._trusts(job, signatures.check_age):
             return
         served.take(job, now)
+
+    def set_aside(self, delivery: Delivery) -> None:
+        """Dead-letter or drop a request that has broken several connections; nothing of it but the body was read."""
+        self._counts["dropped"] += 1
+        job = Job(delivery, None)
+        job.problem = WrongRequest("it has broken several connections")
+        self._served.set_aside(job, monotonic())
 
     def _trusts(self, job: Job, check: Callable[..., object], *rest: bytes) -> bool:
         """Return whether a request stands a check of its signature; refuse it otherwise."""

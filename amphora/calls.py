@@ -13,7 +13,7 @@ from uuid import uuid4
 import gevent
 from gevent.event import Event
 
-from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable, WrongResult
+from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, WrongResult
 from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
@@ -27,6 +27,9 @@ from amphora.protocol.signatures import Signatures
 __all__ = ["Calls"]
 
 logger = logging.getLogger(__name__)
+
+#: Bytes of an untrusted reply that is read for what it claims, and characters of the claim that are shown, at most.
+_SMALL, _QUOTED = 4096, 300
 
 
 class _Inbox:
@@ -88,7 +91,6 @@ class Calls:
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
         self._id_prefix = f"{uuid4().hex}-"
         self._ids = count(1)
-        self._restores: set[str] = set()
         self._gathering: dict[str, _Inbox] = {}
         self._counts = dict.fromkeys(("calls", "replies", "late_replies", "untrusted", "without_result", "refused"), 0)
 
@@ -139,10 +141,11 @@ class Calls:
             headers=headers,
         )
         if self._signatures is not None:
-            properties = self._signatures.sign_request(properties, body)
+            properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
         done = partial(self._on_published, call)
         expires_at = None if ends is None else monotonic() + ends - now
         call.message = message = Outgoing(self._exchange, routing_key, properties, body, done, expires_at)
+        message.restore = self._restoring
         deadline = self._pending.add(call)
         try:
             self._publisher.publish(message, deadline=deadline)
@@ -198,8 +201,10 @@ class Calls:
     def receive(self, delivery: Delivery) -> None:
         """Take a reply."""
         message_id = message_id_of(delivery.properties)
+        if self._signatures is not None and not self._trusts(self._signatures, delivery, message_id):
+            return
         if self._gathering and message_id in self._gathering:
-            self._gathering[message_id].put(self._read(delivery))
+            self._gathering[message_id].put(self._codec.read_reply(delivery.properties, delivery.body))
             return
         call = self._pending.pop(message_id)
         if call is None:
@@ -207,12 +212,6 @@ class Calls:
             self._counts["late_replies"] += 1
             logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
             return
-        if self._signatures is not None:
-            try:
-                self._signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
-            except WrongResult as error:
-                self._distrust(call, error)
-                return
         self._counts["replies"] += 1
         if self._default_queue and call.message is not None:
             # Where the reply is here, the request need not be sent again. (A broadcast has gone to one
@@ -226,30 +225,29 @@ class Calls:
         if call.decided is not None:
             call.decided.set()
 
-    def _read(self, delivery: Delivery) -> Result | Failure:
-        """Read one of several answers."""
-        if self._signatures is not None:
-            try:
-                self._signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
-            except WrongResult as error:
-                self._counts["untrusted"] += 1
-                return Failure(error)
-        return self._codec.read_reply(delivery.properties, delivery.body)
+    def _trusts(self, signatures: Signatures, delivery: Delivery, message_id: str | None) -> bool:
+        """Return whether a reply comes from a holder of a key; one that does not is ignored, and its call goes on."""
+        try:
+            signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
+        except WrongResult as error:
+            self._counts["untrusted"] += 1
+            call = self._pending.get(message_id)
+            told = str(error) if call is None else self._note_distrust(call, delivery, error)
+            logger.warning(
+                "%s: reply to request %r: %s", self._name, message_id, told, extra=request_fields(message_id)
+            )
+            return False
+        return True
 
-    def _distrust(self, call: Call, error: WrongResult) -> None:
-        """End a call whose reply may come from anybody."""
-        self._counts["untrusted"] += 1
-        logger.warning(
-            "%s: reply to request %s to %r: %s",
-            self._name,
-            call.id,
-            call.function,
-            error,
-            extra=request_fields(call.id, call.function),
-        )
-        call.result.set_exception(error)
-        if call.decided is not None:
-            call.decided.set()
+    def _note_distrust(self, call: Call, delivery: Delivery, error: WrongResult) -> str:
+        call.ignored += 1
+        call.distrusted = str(error)
+        if len(delivery.body) <= _SMALL:
+            # A server that distrusts the request cannot sign its refusal, and nobody else tells what is wrong with it.
+            claim = self._codec.read_reply(delivery.properties, delivery.body)
+            if isinstance(claim, Failure):
+                call.distrusted += f" (it claims: {repr(claim.error)[:_QUOTED]})"
+        return call.distrusted
 
     def fail_all(self, error: BrokerError) -> None:
         """End every call with an error; none of their requests is sent any more."""
@@ -264,14 +262,9 @@ class Calls:
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
-    def _on_published(self, call: Call, message: Outgoing, error: AmqpRpcException | None) -> None:
+    def _on_published(self, call: Call, _: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
-        elif isinstance(error, Unroutable) and not call.retried and (restore := self._restoring(message.routing_key)):
-            call.retried = True
-            self._restore(message.routing_key, restore)
-            # Without waiting for that: later requests stay behind this one.
-            self._publisher.publish_now(message)
         elif self._pending.pop(call.id) is not None:
             expired = isinstance(error, NoResult)
             self._counts["without_result" if expired else "refused"] += 1
@@ -287,27 +280,23 @@ class Calls:
                 extra=request_fields(call.id, call.function),
             )
 
-    def _restore(self, routing_key: str, restore: Callable[[Any], Any]) -> None:
-        """Have a routing key restored, once for all the requests that come back together."""
-        if routing_key in self._restores:
-            return
-        self._restores.add(routing_key)
-        logger.warning("%s: no queue with routing key %r any more; restoring it", self._name, routing_key)
-        self._publisher.run(restore).rawlink(lambda _: self._restores.discard(routing_key))
+    def _restoring(self, message: Outgoing) -> Callable[[Any], Any] | None:
+        """Return what may restore the route of a request: its queue, or the binding of its queue, was deleted.
 
-    def _restoring(self, routing_key: str) -> Callable[[Any], Any] | None:
-        """Give what may restore a routing key of ours whose queue, or whose binding, somebody deleted.
-
-        Client and server both declare the service's own queue. A label's queue is bound again where
-        it lost its binding together with the exchange; a deleted one is not created behind the back
-        of whoever removed it.
+        Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
+        together with the exchange. A deleted one is not created behind the back of the client that removed it.
         """
+        routing_key = message.routing_key
+        restore: Callable[[Any], Any] | None = None
         if not routing_key and self._default_queue:
-            return self._topology.declare
-        for queue in self._topology.added:
-            if queue.routing_key == routing_key:
-                return partial(bind_queue, queue.name, self._exchange, routing_key)
-        return None
+            restore = self._topology.declare
+        else:
+            for queue in self._topology.added:
+                if queue.routing_key == routing_key:
+                    restore = partial(bind_queue, queue.name, self._exchange, routing_key)
+        if restore is not None:
+            logger.warning("%s: no queue with routing key %r any more; restoring it", self._name, routing_key)
+        return restore
 
     def _on_expired(self, call: Call) -> None:
         self._counts["without_result"] += 1
@@ -320,4 +309,7 @@ class Calls:
                 f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
                 f"({link.name}: {link.state})"
             )
+        if call.ignored:
+            replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
+            how_far += f"; {replies} ignored: {call.distrusted}"
         call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {how_far}"))

@@ -11,6 +11,7 @@ from gevent import get_hub
 from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException
+from amphora.interrupts import contained
 from amphora.links.outgoing import Outgoing
 
 __all__ = ["Call", "PendingCalls"]
@@ -28,18 +29,20 @@ class Call:
         accepted: Whether the broker has confirmed the request.
         refused: The error, if the request can never reach a queue, or the deadline has passed.
         decided: Set when the request is accepted or refused, where somebody waits for that.
-        retried: Whether the request was published again after the broker had returned it.
+        ignored: How many replies were ignored because their signatures did not fit.
+        distrusted: Why the last one was.
     """
 
     __slots__ = (
         "accepted",
         "decided",
+        "distrusted",
         "function",
         "id",
+        "ignored",
         "message",
         "refused",
         "result",
-        "retried",
         "timeout",
     )
 
@@ -52,7 +55,8 @@ class Call:
         self.accepted = False
         self.refused: AmqpRpcException | None = None
         self.decided: Event | None = None
-        self.retried = False
+        self.ignored = 0
+        self.distrusted = ""
 
     def accept(self) -> None:
         """Note that the broker has confirmed the request."""
@@ -102,6 +106,10 @@ class PendingCalls:
             self._set_timer(deadline)
         return deadline
 
+    def get(self, call_id: str | None) -> Call | None:
+        """Return the call with that id, which stays pending; None if there is none."""
+        return None if call_id is None else self._calls.get(call_id)
+
     def pop(self, call_id: str | None) -> Call | None:
         """Return a call and forget it; None if it is not pending (any more)."""
         if call_id is None:
@@ -134,7 +142,7 @@ class PendingCalls:
         self._stop_timer()
         self._timer_at = deadline
         self._timer = get_hub().loop.timer(max(0.0, deadline - monotonic()))
-        self._timer.start(self._expire)
+        self._timer.start(contained, self._expire)
 
     def _expire(self) -> None:
         self._timer_at = math.inf

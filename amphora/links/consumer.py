@@ -18,6 +18,7 @@ from gevent import get_hub
 from gevent.event import AsyncResult
 from kombu import Queue
 
+from amphora.interrupts import contained
 from amphora.links.connection import Link
 from amphora.links.control import Command, ControlChannel, is_not_found
 from amphora.links.delivery import Delivery
@@ -50,6 +51,9 @@ class Consumer:
         ack_on_delivery: Acknowledge each message once its ``deliver`` has returned, many at a time.
         insists: Whether to begin with asking for `_CANCEL`, which only classic queues know.
         on_fatal: See `Link`.
+
+    Attributes:
+        on_suspect: What to do with a message that has broken several connections; see `Channel`.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Consumer:
         on_fatal: Callable[[Any], None],
     ) -> None:
         self.link = Link(f"{name} consumer", settings, self, on_fatal=on_fatal)
+        self.on_suspect: Callable[[Delivery], None] | None = None
         self._topology = topology
         self._ack_on_delivery = ack_on_delivery
         self._connection: Any = None
@@ -162,7 +167,7 @@ class Consumer:
         self._control = ControlChannel(connection)
         self._open()
         self._check = get_hub().loop.timer(self._check_interval, self._check_interval)
-        self._check.start(self.check_topology)
+        self._check.start(contained, self.check_topology)
 
     def work(self) -> None:
         """Acknowledge, subscribe, cancel; see `Worker`."""
@@ -208,6 +213,7 @@ class Consumer:
         self._control.run(self._topology.declare)
         channel = self._connection.channel()
         channel.on_closed = self._on_closed
+        channel.on_suspect = self.on_suspect
         self._channel = channel
         self._prefetch = None
         # After those that were cancelled meanwhile: somebody may wait for their end.
@@ -342,7 +348,7 @@ class Consumer:
         if self._missing:
             delay = max(0.0, min(each.look_at for each in self._missing) - monotonic())
             self._alarm = get_hub().loop.timer(delay)
-            self._alarm.start(self._look_again)
+            self._alarm.start(contained, self._look_again)
 
     def _look_again(self) -> None:
         self._changed += self._missing

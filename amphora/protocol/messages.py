@@ -9,12 +9,15 @@ Whatever arrives, the readers here return a value or raise `WrongRequest` or `Wr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from amphora.exceptions import AmqpRpcException, DeadLettered, RemoteException, WrongRequest, WrongResult
+from amphora.interrupts import let_through
 from amphora.protocol.deadlines import deadline_header
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
+from amphora.settings import at_least_one
 
 __all__ = [
     "PERSISTENT",
@@ -109,20 +112,30 @@ class Codec:
     Args:
         serializer: Encodes requests, and is taken for messages without a content type.
         accepted: Further serializers whose content types are understood.
+        max_size: Bytes of a body that is decoded, at most; None for any number.
     """
 
-    def __init__(self, serializer: AbstractRpcSerializer, accepted: Iterable[AbstractRpcSerializer] = ()) -> None:
+    def __init__(
+        self,
+        serializer: AbstractRpcSerializer,
+        accepted: Iterable[AbstractRpcSerializer] = (),
+        *,
+        max_size: int | None = None,
+    ) -> None:
         self._own = serializer
+        self._max_size = math.inf if max_size is None else max_size
         self._by_type = {each.content_type: each for each in (*accepted, serializer)}
 
     @classmethod
-    def of(cls, serializer: SerializerOption, accept: Iterable[SerializerOption]) -> Self:
+    def of(cls, serializer: SerializerOption, accept: Iterable[SerializerOption], max_received_size: int) -> Self:
         """Make one from the arguments that clients and servers take.
 
         Raises:
-            TypeError: One of them is no serializer.
+            TypeError: One of them is no serializer, or the size is no integer.
+            ValueError: The size is less than one.
         """
-        return cls(make_serializer(serializer), [make_serializer(one) for one in accept])
+        size = at_least_one("max_received_size", max_received_size)
+        return cls(make_serializer(serializer), [make_serializer(one) for one in accept], max_size=size)
 
     @property
     def content_type(self) -> str:
@@ -138,17 +151,23 @@ class Codec:
         try:
             return _dumps(self._own, {"func": function, "args": list(args), "kwargs": kwargs})
         except Exception as error:
+            let_through(error)
             raise TypeError(f"arguments of {function!r} cannot be encoded as {self.content_type}: {error}") from error
 
     def read_request(self, properties: Mapping[str, Any], body: bytes) -> Request:
         """Decode a request.
 
         Raises:
-            WrongRequest: It cannot be read; the text says why.
+            WrongRequest: It cannot be read, or is too large; the text says why.
         """
+        if len(body) > self._max_size:
+            raise WrongRequest(
+                f"The request has {len(body)} bytes, and this server reads {self._max_size} at most (max_received_size)"
+            )
         try:
             value = self._serializer(properties).loads(body)
         except Exception as error:
+            let_through(error)
             raise WrongRequest(f"Unreadable request: {error}; body: {_quoted(body)}") from error
         try:
             function, args, kwargs = value["func"], value["args"], value["kwargs"]
@@ -173,6 +192,7 @@ class Codec:
         try:
             return serializer.content_type, _dumps(serializer, {"result": value})
         except Exception as error:  # noqa: BLE001  (a user's serializer)
+            let_through(error)
             text = f"the result cannot be encoded as {serializer.content_type}: {_text(error)}"
             return self.encode_error(TypeError(text), content_type=content_type)
 
@@ -192,15 +212,21 @@ class Codec:
         for plainer in _ever_plainer(serializer, exception):
             try:
                 return serializer.content_type, _dumps(serializer, {"exception": plainer})
-            except Exception:  # noqa: BLE001, S112  (a user's serializer)
-                continue
+            except Exception as failure:  # noqa: BLE001  (a user's serializer)
+                let_through(failure)
         return _LAST_RESORT.content_type, _LAST_RESORT.dumps({"exception": plainer})
 
     def read_reply(self, properties: Mapping[str, Any], body: bytes) -> Result | Failure:
         """Decode a reply; one that cannot be read is a `Failure` with a `WrongResult`."""
+        if len(body) > self._max_size:
+            text = (
+                f"The reply has {len(body)} bytes, and this client reads {self._max_size} at most (max_received_size)"
+            )
+            return Failure(WrongResult(text))
         try:
             value = self._serializer(properties).loads(body)
         except Exception as error:  # noqa: BLE001  (a user's serializer)
+            let_through(error)
             return Failure(WrongResult(f"Unreadable reply: {error}; body: {_quoted(body)}"))
         if not isinstance(value, dict):
             return Failure(WrongResult(f"A reply must be an object; body: {_quoted(body)}"))
@@ -277,7 +303,8 @@ def _encodable(serializer: AbstractRpcSerializer, value: Any) -> Any:
     """Return the value, or text that stands for it where the serializer cannot take it."""
     try:
         serializer.dumps({"result": value})
-    except Exception:  # noqa: BLE001  (a user's serializer)
+    except Exception as error:  # noqa: BLE001  (a user's serializer)
+        let_through(error)
         return _text(value)
     return value
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import gevent
 from gevent.event import AsyncResult, Event
 
-from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable, WrongResult
+from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, WrongResult
 from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
@@ -69,6 +69,7 @@ class Calls:
         topology: What the publisher declares.
         default_queue: Whether the service has a request queue of its own, which the topology
             declares again when somebody deletes it.
+        user: The user of the broker whom requests name; None to name none.
         signatures: Signs requests and checks replies; None where nobody signs.
         consumers: Asks the broker how many consumers the response queue has.
     """
@@ -85,6 +86,7 @@ class Calls:
         default_queue: bool,
         signatures: Signatures | None,
         consumers: Callable[[], AsyncResult[QueueStatus | None]],
+        user: str | None = None,
     ) -> None:
         self._name = name
         self._exchange = exchange
@@ -96,11 +98,11 @@ class Calls:
         self._signatures = signatures
         self._consumers = consumers
         self._ask_again_at = 0.0
+        self._user = user
         self._pending = PendingCalls(self._on_expired)
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
         self._id_prefix = f"{uuid4().hex}-"
         self._ids = count(1)
-        self._restores: set[str] = set()
         self._gathering: dict[str, _Inbox] = {}
         self._counts = dict.fromkeys(("calls", "replies", "late_replies", "untrusted", "without_result", "refused"), 0)
 
@@ -150,11 +152,14 @@ class Calls:
             deadline=ends,
             headers=headers,
         )
+        if self._user is not None:
+            properties["user_id"] = self._user
         if self._signatures is not None:
             properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
         done = partial(self._on_published, call)
         expires_at = None if ends is None else monotonic() + ends - now
         call.message = message = Outgoing(self._exchange, routing_key, properties, body, done, expires_at)
+        message.restore = self._restoring
         deadline = self._pending.add(call)
         try:
             self._publisher.publish(message, deadline=deadline)
@@ -291,14 +296,9 @@ class Calls:
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
-    def _on_published(self, call: Call, message: Outgoing, error: AmqpRpcException | None) -> None:
+    def _on_published(self, call: Call, _: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
-        elif isinstance(error, Unroutable) and not call.retried and (restore := self._restoring(message.routing_key)):
-            call.retried = True
-            self._restore(message.routing_key, *restore)
-            # Without waiting for that: later requests stay behind this one.
-            self._publisher.publish_now(message)
         elif self._pending.pop(call.id) is not None:
             expired = isinstance(error, NoResult)
             self._counts["without_result" if expired else "refused"] += 1
@@ -314,22 +314,23 @@ class Calls:
                 extra=request_fields(call.id, call.function),
             )
 
-    def _restore(self, routing_key: str, restore: Callable[[Any], Any], queue: str | None) -> None:
-        """Have a routing key restored, once for all the requests that come back together."""
-        if routing_key in self._restores:
-            return
-        self._restores.add(routing_key)
-        if queue is None:
-            logger.warning("%s: no request queue any more; declaring it again", self._name)
-        self._publisher.run(restore).rawlink(partial(self._on_restored, routing_key, queue))
+    def _restoring(self, message: Outgoing) -> Callable[[Any], Any] | None:
+        """Return what may restore the route of a request: its queue, or the binding of its queue, was deleted.
 
-    def _on_restored(self, routing_key: str, queue: str | None, done: AsyncResult[Any]) -> None:
-        self._restores.discard(routing_key)
-        if done.exception is not None:
-            logger.error("%s: restoring routing key %r failed: %s", self._name, routing_key, done.exception)
-        elif queue is None:
-            return
-        elif done.value:
+        Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
+        together with the exchange. A deleted one is not created behind the back of the client that removed it.
+        """
+        routing_key = message.routing_key
+        if not routing_key and self._default_queue:
+            logger.warning("%s: no request queue any more; declaring it again", self._name, once="request queue")
+            return self._topology.declare
+        for queue in self._topology.added:
+            if queue.routing_key == routing_key:
+                return partial(self._bind_again, queue.name, routing_key)
+        return None
+
+    def _bind_again(self, queue: str, routing_key: str, channel: Any) -> None:
+        if bind_again(queue, self._exchange, routing_key, channel):
             logger.warning(
                 "%s: label queue %r had lost its binding with routing key %r; bound it again",
                 self._name,
@@ -337,25 +338,8 @@ class Calls:
                 routing_key,
             )
         else:
-            # The client that removed it knew why: creating it again would leave requests in it that no server takes.
             self._topology.discard(queue)
             logger.warning("%s: %s", self._name, removed(queue, routing_key))
-
-    def _restoring(self, routing_key: str) -> tuple[Callable[[Any], Any], str | None] | None:
-        """Return what may restore a routing key of ours whose queue, or whose binding, somebody deleted.
-
-        Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
-        together with the exchange. A deleted one is not created behind the back of the client that removed it.
-
-        Returns:
-            The action, and the name of the label queue, if it is one; None where there is nothing to restore.
-        """
-        if not routing_key and self._default_queue:
-            return self._topology.declare, None
-        for queue in self._topology.added:
-            if queue.routing_key == routing_key:
-                return partial(bind_again, queue.name, self._exchange, routing_key), queue.name
-        return None
 
     def _on_expired(self, call: Call) -> None:
         self._counts["without_result"] += 1

@@ -20,8 +20,10 @@ from amphora.links.topology import Topology, bind_queue, create_queue, exists
 
 __all__ = ["Loss", "removed", "restore"]
 
+Action = Callable[[Any], Any]
+
 #: Runs an action on a control channel, such as `ControlChannel.run`.
-Run = Callable[[Callable[[Any], Any]], Any]
+Run = Callable[[Action], Any]
 
 
 class Loss(NamedTuple):
@@ -33,7 +35,7 @@ class Loss(NamedTuple):
     """
 
     queue: Queue
-    error: ChannelError | None
+    error: Exception | None
 
 
 def removed(queue: str, routing_key: str) -> str:
@@ -44,12 +46,13 @@ def removed(queue: str, routing_key: str) -> str:
     )
 
 
-def restore(topology: Topology, run: Run) -> list[Loss]:
+def restore(topology: Topology, run: Run, is_local: Callable[[Exception], bool]) -> list[Loss]:
     """Declare a topology on a new connection, and the queues that were added to it, as far as nobody removed them.
 
     Args:
         topology: The topology. Queues that were removed are discarded from it.
         run: Runs an action on the control channel.
+        is_local: Tells an error of an action itself, which cannot be encoded, from one of the connection.
 
     Returns:
         The added queues that are not there.
@@ -64,43 +67,46 @@ def restore(topology: Topology, run: Run) -> list[Loss]:
     for exchange in {queue.exchange.name: queue.exchange for queue in topology.added}.values():
         topology.lost = topology.lost or not run(partial(exists, exchange))
     run(topology.declare)
-    losses = _declare_added(topology, run) if topology.lost else _bind_added(topology, run)
+    step = topology.declare_added if topology.lost else topology.bind_added
+    single = _declaration if topology.lost else _binding
+    losses = [] if _runs(step, run, is_local) is None else _one_by_one(topology, run, is_local, single)
+    losses = [_without(topology, loss) for loss in losses]
     topology.lost = False
     if witness is not None:
         witness.missing = False
     return losses
 
 
-def _declare_added(topology: Topology, run: Run) -> list[Loss]:
+def _declaration(queue: Queue) -> Action:
+    return partial(create_queue, queue)
+
+
+def _binding(queue: Queue) -> Action:
+    return partial(bind_queue, queue.name, queue.exchange.name, queue.routing_key)
+
+
+def _runs(action: Action, run: Run, is_local: Callable[[Exception], bool]) -> Exception | None:
+    """Run an action; return the error if it was refused or cannot be encoded."""
     try:
-        run(topology.declare_added)
-    except ChannelError:
-        # Find out which, and declare the others.
-        return _one_by_one(topology, run, lambda queue: partial(create_queue, queue))
-    return []
+        run(action)
+    except Exception as error:
+        if not isinstance(error, ChannelError) and not is_local(error):
+            raise
+        return error
+    return None
 
 
-def _bind_added(topology: Topology, run: Run) -> list[Loss]:
-    """Restore the bindings, which fails for the queues that were removed."""
-    try:
-        run(topology.bind_added)
-    except ChannelError:
-        losses = _one_by_one(
-            topology, run, lambda queue: partial(bind_queue, queue.name, queue.exchange.name, queue.routing_key)
-        )
-    else:
-        return []
-    gone = [loss.queue for loss in losses if loss.error is not None and is_not_found(loss.error)]
-    for queue in gone:
-        topology.discard(queue.name)
-    return [loss if loss.queue not in gone else Loss(loss.queue, None) for loss in losses]
+def _one_by_one(
+    topology: Topology, run: Run, is_local: Callable[[Exception], bool], action_for: Callable[[Queue], Action]
+) -> list[Loss]:
+    """Find out which queues it is about, and restore the others."""
+    found = [Loss(queue, _runs(action_for(queue), run, is_local)) for queue in topology.added]
+    return [loss for loss in found if loss.error is not None]
 
 
-def _one_by_one(topology: Topology, run: Run, action_for: Callable[[Queue], Callable[[Any], Any]]) -> list[Loss]:
-    losses = []
-    for queue in topology.added:
-        try:
-            run(action_for(queue))
-        except ChannelError as error:
-            losses.append(Loss(queue, error))
-    return losses
+def _without(topology: Topology, loss: Loss) -> Loss:
+    """Forget a queue that was removed, or that cannot even be encoded."""
+    gone = isinstance(loss.error, ChannelError) and is_not_found(loss.error) and not topology.lost
+    if gone or not isinstance(loss.error, ChannelError):
+        topology.discard(loss.queue.name)
+    return Loss(loss.queue, None) if gone else loss

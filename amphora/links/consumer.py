@@ -209,7 +209,7 @@ class Consumer:
             self.work()
         self._ready = self._stirred = True
         self._check = get_hub().loop.timer(self._check_interval, self._check_interval)
-        self._check.start(contained(self.check_topology))
+        self._check.start(contained, self.check_topology)
 
     def work(self) -> None:
         """Acknowledge, subscribe, cancel; see `Worker`."""
@@ -541,7 +541,7 @@ class Consumer:
             self._timer.stop()
             self._timer.close()
         self._timer = get_hub().loop.timer(max(0.0, at - monotonic()))
-        self._timer.start(contained(self._stir))
+        self._timer.start(contained, self._stir)
 
 
 #: States of a wish that has not been tried on this connection.

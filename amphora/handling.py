@@ -190,6 +190,12 @@ class RequestHandler:
         if signatures is not None and not self._trusts(job, signatures.check_request, delivery.body):
             return
         if served.recall(job, now):
+            logger.debug(
+                "%s: request %r is running, or was finished before",
+                self._name,
+                job.message_id,
+                extra=request_fields(job.message_id, job.function),
+            )
             # Only what acknowledges it is kept.
             delivery.body, delivery.properties = b"", {}
             return

@@ -12,7 +12,9 @@ What is done with a request, `amphora.core.tries` decides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from sys import maxsize
 from time import monotonic
 from typing import Any
 
@@ -22,12 +24,13 @@ from amphora.core.requests import ServedRequests
 from amphora.core.tries import Tries
 from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered
 from amphora.job import Job
+from amphora.links.frames import encode_header
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, delete_queue, open_counter
 from amphora.log_fields import request_fields
 from amphora.note_log import NoteLogger
-from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, identity
+from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, fitted, identity
 from amphora.protocol.messages import PERSISTENT
 from amphora.protocol.names import Names
 from amphora.protocol.signatures import Signatures
@@ -38,6 +41,9 @@ logger = NoteLogger(__name__)
 
 #: Milliseconds for which the broker keeps the count of a request that is not tried again.
 _KEPT = 24 * 60 * 60 * 1000
+
+#: Bytes that are kept free for the mark of a server on its dead letters.
+_MARK = 512
 
 
 class PoisonGuard:
@@ -175,6 +181,8 @@ class PoisonGuard:
             tries=tries,
             routing_key=delivery.routing_key if known else None,
         )
+        size = partial(_encoded_size, len(delivery.body))
+        properties = fitted(properties, room=self._publisher.frame_max - _MARK, size=size)
         if self._signatures is not None and not job.untrusted:
             properties = self._signatures.sign_letter(properties, delivery.body)
         self._publisher.publish_now(Outgoing(dead, dead, properties, delivery.body, partial(self._on_buried, job)))
@@ -190,10 +198,18 @@ class PoisonGuard:
             job.message_id,
             error,
             extra=request_fields(job.message_id, job.function),
-            once=("dead letter", self._name, str(error)),
+            once=("dead letter", self._name, type(error)),
         )
         self._publisher.run(self._topology.declare)
         self._served.not_buried(job, monotonic())
+
+
+def _encoded_size(body: int, properties: Mapping[str, Any]) -> int:
+    """Return the bytes of a header frame; more than any frame has where a header cannot be encoded."""
+    try:
+        return len(encode_header(1, properties, body))
+    except Exception:  # noqa: BLE001  (which errors an encoder raises is not documented)
+        return maxsize
 
 
 class _Ports:

@@ -47,6 +47,9 @@ _REFUSED = 60.0
 #: Names of queues that get no replies through the default exchange: those of Amphora's services.
 _NOT_DIRECTLY = re.compile("rpc_").match
 
+#: Names of RabbitMQ's direct reply-to begin with it: https://www.rabbitmq.com/docs/direct-reply-to
+_DIRECT = "amq.rabbitmq.reply-to."
+
 #: Uuids as Amphora's clients make them: no client that waits at the default exchange.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z").match
 
@@ -119,6 +122,10 @@ class Replies:
         if reply is None or client is None:
             raise ValueError(f"no reply to {job.message_id!r}")
         properties = reply_properties(job.message_id, content_type=reply.content_type)
+        correlation_id = job.delivery.properties.get("correlation_id")
+        if correlation_id is not None and correlation_id != job.message_id:
+            # Clients of other libraries go by it, whatever id the message has besides.
+            properties["correlation_id"] = correlation_id
         # A signed answer to what anybody may have sent would be one to the genuine request with that id.
         if self._signatures is not None and not job.untrusted:
             request = job.delivery.properties
@@ -181,7 +188,11 @@ class Replies:
         if error is None:
             served.replied(job, now)
         elif isinstance(error, Unroutable):
-            if job.untrusted:
+            if message.exchange == "" and message.routing_key.startswith(_DIRECT):
+                # The broker says so of each, delivered or not: there is no queue. It cannot be told whether the client
+                # is gone.
+                served.replied(job, now)
+            elif job.untrusted:
                 # Anybody may have sent it: it must not cost a lookup, nor make a client known as gone.
                 served.reply_lost(job, f"client {job.client!r} has no queue", now)
             else:
@@ -206,6 +217,9 @@ class Replies:
     # -- where clients take their replies ---------------------------------------------------
 
     def _look_up(self, client: str) -> None:
+        if client.startswith(_DIRECT):
+            self._look_directly(client)
+            return
         try:
             queue = self._names.response_queue(client)
         except ValueError:

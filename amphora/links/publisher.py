@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 #: Seconds that unconfirmed messages have to be confirmed before their channel is given up for another.
 _DRAIN = 1.0
 
+#: RabbitMQ's default for the bytes of one frame.
+_FRAME_MAX = 131_072
+
 
 class Publisher:
     """Publishes messages, confirmed and in order, over a connection of its own.
@@ -98,6 +101,11 @@ class Publisher:
     def confirm_times(self) -> Histogram:
         """How long the broker took to confirm what it has taken, each from its last sending on."""
         return self._confirm_times.so_far()
+
+    @property
+    def frame_max(self) -> int:
+        """Bytes of one frame, as far as that is known: a message's properties have to fit into one."""
+        return int(getattr(self._connection, "frame_max", None) or _FRAME_MAX)
 
     def check_size(self, body: bytes) -> None:
         """Refuse a body that is too large for the settings or for the broker.

@@ -405,3 +405,25 @@ def test_what_expires_in_its_queue_is_a_dead_letter_with_quorum_queues_only(
 
     assert [dead_letter(amqp_channel, service).headers["x-first-death-reason"] for _ in reasons] == reasons
     assert amqp_channel.basic_get(f"rpc_{service}_dead") is None
+
+
+# Headers of any size.
+
+
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+def test_an_unreadable_request_whose_headers_fill_a_frame_is_dead_lettered_without_most_of_them(
+    new_server: NewServer, broker: Broker, service: str, options: Options, amqp_channel: amqp.Channel, queue_type: str
+) -> None:
+    server = new_server(connected=True, queue_type=queue_type, **options)
+    large = {f"h{number}": "x" * 1000 for number in range(129)}
+    large["filler"] = "y" * 650
+    message = amqp.Message(b"not JSON", application_headers=large, delivery_mode=2)
+    amqp_channel.basic_publish(message, f"rpc_{service}_request", "")
+
+    letter = dead_letter(amqp_channel, service)
+
+    assert letter.body == b"not JSON"
+    assert letter.headers["x-amphora-reason"] == "unreadable"
+    assert 0 < len(large.keys() - letter.headers.keys()) <= 2
+    wait_until(lambda: broker.queues()[f"rpc_{service}_request"].messages == 0)
+    assert server.stats()["reconnects"] == 0

@@ -123,7 +123,7 @@ class Replies:
             raise ValueError(f"no reply to {job.message_id!r}")
         properties = reply_properties(job.message_id, content_type=reply.content_type)
         correlation_id = job.delivery.properties.get("correlation_id")
-        if correlation_id is not None and correlation_id != job.message_id:
+        if correlation_id != job.message_id and _is_text(correlation_id):
             # Clients of other libraries go by it, whatever id the message has besides.
             properties["correlation_id"] = correlation_id
         # A signed answer to what anybody may have sent would be one to the genuine request with that id.
@@ -269,3 +269,11 @@ class Replies:
             if served.is_parked(client):
                 self._look_up(client)
                 return
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether a property is text that every client can read."""
+    try:
+        return isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:
+        return False

@@ -22,7 +22,7 @@ from gevent.event import AsyncResult
 
 from amphora.core.requests import ServedRequests
 from amphora.core.tries import Tries
-from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered
+from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered, MessageRejected
 from amphora.job import Job
 from amphora.links.frames import encode_header
 from amphora.links.outgoing import Outgoing
@@ -42,8 +42,9 @@ logger = NoteLogger(__name__)
 #: Milliseconds for which the broker keeps the count of a request that is not tried again.
 _KEPT = 24 * 60 * 60 * 1000
 
-#: Bytes that are kept free for the mark of a server on its dead letters.
-_MARK = 512
+#: Bytes of a dead letter's header frame: the smallest ``frame_max`` that AMQP allows (0-9-1, 4.2.3), less the mark of a
+#: server. With more, the broker could end the connection, and the next one with the letter that is sent again.
+_ROOM = 4096 - 128
 
 
 class PoisonGuard:
@@ -100,7 +101,7 @@ class PoisonGuard:
         delivery = job.delivery
         job.counter = self._names.tries_queue(identity(delivery.properties, delivery.body))
         action = partial(open_counter, job.counter, self._names.dead_letters, _KEPT)
-        self._publisher.run(action).rawlink(partial(self._on_told, job))
+        self._publisher.run(action, key=("tries", job.counter)).rawlink(partial(self._on_told, job))
 
     def _on_told(self, job: Job, answer: AsyncResult[Any]) -> None:
         if answer.successful():
@@ -148,7 +149,7 @@ class PoisonGuard:
     def forget(self, job: Job) -> None:
         """Delete the count of a request that is done with."""
         if job.counter:
-            self._publisher.run(partial(delete_queue, job.counter))
+            self._publisher.run(partial(delete_queue, job.counter), expendable=True)
             job.counter = ""
 
     # -- dead letters -----------------------------------------------------------------------
@@ -181,8 +182,7 @@ class PoisonGuard:
             tries=tries,
             routing_key=delivery.routing_key if known else None,
         )
-        size = partial(_encoded_size, len(delivery.body))
-        properties = fitted(properties, room=self._publisher.frame_max - _MARK, size=size)
+        properties = fitted(properties, room=0 if job.shortened else _ROOM, size=_size)
         if self._signatures is not None and not job.untrusted:
             properties = self._signatures.sign_letter(properties, delivery.body)
         self._publisher.publish_now(Outgoing(dead, dead, properties, delivery.body, partial(self._on_buried, job)))
@@ -191,6 +191,8 @@ class PoisonGuard:
         if error is None:
             self._served.buried(job, job.reply, monotonic())
             return
+        # What cannot be sent with its headers is sent without them.
+        job.shortened = isinstance(error, MessageRejected)
         # The queue was deleted, or it is full.
         logger.error(
             "%s: dead letter of request %r: %s; trying again",
@@ -200,14 +202,14 @@ class PoisonGuard:
             extra=request_fields(job.message_id, job.function),
             once=("dead letter", self._name, type(error)),
         )
-        self._publisher.run(self._topology.declare)
+        self._publisher.run(self._topology.declare, key="dead letters")
         self._served.not_buried(job, monotonic())
 
 
-def _encoded_size(body: int, properties: Mapping[str, Any]) -> int:
+def _size(properties: Mapping[str, Any]) -> int:
     """Return the bytes of a header frame; more than any frame has where a header cannot be encoded."""
     try:
-        return len(encode_header(1, properties, body))
+        return len(encode_header(0, properties, 0))
     except Exception:  # noqa: BLE001  (which errors an encoder raises is not documented)
         return maxsize
 

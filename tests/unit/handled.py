@@ -41,7 +41,6 @@ class Notes:
         settled: Tags, and what became of them.
     """
 
-    frame_max = 131_072
     largest = 1_000_000
 
     def __init__(self) -> None:

@@ -61,7 +61,7 @@ class Notes:
     def publish_now(self, message: Outgoing) -> None:
         self.sent.append(message)
 
-    def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
+    def run(self, action: Callable[[Any], Any], **_: Any) -> AsyncResult[Any]:
         result: AsyncResult[Any] = AsyncResult()
         self.actions.append((action, result))
         return result

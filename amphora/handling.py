@@ -1,42 +1,40 @@
-"""A server's requests, each from its delivery until it is acknowledged."""
+"""A server's requests: read, run and replied to, as `amphora.core.requests` decides."""
 
 from __future__ import annotations
 
-import logging
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
+from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
 
+from amphora.core.finished import FinishedRequests
+from amphora.core.requests import Exit, Options, ServedRequests
 from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
+from amphora.interrupts import from_signal
 from amphora.job import Job
 from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
 from amphora.links.publisher import Publisher
 from amphora.log_fields import request_fields
-from amphora.poison import Attempt, PoisonGuard
+from amphora.note_log import NoteLogger
+from amphora.poison import PoisonGuard
 from amphora.protocol.deadlines import is_expired
-from amphora.protocol.finished import FinishedRequests, Reply
-from amphora.protocol.messages import Codec
+from amphora.protocol.messages import Codec, Request
 from amphora.protocol.names import Names
-from amphora.protocol.registry import Ignored, Raised, Registry
+from amphora.protocol.registry import Ignored, Raised, Registry, Returned
 from amphora.protocol.signatures import Signatures
 from amphora.receiver import Receiver
 from amphora.replies import Replies
 from amphora.request import enter_request
 from amphora.run_times import RunTimes
-from amphora.workers import WorkerPool
 
-__all__ = ["RequestHandler"]
+__all__ = ["Pool", "RequestHandler"]
 
-logger = logging.getLogger(__name__)
-
-#: Ignored requests that are recognised when they come back, at the most.
-_IGNORED = 1000
+logger = NoteLogger(__name__)
 
 #: See `AmqpRpcServer.stats`.
 _COUNTED = (
@@ -44,12 +42,24 @@ _COUNTED = (
     "errors",
     "wrong_requests",
     "ignored",
-    "duplicates",
     "dead_lettered",
     "dropped",
     "expired",
     "untrusted",
 )
+
+
+class Pool(Protocol):
+    """What runs functions."""
+
+    def submit(self, job: Job) -> None:
+        """Run a job soon; never blocks."""
+
+    def take_back(self) -> list[Job]:
+        """Return the jobs that have not begun; they will not run."""
+
+    def dismiss(self) -> None:
+        """Let what is idle end."""
 
 
 class RequestHandler:
@@ -64,15 +74,13 @@ class RequestHandler:
         publisher: Takes the replies.
         consumer: Brings the requests, and takes their acknowledgements.
         finished: Memory of the finished requests.
+        new_pool: Gives what runs functions; takes the function that runs one job.
         concurrency: How many requests run at the same time.
         ignore_delay: Seconds to wait before a request is given back that was ignored before.
         drop_ignored: Acknowledge ignored requests instead of giving them back.
         send_tracebacks: Whether a remote exception carries its traceback.
-        poison: Counts the tries of requests that come again; None where nobody does.
-        signatures: Checks requests and signs replies; None where nobody signs.
-
-    Attributes:
-        accepting: Whether new requests are taken; otherwise they are given back.
+        poison: Counts the tries of requests that come again; None where they are not counted.
+        signatures: Checks requests and signs replies; None where nothing is signed.
     """
 
     def __init__(
@@ -86,6 +94,7 @@ class RequestHandler:
         publisher: Publisher,
         consumer: Consumer,
         finished: FinishedRequests,
+        new_pool: Callable[[Callable[[Job], None]], Pool],
         concurrency: int,
         ignore_delay: float,
         drop_ignored: bool,
@@ -93,18 +102,25 @@ class RequestHandler:
         poison: PoisonGuard | None,
         signatures: Signatures | None,
     ) -> None:
-        self.accepting = True
         self._name = name
         self._queue = queue
         self._names = names
         self._codec = codec
         self._registry = registry
-        self._consumer = consumer
-        self._finished = finished
-        self._ignore_delay = ignore_delay
-        self._drop_ignored = drop_ignored
         self._poison = poison
         self._signatures = signatures
+        self._counts = dict.fromkeys(_COUNTED, 0)
+        self._run_times = RunTimes(registry.__contains__)
+        self._one_less = Event()
+        self._alarm: Any = None
+        self._pool = new_pool(self._work)
+        ports = _Ports(self, self._pool, consumer)
+        options = Options(
+            slots=concurrency, ignore_delay=ignore_delay, drop_ignored=drop_ignored, letters=poison is not None
+        )
+        self._served: ServedRequests[Job] = ServedRequests(options, ports, finished)
+        if poison is not None:
+            poison.attach(self._served)
         self._replies = Replies(
             name,
             names=names,
@@ -112,21 +128,30 @@ class RequestHandler:
             publisher=publisher,
             send_tracebacks=send_tracebacks,
             signatures=signatures,
-            finish=self._finish,
+            served=self._served,
         )
-        run = self._run if poison is None else partial(self._run_guarded, poison)
-        self._pool: WorkerPool[Job] = WorkerPool(concurrency, run)
-        self._running: dict[Hashable, Job] = {}
-        self._unnamed: set[Job] = set()
-        self._ignored: OrderedDict[Hashable, None] = OrderedDict()
-        self._one_less = Event()
-        self._counts = dict.fromkeys(_COUNTED, 0)
-        self._run_times = RunTimes(registry.__contains__)
+        ports.send = self._replies.send
+        ports.restore_route = self._replies.restore_route
+        ports.abandoned = self._replies.abandoned
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new requests are taken; otherwise they are given back."""
+        return self._served.accepting
+
+    @accepting.setter
+    def accepting(self, value: bool) -> None:
+        self._served.accepting = value
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcServer.stats` documents."""
-        running = len(self._running) + len(self._unnamed) - self._pool.waiting
-        return {**self._counts, "undeliverable": self._replies.undeliverable, "running": running}
+        served = self._served
+        return {
+            **self._counts,
+            "duplicates": served.duplicates,
+            "undeliverable": self._replies.undeliverable,
+            "running": len(served.records) - served.waiting,
+        }
 
     def run_times(self) -> dict[str, Histogram]:
         """Return what `AmqpRpcServer.run_times` documents."""
@@ -134,22 +159,22 @@ class RequestHandler:
 
     def give_back_waiting(self) -> None:
         """Give the requests that have not begun back to their queues; those that run are the last for now."""
-        for job in self._pool.take_back():
-            self._give_back(job, again=True)
+        self._served.give_back_waiting(monotonic())
+        self._pool.take_back()
         self._pool.dismiss()
 
     def wait_idle(self, timeout: float | None) -> bool:
         """Wait until every request is finished, that of the calling greenlet excepted.
 
         Args:
-            timeout: Seconds to wait at the most; None for no limit.
+            timeout: Seconds to wait at most; None for no limit.
 
         Returns:
             Whether every request is.
         """
         own = gevent.getcurrent()
         deadline = None if timeout is None else monotonic() + timeout
-        while any(job.greenlet is not own for job in (*self._running.values(), *self._unnamed)):
+        while any(job.greenlet is not own for job in self._served.records):
             self._one_less.clear()
             remaining = None if deadline is None else deadline - monotonic()
             if remaining is not None and remaining <= 0:
@@ -160,219 +185,160 @@ class RequestHandler:
     def deliver(self, delivery: Delivery, receiver: Receiver | None = None) -> None:
         """Take a delivery; runs in the greenlet that owns the connection, so it must not block."""
         job = Job(delivery, receiver)
-        signatures = self._signatures
+        served, signatures, now = self._served, self._signatures, monotonic()
         # Before anything is done with its id: a forged request must not pass for another one.
         if signatures is not None and not self._trusts(job, signatures.check_request, delivery.body):
             return
-        if job.message_id is not None:
-            running = self._running.get(job.key)
-            if running is not None:
-                self._counts["duplicates"] += 1
-                running.deliveries.append(delivery)
-                return
-            known, reply = self._finished.recall(job.key)
-            if known:
-                self._counts["duplicates"] += 1
-                logger.debug(
-                    "%s: request %r was finished before",
-                    self._name,
-                    job.message_id,
-                    extra=request_fields(job.message_id, job.function),
-                )
-                self._reply_again(job, reply)
-                return
+        if served.recall(job, now):
+            # Only what acknowledges it is kept.
+            delivery.body, delivery.properties = b"", {}
+            return
         # What comes again because its connection broke, and was begun in time, is not too old.
         if signatures is not None and not self._trusts(job, signatures.check_age):
             return
-        if not self.accepting or (receiver is not None and not receiver.take()):
-            self._consumer.reject(delivery, requeue=True)
-            return
-        if job.message_id is not None:
-            self._running[job.key] = job
-        else:
-            self._unnamed.add(job)
-        self._pool.submit(job)
+        served.take(job, now)
 
     def _trusts(self, job: Job, check: Callable[..., None], *rest: bytes) -> bool:
-        """Tell whether a request stands a check of its signature; refuse it otherwise."""
-        delivery = job.deliveries[0]
+        """Return whether a request stands a check of its signature; refuse it otherwise."""
         try:
-            check(delivery.properties, *rest)
+            check(job.delivery.properties, *rest)
         except WrongRequest as error:
-            if self.accepting:
-                self._distrust(job, error)
-            else:
-                self._consumer.reject(delivery, requeue=True)
+            self._distrust(job, error)
             return False
         return True
 
     def _distrust(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""
+        if not self.accepting:
+            job.apart = True
+            self._served.take(job, monotonic())
+            return
         self._counts["untrusted"] += 1
         logger.warning(
             "%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id, job.function)
         )
-        job.receiver = None
-        job.apart = True
-        self._unnamed.add(job)
-        self._replies.send_error(job, error)
+        job.untrusted = True
+        self._served.refuse(job, self._replies.encode_error(job, error), monotonic())
 
-    def _reply_again(self, job: Job, reply: Reply | None) -> None:
-        job.receiver = None
-        self._running[job.key] = job
-        if reply is None:
-            self._finish(job)
-        else:
-            self._replies.send(job, reply)
+    # -- in a greenlet of the pool ----------------------------------------------------------
 
-    def _run_guarded(self, poison: PoisonGuard, job: Job) -> None:
-        """Run a request, unless it was tried too often; in a greenlet of the pool."""
-        delivery = job.deliveries[0]
-        if not delivery.redelivered or is_expired(delivery.properties):
-            self._run(job)
+    def _work(self, job: Job) -> None:
+        served = self._served
+        if not served.begin(job, monotonic()):
             return
-        with poison.attempt(job, partial(self._wants, job)) as attempt:
-            if attempt is Attempt.RUN:
-                self._run(job)
-            elif attempt is Attempt.GIVE_BACK:
-                self._give_back(job, again=True)
-            else:
-                self._bury(poison, job)
-
-    def _bury(self, poison: PoisonGuard, job: Job) -> None:
-        """Dead-letter a request that was tried too often, then tell its caller."""
-        self._counts["dead_lettered"] += 1
-        self._set_aside(job)
-        poison.condemn(job, self._queue_of(job), then=partial(self._replies.send_error, job))
-
-    def _set_aside(self, job: Job) -> None:
-        """Take what is given back from the dead letters, perhaps at once, for a request of its own."""
-        if job.message_id is not None:
-            del self._running[job.key]
-            self._unnamed.add(job)
-
-    def _wants(self, job: Job) -> bool:
-        return self.accepting and self._consumer.is_current(job.deliveries[-1])
-
-    def _queue_of(self, job: Job) -> str:
-        return self._queue if job.receiver is None else self._names.label_queue(job.receiver.queue)
+        try:
+            self._run(job)
+        finally:
+            # Whatever was raised: it does not stay here without a worker.
+            served.ended(job, monotonic())
 
     def _run(self, job: Job) -> None:
-        """Run a request; in a greenlet of the pool."""
-        # The latest is the one of the present connection, if any is.
-        if not self._consumer.is_current(job.deliveries[-1]):
-            # The connection it came on is gone: it is delivered again, here or elsewhere.
-            self._forget(job, again=True)
-            return
-        job.greenlet = gevent.getcurrent()
-        delivery = job.deliveries[0]
-        if "headers" in delivery.properties and is_expired(delivery.properties):
-            self._expire(job)
-            return
+        delivery = job.delivery
         self._counts["requests"] += 1
         try:
             request = self._codec.read_request(delivery.properties, delivery.body)
         except WrongRequest as error:
             self._refuse(job, error)
             return
+        delivery.body = b""
         job.function = request.function
+        job.greenlet = gevent.getcurrent()
         enter_request(delivery, request.function)
         began = monotonic()
-        try:
-            outcome = self._registry.execute(request)
-        except BaseException:
-            # The program is being ended: another server shall have the request.
-            self._give_back(job, again=True)
-            raise
-        self._run_times.add(request.function, monotonic() - began)
+        outcome = self._execute(request)
+        now = monotonic()
+        self._run_times.add(request.function, now - began)
         if isinstance(outcome, Ignored):
-            self._ignore(job)
+            self._counts["ignored"] += 1
+            self._served.ignored(job, now)
         elif isinstance(outcome, Raised):
             unknown = isinstance(outcome.error, WrongRequest)
             self._counts["wrong_requests" if unknown else "errors"] += 1
-            self._replies.send_error(job, outcome.error)
+            self._served.finished(job, self._replies.encode_error(job, outcome.error), now)
         else:
-            self._replies.send_result(job, outcome.value)
+            self._served.finished(job, self._replies.encode_result(job, outcome.value), now)
 
-    def _expire(self, job: Job) -> None:
-        """Drop a request that nobody waits for any more; a receiver may take another one instead."""
-        self._counts["expired"] += 1
-        logger.debug(
-            "%s: request %r has expired", self._name, job.message_id, extra=request_fields(job.message_id, job.function)
-        )
-        self._acknowledge(job)
-        self._forget(job, again=True)
+    def _execute(self, request: Request) -> Returned | Raised | Ignored:
+        try:
+            return self._registry.execute(request)
+        except KeyboardInterrupt as error:
+            if from_signal(error) is not None:
+                # The program is being ended: another server gets the request.
+                raise
+            return Raised(error)
 
     def _refuse(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that cannot be read, if it says where to."""
         self._counts["wrong_requests"] += 1
-        if job.reply_to is not None:
-            self._replies.send_error(job, error)
-            return
-        self._counts["dropped"] += 1
-        # The error quotes the body, which may hold what no log should.
-        logger.warning(
-            "%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)",
-            self._name,
-            extra=request_fields(job.message_id, job.function),
-        )
-        logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id, job.function))
-        if self._poison is not None:
-            self._set_aside(job)
-            self._poison.bury(job, self._queue_of(job), then=partial(self._finish, job))
-            return
-        for delivery in job.deliveries:
-            self._consumer.reject(delivery, requeue=False)
-        self._forget(job)
+        job.problem = error
+        if job.client is None:
+            self._counts["dropped"] += 1
+            # The error quotes the body, which may hold what no log should.
+            logger.warning(
+                "%s: dropped a request that cannot be read and has no reply_to (more at DEBUG)",
+                self._name,
+                extra=request_fields(job.message_id, job.function),
+            )
+            logger.debug("%s: dropped: %s", self._name, error, extra=request_fields(job.message_id, job.function))
+        self._served.unreadable(job, self._replies.encode_error(job, error), monotonic())
 
-    def _finish(self, job: Job) -> None:
-        """Acknowledge a request that is done with."""
-        # A dead letter that is given back shall run again; what is not trusted is nobody's request.
-        if job.message_id is not None and not job.apart:
-            self._finished.remember(job.key, job.reply)
-        self._acknowledge(job)
-        self._forget(job)
+    # -- what the requests ask for ----------------------------------------------------------
 
-    def _acknowledge(self, job: Job) -> None:
-        for delivery in job.deliveries:
-            self._consumer.ack(delivery)
-        if self._poison is not None and job.settled is not None:
+    def expired(self, job: Job) -> bool:
+        """Return whether the deadline of a request has passed."""
+        properties = job.delivery.properties
+        return "headers" in properties and is_expired(properties)
+
+    def bury(self, job: Job) -> None:
+        """Dead-letter a request."""
+        if self._poison is None:
+            raise ValueError("no dead letters are kept here")
+        receiver = job.receiver
+        queue = self._names.label_queue(receiver.queue) if isinstance(receiver, Receiver) else self._queue
+        if job.problem is None and job.reply is None:
+            self._counts["dead_lettered"] += 1
+            job.reply = self._replies.encode_error(job, self._poison.condemned(job, queue))
+        self._poison.bury(job, queue)
+
+    def left(self, job: Job, how: Exit) -> None:
+        """Take note that a request has left."""
+        if how is Exit.EXPIRED:
+            self._counts["expired"] += 1
+            logger.debug(
+                "%s: request %r has expired",
+                self._name,
+                job.message_id,
+                extra=request_fields(job.message_id, job.function),
+            )
+        if self._poison is not None and job.counter and how.acks:
             self._poison.forget(job)
-
-    def _ignore(self, job: Job) -> None:
-        """A function has ignored the request: somebody else shall have it."""
-        self._counts["ignored"] += 1
-        if self._drop_ignored:
-            self._finish(job)
-            return
-        first = job.message_id is not None and job.key not in self._ignored
-        if first:
-            self._ignored[job.key] = None
-            if len(self._ignored) > _IGNORED:
-                self._ignored.popitem(last=False)
-            self._give_back(job)
-        else:
-            # It has come back to us: do not play ball with the broker.
-            if job.settled is not None:
-                job.settled.set()
-            gevent.spawn_later(self._ignore_delay, self._give_back, job)
-
-    def _give_back(self, job: Job, *, again: bool = False) -> None:
-        """Give a request back to its queue."""
-        self._forget(job, again=again)
-        for delivery in job.deliveries:
-            self._consumer.reject(delivery, requeue=True)
-
-    def _forget(self, job: Job, *, again: bool = False) -> None:
-        """A request is not ours any more."""
-        if not job.apart:
-            self._running.pop(job.key, None)
-        self._unnamed.discard(job)
         self._one_less.set()
-        if job.settled is not None:
-            job.settled.set()
-        if job.receiver is not None:
-            if again:
-                job.receiver.lose_one()
-            else:
-                job.receiver.finish_one()
+
+    def alarm(self, at: float) -> None:
+        """Have the requests look at the time then."""
+        if self._alarm is not None:
+            self._alarm.kill(block=False)
+        self._alarm = gevent.spawn_later(max(0.0, at - monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        self._alarm = None
+        self._served.tick(monotonic())
+
+
+class _Ports:
+    """What `ServedRequests` asks of the handler, of its replies, of the pool and of the consumer."""
+
+    send: Callable[[Job], None]
+    restore_route: Callable[[Job], None]
+    abandoned: Callable[[Job, str], None]
+
+    def __init__(self, handler: RequestHandler, pool: Pool, consumer: Consumer) -> None:
+        self.current = consumer.is_current
+        self.ack = consumer.ack
+        self.give_back = partial(consumer.reject, requeue=True)
+        self.drop = partial(consumer.reject, requeue=False)
+        self.start = pool.submit
+        self.expired = handler.expired
+        self.bury = handler.bury
+        self.left = handler.left
+        self.alarm = handler.alarm

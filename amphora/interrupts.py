@@ -17,7 +17,7 @@ from typing import Any
 
 import gevent
 
-__all__ = ["contained", "from_signal", "raise_in_main"]
+__all__ = ["contained", "from_signal", "let_through", "raise_in_main"]
 
 #: Instructions by which Python code itself raises.
 _RAISES = frozenset(dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE") if name in dis.opmap)
@@ -37,6 +37,16 @@ def from_signal(error: BaseException | None) -> BaseException | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def let_through(error: BaseException) -> None:
+    """Raise what a signal's handler has raised; return where no handler did.
+
+    For a broad ``except`` around code of others: an error that is meant for the program must not end there.
+    """
+    found = from_signal(error)
+    if found is not None:
+        raise found
 
 
 def raise_in_main(error: BaseException) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from gevent import get_hub
 
+from amphora.interrupts import contained
+
 __all__ = ["WINDOW", "LoopLag"]
 
 #: Seconds that are looked back on: as long as Kubernetes waits from probe to probe, unless it is told otherwise.
@@ -64,7 +66,7 @@ class LoopLag:
         # From now on, and not from when it was due. (A timer that does not repeat fires at once when it is started
         # anew: libev leaves in it what was left of its time.) The loop's own idea of the time is that of the beginning
         # of its turn.
-        self._timer.again(self._tick, update=True)
+        self._timer.again(contained, self._tick, update=True)
 
     def _forget_before(self, moment: float) -> None:
         while self._ticks and self._ticks[0][0] < moment:

@@ -31,6 +31,7 @@ import gevent
 from gevent import monkey
 from gevent.event import Event
 
+from amphora.interrupts import from_signal, raise_in_main
 from amphora.log_text import printable_argument, printable_extra, printable_traceback
 
 __all__ = ["NoteLogger", "flush_notes"]
@@ -217,8 +218,11 @@ def _emit(note: _Note) -> None:
     """Hand one record to the handlers, in the context of the call that logged it."""
     try:
         note.context.run(_handle, note)
-    except Exception:  # noqa: BLE001  (filters, factories and handlers are foreign code; the next record has others)
-        if logging.raiseExceptions and sys.stderr:
+    except Exception as error:  # noqa: BLE001  (filters, factories and handlers are foreign; the next record has others)
+        interrupt = from_signal(error)
+        if interrupt is not None:
+            raise_in_main(interrupt)
+        elif logging.raiseExceptions and sys.stderr:
             traceback.print_exc(file=sys.stderr)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ class Overrides:
         concurrency: For every server.
         ssl: Keys of the argument ``ssl`` of every client and server.
         default_ssl: Those for whoever speaks TLS and does not say them.
+        server_middleware: Middleware of every server, outside of what the program adds.
     """
 
     broker_url: str | None = field(default=None, repr=False)
@@ -27,6 +28,7 @@ class Overrides:
     concurrency: int | None = None
     ssl: Mapping[str, Any] | None = field(default=None, repr=False)
     default_ssl: Mapping[str, Any] | None = field(default=None, repr=False)
+    server_middleware: Sequence[Callable[..., Any]] = ()
 
 
 _current = Overrides()
@@ -45,6 +47,7 @@ def override_arguments(
     concurrency: int | None = None,
     ssl: Mapping[str, Any] | None = None,
     default_ssl: Mapping[str, Any] | None = None,
+    server_middleware: Sequence[Callable[..., Any]] = (),
 ) -> Iterator[None]:
     """Give arguments to the clients and servers that are made within the context, in any greenlet of the process.
 
@@ -65,10 +68,12 @@ def override_arguments(
             theirs gives way as a whole.)
         default_ssl: The same for those that speak TLS, because they give ``ssl`` or name ``amqps://`` brokers only,
             where they do not say it themselves.
+        server_middleware: Middleware (see `AmqpRpcServer.add_middleware`) that every server gets when it is made, and
+            that therefore runs outside of what the program adds.
     """
     global _current
     before = _current
-    _current = Overrides(broker_url, default_broker_url, concurrency, ssl, default_ssl)
+    _current = Overrides(broker_url, default_broker_url, concurrency, ssl, default_ssl, server_middleware)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from gevent import get_hub
 from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException
+from amphora.interrupts import contained
 from amphora.links.outgoing import Outgoing
 
 __all__ = ["Call", "PendingCalls"]
@@ -134,7 +135,7 @@ class PendingCalls:
         self._stop_timer()
         self._timer_at = deadline
         self._timer = get_hub().loop.timer(max(0.0, deadline - monotonic()))
-        self._timer.start(self._expire)
+        self._timer.start(contained, self._expire)
 
     def _expire(self) -> None:
         self._timer_at = math.inf

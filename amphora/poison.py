@@ -1,4 +1,4 @@
-"""Requests that end their servers: their tries are counted, and those with too many dead-lettered.
+"""Requests that end their servers: their tries are counted on the broker, and those with too many dead-lettered there.
 
 A classic queue says that it has delivered a request before (``redelivered``), but not how often. A quorum
 queue counts deliveries, but a server has up to ``concurrency`` requests at a time: when one of them kills
@@ -7,56 +7,40 @@ servers count tries themselves, where no server's death takes the count along: e
 again has a queue of its own on the broker, into which an empty message is put, confirmed, before each
 further try. The request itself stays where it is: it is neither copied nor moved to the end of its queue.
 
-The last try is made alone: a server begins no other request that has come again meanwhile, and counts the
-try only when its turn has come. So what is given up ended its server while no other suspect ran there.
+What is done with a request, `amphora.core.tries` decides.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import Enum
 from functools import partial
+from time import monotonic
+from typing import Any
 
-import gevent
-from gevent.event import AsyncResult, Event
+from gevent.event import AsyncResult
 
+from amphora.core.requests import ServedRequests
+from amphora.core.tries import Tries
 from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered
 from amphora.job import Job
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, delete_queue, open_counter
 from amphora.log_fields import request_fields
+from amphora.note_log import NoteLogger
 from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, identity
 from amphora.protocol.messages import PERSISTENT
 from amphora.protocol.names import Names
-from amphora.turns import Turns
 
-__all__ = ["Attempt", "PoisonGuard"]
+__all__ = ["PoisonGuard"]
 
-logger = logging.getLogger(__name__)
-
-#: Seconds to wait for the broker to count a try; then the request goes back to its queue.
-_ANSWER = 10.0
-
-#: Seconds until a dead letter that the broker refused is published again.
-_AGAIN = 1.0
+logger = NoteLogger(__name__)
 
 #: Milliseconds for which the broker keeps the count of a request that is not tried again.
 _KEPT = 24 * 60 * 60 * 1000
 
 
-class Attempt(Enum):
-    """What is to be done with a request that has come again."""
-
-    RUN = "run"
-    GIVE_BACK = "give back"
-    BURY = "bury"
-
-
 class PoisonGuard:
-    """Counts the tries of the requests that come again.
+    """Counts the tries of the requests that come again, and dead-letters them.
 
     Args:
         name: What operators see in the log.
@@ -75,59 +59,85 @@ class PoisonGuard:
         self._names = names
         self._publisher = publisher
         self._topology = topology
-        self._turns = Turns()
-        # A name too long is to be said now, not when the first request comes again.
+        # A name too long is to be reported now, not when the first request comes again.
         names.tries_queue(identity({}, b""))
 
-    @contextmanager
-    def attempt(self, job: Job, wanted: Callable[[], bool]) -> Iterator[Attempt]:
-        """Count a try of a request that was delivered before; the try is made within the context.
+    def attach(self, served: ServedRequests[Job]) -> None:
+        """Tell these requests what the broker says."""
+        self._served = served
+        self._tries = served.tries = Tries(self.limit, _Ports(self, served))
 
-        Waits for the broker; before a last try, for all others of this server; before any other, for last ones.
+    def can_publish(self) -> bool:
+        """Return whether the broker can be asked."""
+        link = self._publisher.link
+        return link.connected and not link.blocked
 
-        Args:
-            job: The request.
-            wanted: Asked after a wait: whether the try is still to be made.
-        """
-        counter = self._counter(job)
-        try:
-            before = self._tries_before(counter)
-        except BrokerError as error:
-            # As without a guard: neither lose the request, nor hold it up for ever.
+    # -- counts -----------------------------------------------------------------------------
+
+    def ask(self, job: Job) -> None:
+        """Ask how often a request was begun."""
+        delivery = job.delivery
+        job.counter = self._names.tries_queue(identity(delivery.properties, delivery.body))
+        action = partial(open_counter, job.counter, self._names.dead_letters, _KEPT)
+        self._publisher.run(action).rawlink(partial(self._on_told, job))
+
+    def _on_told(self, job: Job, answer: AsyncResult[Any]) -> None:
+        if answer.successful():
+            self._tries.told(job, int(answer.value or 0), monotonic())
+            return
+        error = answer.exception
+        if isinstance(error, BrokerError):
+            # As without a guard: neither lose the request, nor hold it up for good.
             logger.error(
                 "%s: the tries of request %r cannot be counted: %s",
                 self._name,
                 job.message_id,
                 error,
                 extra=request_fields(job.message_id, job.function),
+                once=("cannot be counted", self._name),
             )
-            yield Attempt.RUN
+            job.counter = ""
+            self._tries.refused(job, monotonic())
+
+    def count(self, job: Job) -> None:
+        """Count one more try."""
+        message = Outgoing(
+            self._names.dead_letters,
+            job.counter,
+            {"delivery_mode": PERSISTENT},
+            b"",
+            partial(self._on_counted, job),
+        )
+        self._publisher.publish_now(message)
+
+    def _on_counted(self, job: Job, _: Outgoing, error: AmqpRpcException | None) -> None:
+        if error is None:
+            self._tries.counted(job, monotonic())
             return
-        job.settled = Event()
-        if before is None:
-            yield Attempt.GIVE_BACK
-        elif before >= self.limit:
-            yield Attempt.BURY
-        elif before < self.limit - 1:
-            with self._turns.together():
-                yield self._count(job, counter) if wanted() else Attempt.GIVE_BACK
-        else:
-            with self._turns.alone():
-                yield self._count(job, counter) if wanted() else Attempt.GIVE_BACK
-                # Another one may end the server: not before this one's count is on its way out of the broker.
-                job.settled.wait()
+        logger.warning(
+            "%s: a try of request %r was not counted (%s); giving it back",
+            self._name,
+            job.message_id,
+            error,
+            extra=request_fields(job.message_id, job.function),
+            once=("was not counted", self._name),
+        )
+        self._tries.not_counted(job, monotonic())
 
     def forget(self, job: Job) -> None:
         """Delete the count of a request that is done with."""
-        self._publisher.run(partial(delete_queue, self._counter(job)))
+        if job.counter:
+            self._publisher.run(partial(delete_queue, job.counter))
+            job.counter = ""
 
-    def condemn(self, job: Job, queue: str, *, then: Callable[[DeadLettered], None]) -> None:
-        """Dead-letter a request that was tried too often.
+    # -- dead letters -----------------------------------------------------------------------
+
+    def condemned(self, job: Job, queue: str) -> DeadLettered:
+        """Return what the caller of a request that was tried too often is told; note it in the log.
 
         Args:
             job: The request.
             queue: Name of the queue that it came from.
-            then: Called when the broker has confirmed the dead letter, with what to tell the caller.
         """
         error = DeadLettered(
             f"given up after {self.limit} tries: each ended with the server, with its connection, or with "
@@ -136,74 +146,41 @@ class PoisonGuard:
         logger.warning(
             "%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id, job.function)
         )
-        self._bury(job, queue, TOO_MANY_TRIES, self.limit, partial(then, error))
+        return error
 
-    def bury(self, job: Job, queue: str, *, then: Callable[[], None]) -> None:
-        """Dead-letter a request that nobody can read, then call ``then``."""
-        self._bury(job, queue, UNREADABLE, 1, then)
-
-    def _bury(self, job: Job, queue: str, reason: str, tries: int, then: Callable[[], None]) -> None:
-        job.apart = True
-        delivery, dead = job.deliveries[0], self._names.dead_letters
+    def bury(self, job: Job, queue: str) -> None:
+        """Send the dead letter of a request; `ServedRequests.buried` or `not_buried` follows."""
+        delivery, dead = job.delivery, self._names.dead_letters
+        reason, tries = (TOO_MANY_TRIES, self.limit) if job.problem is None else (UNREADABLE, 1)
         properties = dead_letter_properties(delivery.properties, queue=queue, reason=reason, tries=tries)
+        self._publisher.publish_now(Outgoing(dead, dead, properties, delivery.body, partial(self._on_buried, job)))
 
-        def done(message: Outgoing, error: AmqpRpcException | None) -> None:
-            if error is None:
-                then()
-                return
-            # Somebody has deleted the queue, or it is full.
-            logger.error(
-                "%s: dead letter of request %r: %s; trying again",
-                self._name,
-                job.message_id,
-                error,
-                extra=request_fields(job.message_id, job.function),
-            )
-            self._publisher.run(self._topology.declare)
-            gevent.spawn_later(_AGAIN, self._publisher.publish_now, message)
-
-        self._publisher.publish_now(Outgoing(dead, dead, properties, delivery.body, done))
-
-    # -- counts -----------------------------------------------------------------------------
-
-    def _counter(self, job: Job) -> str:
-        delivery = job.deliveries[0]
-        return self._names.tries_queue(identity(delivery.properties, delivery.body))
-
-    def _tries_before(self, counter: str) -> int | None:
-        """Return how often a request was begun; None if the broker does not say in time.
-
-        Raises:
-            BrokerError: The broker refuses.
-        """
-        action = partial(open_counter, counter, self._names.dead_letters, _KEPT)
-        answer = self._publisher.run(action)
-        if not answer.wait(_ANSWER) and not answer.ready():
-            return None
-        # Its first try, whose delivery was not a second one, is not in the count.
-        return int(answer.get() or 0) + 1
-
-    def _count(self, job: Job, counter: str) -> Attempt:
-        """Count one more try; it may be made when the broker has confirmed that."""
-        outcome: AsyncResult[AmqpRpcException | None] = AsyncResult()
-        message = Outgoing(
-            self._names.dead_letters,
-            counter,
-            {"delivery_mode": PERSISTENT},
-            b"",
-            lambda _, error: outcome.set(error),
-        )
-        self._publisher.publish_now(message)
-        outcome.wait(_ANSWER)
-        if outcome.ready() and outcome.value is None:
-            return Attempt.RUN
-        logger.warning(
-            "%s: a try of request %r was not counted (%s); giving it back",
+    def _on_buried(self, job: Job, _: Outgoing, error: AmqpRpcException | None) -> None:
+        if error is None:
+            self._served.buried(job, job.reply, monotonic())
+            return
+        # The queue was deleted, or it is full.
+        logger.error(
+            "%s: dead letter of request %r: %s; trying again",
             self._name,
             job.message_id,
-            outcome.value,
+            error,
             extra=request_fields(job.message_id, job.function),
+            once=("dead letter", self._name, str(error)),
         )
-        # Do not play ball with the broker.
-        gevent.sleep(_AGAIN)
-        return Attempt.GIVE_BACK
+        self._publisher.run(self._topology.declare)
+        self._served.not_buried(job, monotonic())
+
+
+class _Ports:
+    """What `Tries` asks of the guard, and of the requests."""
+
+    def __init__(self, guard: PoisonGuard, served: ServedRequests[Job]) -> None:
+        self.ask = guard.ask
+        self.count = guard.count
+        self.can_publish = guard.can_publish
+        self.wanted = served.wanted
+        self.has_slot = served.has_slot
+        self.proceed = served.proceed
+        self.give_up = served.give_up
+        self.hold = served.hold

@@ -143,7 +143,7 @@ class Receiving:
                     receiver.timed_out = True
                     receiver.close()
                 self._unsubscribe(receiver)
-                gevent.wait([receiver.idle, self._stopped], count=1)
+                gevent.wait([receiver.quiet, self._stopped], count=1)
                 if receiver.closed or receiver.reached or self._stopped.is_set():
                     return
                 # A request that it had taken was lost to a reconnect before it was run.

@@ -1,36 +1,52 @@
-"""A server's replies, each until the broker has it or its client is gone."""
+"""A server's replies: encoded, signed, and published to where their clients take them.
+
+What is done with a reply that the broker does not take, `amphora.core.requests` decides.
+
+A reply goes to the response exchange, whose bindings only clients of the service have. A foreign client may give the
+name of a queue of its own as ``reply_to`` instead, or RabbitMQ's direct reply-to: such a reply goes to the default
+exchange, which delivers to the queue of that name. Never to any other exchange, and never to a queue whose name is one
+of Amphora's, of this service or of another: whoever may only send requests must not write to those by way of a server.
+Nor is a request answered there that is not trusted.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import traceback
-from collections.abc import Callable
+from collections import OrderedDict
 from functools import partial
+from time import monotonic
 from typing import Any
 
-import gevent
 from gevent.event import AsyncResult
 
-from amphora.exceptions import AmqpRpcException, MessageTooLarge, Unroutable, WrongRequest
+from amphora.core.finished import Reply
+from amphora.core.requests import ServedRequests
+from amphora.exceptions import AmqpRpcException, BrokerError, MessageTooLarge, Unroutable, WrongRequest
 from amphora.job import Job
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
-from amphora.links.topology import bind_queue
+from amphora.links.topology import bind_queue, find_reply_queue
 from amphora.log_fields import request_fields
-from amphora.protocol.finished import Reply
+from amphora.note_log import NoteLogger
 from amphora.protocol.messages import Codec, reply_properties
 from amphora.protocol.names import Names
 from amphora.protocol.signatures import Signatures
 
 __all__ = ["Replies"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
 
-#: Seconds until a reply that the broker refused is published again.
-_AGAIN = 1.0
+#: Clients that are remembered to take their replies from the default exchange.
+_REMEMBERED = 1000
 
-#: How often the route of one reply is restored: whoever deletes faster than that has to stop first.
-_RESTORES = 10
+#: Names of queues that get no replies through the default exchange: those of Amphora's services, and those that
+#: RabbitMQ reserves. https://www.rabbitmq.com/docs/direct-reply-to
+_NOT_DIRECTLY = re.compile(r"rpc_|amq\.(?!rabbitmq\.reply-to\.)").match
+
+#: Uuids as Amphora's clients make them: no client that waits at the default exchange.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z").match
 
 
 class Replies:
@@ -42,8 +58,8 @@ class Replies:
         codec: Encodes them.
         publisher: Takes them.
         send_tracebacks: Whether a remote exception carries its traceback.
-        signatures: Signs them; None where nobody signs.
-        finish: Told of a job that is done with: its reply is confirmed, or nobody can be given one.
+        signatures: Signs them; None where nothing is signed.
+        served: The requests; told what becomes of the replies.
 
     Attributes:
         undeliverable: How many were dropped: their clients are gone, or the broker takes none of that size.
@@ -58,7 +74,7 @@ class Replies:
         publisher: Publisher,
         send_tracebacks: bool,
         signatures: Signatures | None,
-        finish: Callable[[Job], None],
+        served: ServedRequests[Job],
     ) -> None:
         self.undeliverable = 0
         self._name = name
@@ -67,17 +83,21 @@ class Replies:
         self._publisher = publisher
         self._send_tracebacks = send_tracebacks
         self._signatures = signatures
-        self._finish = finish
+        self._served = served
+        self._direct: OrderedDict[str, None] = OrderedDict()
+        #: Clients whose queues are to be looked for, one at a time: each lookup holds up the messages behind it.
+        self._lookups: OrderedDict[str, None] = OrderedDict()
 
-    def send_result(self, job: Job, value: Any) -> None:
-        """Reply with what a function returned."""
-        self.send(job, Reply(*self._codec.encode_result(value, content_type=job.content_type)))
+    def encode_result(self, job: Job, value: Any) -> Reply:
+        """Return the reply with what a function returned; if it is too large, the reply that says so."""
+        return self._sized(job, Reply(*self._codec.encode_result(value, content_type=job.content_type)))
 
-    def send_error(self, job: Job, error: BaseException) -> None:
-        """Reply with what a function raised, or with what is wrong with the request."""
+    def encode_error(self, job: Job, error: BaseException) -> Reply:
+        """Return the reply with what a function raised, or with what is wrong with the request."""
         text = None
         if not isinstance(error, WrongRequest):
-            logger.debug(
+            logger.log(
+                logging.DEBUG,
                 "%s: request %r raised",
                 self._name,
                 job.message_id,
@@ -86,24 +106,51 @@ class Replies:
             )
             if self._send_tracebacks:
                 text = "".join(traceback.format_exception(error))
-        self.send(job, Reply(*self._codec.encode_error(error, content_type=job.content_type, traceback=text)))
+        return self._sized(job, Reply(*self._codec.encode_error(error, content_type=job.content_type, traceback=text)))
 
-    def send(self, job: Job, reply: Reply) -> None:
-        """Send an encoded reply, or say instead that it is too large; where nobody waits for one, keep it only."""
+    def send(self, job: Job) -> None:
+        """Publish the reply of a request; an event of `ServedRequests` follows."""
+        reply, client = job.reply, job.client
+        if reply is None or client is None:
+            raise ValueError(f"no reply to {job.message_id!r}")
+        properties = reply_properties(job.message_id, content_type=reply.content_type)
+        if self._signatures is not None:
+            properties = self._signatures.sign_reply(properties, reply.body, client=client)
+        exchange = self._names.response_exchange
+        if client in self._direct and not job.untrusted:
+            exchange = ""
+        done = partial(self._on_sent, job)
+        self._publisher.publish_now(Outgoing(exchange, client, properties, reply.body, done))
+
+    def restore_route(self, job: Job) -> None:
+        """Find the queue of a client again; `ServedRequests.routed` follows.
+
+        Its binding is lost when the response exchange is deleted; its queue, when the client has been gone for long.
+        """
+        if job.client is not None:
+            self._direct.pop(job.client, None)
+            self._lookups[job.client] = None
+            if len(self._lookups) == 1:
+                self._look_up(job.client)
+
+    def abandoned(self, job: Job, why: str) -> None:
+        """Take note that a reply was dropped."""
+        self.undeliverable += 1
+        logger.warning(
+            "%s: dropped the reply to request %r: %s",
+            self._name,
+            job.message_id,
+            why,
+            extra=request_fields(job.message_id, job.function),
+            once=("dropped the reply", self._name),
+        )
+
+    def _sized(self, job: Job, reply: Reply) -> Reply:
         try:
             self._publisher.check_size(reply.body)
         except MessageTooLarge as error:
-            reply = self._too_large(job, error)
-        job.reply = reply
-        if job.reply_to is None:
-            self._finish(job)
-            return
-        properties = reply_properties(job.message_id, content_type=reply.content_type)
-        if self._signatures is not None:
-            properties = self._signatures.sign_reply(properties, reply.body, client=job.reply_to)
-        done = partial(self._on_sent, job)
-        message = Outgoing(self._names.response_exchange, job.reply_to, properties, reply.body, done)
-        self._publisher.publish_now(message)
+            return self._too_large(job, error)
+        return reply
 
     def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
         logger.warning(
@@ -117,15 +164,21 @@ class Replies:
 
     def _on_sent(self, job: Job, message: Outgoing, error: AmqpRpcException | None) -> None:
         """The broker has confirmed a reply, or refused it."""
+        served, now = self._served, monotonic()
         if error is None:
-            self._finish(job)
+            served.replied(job, now)
         elif isinstance(error, Unroutable):
-            self._restore_route(job, message)
+            if job.untrusted:
+                # Anybody may have sent it: it must not cost a lookup, nor make a client known as gone.
+                served.reply_lost(job, f"client {job.client!r} has no queue", now)
+            else:
+                served.unroutable(job, now)
         elif isinstance(error, MessageTooLarge) and not job.shortened:
             job.shortened = True
-            self.send(job, self._too_large(job, error))
-        elif isinstance(error, MessageTooLarge):
-            self._abandon(job, str(error))
+            job.reply = self._too_large(job, error)
+            self.send(job)
+        elif isinstance(error, MessageTooLarge) or not isinstance(error, BrokerError):
+            served.reply_lost(job, str(error), now)
         else:
             logger.warning(
                 "%s: reply to request %r: %s; trying again",
@@ -133,45 +186,48 @@ class Replies:
                 job.message_id,
                 error,
                 extra=request_fields(job.message_id, job.function),
+                once=("trying again", self._name, message.routing_key),
             )
-            gevent.spawn_later(_AGAIN, self._publisher.publish_now, message)
+            served.nacked(job, now)
 
-    def _restore_route(self, job: Job, message: Outgoing) -> None:
-        """No queue took a reply: bind the client's queue again if it is still there.
+    # -- where clients take their replies ---------------------------------------------------
 
-        Its binding goes away when somebody deletes the response exchange, perhaps several times; its
-        queue, when the client has been gone for long.
-        """
-        if job.restores >= _RESTORES:
-            self._abandon(job, f"the queue of client {job.reply_to!r} is deleted again and again")
-            return
-        job.restores += 1
+    def _look_up(self, client: str) -> None:
         try:
-            queue = self._names.response_queue(message.routing_key)
+            queue = self._names.response_queue(client)
         except ValueError:
-            self._abandon(job, f"client {job.reply_to!r} is gone")
+            self._look_directly(client)
             return
+        bind = partial(bind_queue, queue, self._names.response_exchange, client)
+        self._publisher.run(bind).rawlink(partial(self._on_bound, client))
 
-        def then(result: AsyncResult[Any]) -> None:
-            if result.successful():
-                self._publisher.publish_now(message)
-            elif job.missed:
-                self._abandon(job, f"client {job.reply_to!r} is gone")
-            else:
-                job.missed = True
-                # Its queue may have been deleted under a client that is about to declare it again.
-                gevent.spawn_later(_AGAIN, self._publisher.publish_now, message)
+    def _on_bound(self, client: str, result: AsyncResult[Any]) -> None:
+        if result.successful():
+            self._found(client, True)
+        else:
+            self._look_directly(client)
 
-        bind = partial(bind_queue, queue, self._names.response_exchange, message.routing_key)
-        self._publisher.run(bind).rawlink(then)
+    def _look_directly(self, client: str) -> None:
+        if _NOT_DIRECTLY(client) or _UUID(client):
+            self._found(client, False)
+            return
+        self._publisher.run(partial(find_reply_queue, client)).rawlink(partial(self._on_found_directly, client))
 
-    def _abandon(self, job: Job, why: str) -> None:
-        self.undeliverable += 1
-        logger.warning(
-            "%s: dropped the reply to request %r: %s",
-            self._name,
-            job.message_id,
-            why,
-            extra=request_fields(job.message_id, job.function),
-        )
-        self._finish(job)
+    def _on_found_directly(self, client: str, result: AsyncResult[Any]) -> None:
+        if result.successful():
+            self._direct[client] = None
+            if len(self._direct) > _REMEMBERED:
+                self._direct.popitem(last=False)
+        self._found(client, result.successful())
+
+    def _found(self, client: str, found: bool) -> None:
+        served, lookups = self._served, self._lookups
+        while True:
+            lookups.pop(client, None)
+            served.routed(client, found, monotonic())
+            if not lookups:
+                return
+            client, found = next(iter(lookups)), False
+            if served.is_parked(client):
+                self._look_up(client)
+                return

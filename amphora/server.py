@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, ClassVar, TypeVar, overload
 
 from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
+from amphora.core.finished import FinishedRequests
 from amphora.declarations import Declarations
 from amphora.durations import Histogram
 from amphora.exceptions import BrokerError
@@ -18,7 +19,6 @@ from amphora.links.topology import Topology
 from amphora.middleware import ServerMiddleware, around_function
 from amphora.overrides import overrides
 from amphora.poison import PoisonGuard
-from amphora.protocol.finished import FinishedRequests
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, uuid_of
 from amphora.protocol.registry import Registry
@@ -39,6 +39,7 @@ from amphora.settings import (
     ssl_of,
     tries_limit,
 )
+from amphora.workers import WorkerPool
 
 __all__ = ["AmqpRpcServer"]
 
@@ -197,6 +198,8 @@ class AmqpRpcServer(ServiceEndpoint):
             poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=self._publisher, topology=topology)
         signatures = signatures_of(signing_keys, service=names.namespace, window=signature_window)
         self._registry = Registry()
+        for each in overrides().server_middleware:
+            self.add_middleware(each)
         self._handler = RequestHandler(
             repr(self),
             queue=queue.name,
@@ -210,6 +213,7 @@ class AmqpRpcServer(ServiceEndpoint):
                 size=at_least_one("remember_bytes", remember_bytes),
                 age=seconds("remember_seconds", remember_seconds),
             ),
+            new_pool=partial(WorkerPool, self._concurrency),
             concurrency=self._concurrency,
             ignore_delay=seconds("ignore_delay", ignore_delay, zero=True),
             drop_ignored=self._fanout,

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 import gevent
 from gevent.hub import Waiter
 
+from amphora.interrupts import from_signal, raise_in_main
+
 __all__ = ["WorkerPool"]
 
 Job = TypeVar("Job")
@@ -76,6 +78,10 @@ class WorkerPool(Generic[Job]):
         self._greenlets.discard(greenlet)
         if self._jobs:
             self._start()
+        error = greenlet.exception
+        if isinstance(error, Exception) and (interrupt := from_signal(error)) is not None:
+            # It met the pool and not a job, and is meant for the program. (gevent sees to Ctrl-C itself.)
+            raise_in_main(interrupt)
 
     def _work(self) -> None:
         while True:

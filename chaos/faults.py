@@ -197,7 +197,8 @@ class Harm:
 
     def delete_request_queue(self, chance: random.Random) -> None:
         """Delete the service's queue, or a label's, with all that is in it."""
-        self._delete_queue(f"rpc_{chance.choice([SERVICE, *LABELS])}_request")
+        of_labels = [f"rpc_{SERVICE}_queue_{label}" for label in LABELS]
+        self._delete_queue(chance.choice([f"rpc_{SERVICE}_request", *of_labels]))
 
     def delete_response_queue(self, chance: random.Random) -> None:
         """Delete a client's response queue, with all that is in it."""

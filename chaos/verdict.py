@@ -150,7 +150,7 @@ class Judge:
 
 
 def _request_queue(fate: Fate) -> str:
-    return f"rpc_{fate.label or SERVICE}_request"
+    return f"rpc_{SERVICE}_queue_{fate.label}" if fate.label else f"rpc_{SERVICE}_request"
 
 
 def _response_queue(fate: Fate) -> str:

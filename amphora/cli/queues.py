@@ -124,6 +124,8 @@ def _kind(queue: ManagedQueue, service: Service, bound: set[str]) -> str | None:
     if queue.name == f"{prefix}dead":
         return "dead letters"
     if queue.name in bound:
+        if queue.name.startswith(f"{prefix}queue_"):
+            return "label"
         if queue.name.startswith(prefix) and queue.name.endswith(_PASSING):
             return "passing"
         return "requests" if queue.name.startswith(prefix) else "label"

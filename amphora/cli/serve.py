@@ -23,6 +23,7 @@ from amphora.cli.supervisor import SLOT_VARIABLE, Supervisor, child_command
 from amphora.cli.targets import load_server
 from amphora.cli.tls import TlsOptions, with_tls_options
 from amphora.cli.values import count, seconds_or_zero
+from amphora.contrib.django.databases import look_after_databases
 
 __all__ = ["command"]
 
@@ -134,6 +135,8 @@ def command(
         concurrency=concurrency,
         ssl=ssl.given or None,
         default_ssl=ssl.default or None,
+        # The program may set up Django: its functions leave no database connections behind then.
+        server_middleware=(look_after_databases,),
     ):
         _serve(targets, labels, grace=grace, log_level=log_level, probes_at=probes_at)
 

@@ -133,7 +133,7 @@ class Supervisor:
             self._changed.clear()
             try:
                 ready_at, status, pid = self._run_one(slot)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001  (one error must not leave this process out for good)
                 # The machine has no memory or no process ids left: that may pass.
                 deaths += 1
                 self._wait_before_another(f"a process cannot be started: {error}", deaths)
@@ -195,7 +195,12 @@ class Supervisor:
         return (moments[0] if moments else None), status, int(child.pid)
 
     def _listen(self, line: socket.socket, moments: list[float]) -> None:
-        if line.recv(1):
+        try:
+            ready = line.recv(1)
+        except OSError:
+            # It has ended with something unread: as good as the end of the file.
+            return
+        if ready:
             self._ever_ready = True
             moments.append(monotonic())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,11 @@ import gevent
 import watchfiles
 
 __all__ = ["watch"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which a failed watch begins again.
+_AGAIN = 1.0
 
 #: Milliseconds that the watching thread waits at a time.
 _STEP = 500
@@ -22,6 +28,18 @@ def watch(directories: Sequence[Path], on_change: Callable[[str], object]) -> No
         directories: Watched with all below them.
         on_change: Takes a text that names what has changed.
     """
+    while True:
+        try:
+            _watch(directories, on_change)
+        except Exception:
+            # Such as a directory that is gone, or no more watches of the system's: later changes still matter.
+            logger.exception("watching the code failed; trying again in %g s", _AGAIN)
+            gevent.sleep(_AGAIN)
+        else:
+            return
+
+
+def _watch(directories: Sequence[Path], on_change: Callable[[str], object]) -> None:
     changes = watchfiles.watch(
         *directories,
         watch_filter=watchfiles.PythonFilter(),

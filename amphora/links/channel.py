@@ -10,8 +10,10 @@ from amqp.exceptions import ChannelError, error_for_code
 from gevent import Timeout
 from kombu.transport import pyamqp
 
+from amphora.interrupts import let_through
 from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_ack, encode_body, encode_header, encode_publish, encode_reject
+from amphora.links.unencodable import too_large, unencodable
 
 __all__ = ["Channel", "Silence"]
 
@@ -41,6 +43,8 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         self.on_return: Callable[[str, str, str, str | None], None] | None = None
         self.on_closed: Callable[[ChannelError], None] | None = None
         self._method_frames: dict[tuple[str, str, bool], bytes] = {}
+        # Its own `connection` is None as soon as it is closed.
+        self._owner: Any = self.connection
 
     def publish(
         self,
@@ -68,26 +72,36 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
             mandatory: Whether the broker returns the message if no queue takes it.
 
         Raises:
-            Exception: AMQP cannot express it; which error it is depends on the encoder.
+            Unencodable: AMQP cannot express it, or its headers are too large for this connection.
         """
         key = (exchange, routing_key, mandatory)
-        method = self._method_frames.get(key)
-        if method is None:
-            if len(self._method_frames) >= _METHOD_FRAMES:
-                self._method_frames.clear()
-            method = encode_publish(self.channel_id, exchange, routing_key, mandatory=mandatory)
-            self._method_frames[key] = method
-        header = encode_header(self.channel_id, properties, len(body))
-        return [method, header, *encode_body(self.channel_id, body, frame_max=self.connection.frame_max)]
+        frame_max = self._owner.frame_max
+        try:
+            method = self._method_frames.get(key)
+            if method is None:
+                if len(self._method_frames) >= _METHOD_FRAMES:
+                    self._method_frames.clear()
+                method = encode_publish(self.channel_id, exchange, routing_key, mandatory=mandatory)
+                self._method_frames[key] = method
+            header = encode_header(self.channel_id, properties, len(body))
+        except Exception as error:
+            let_through(error)
+            # Whatever it is that somebody put into the properties: it is about this message alone.
+            raise unencodable(error) from error
+        if len(header) > frame_max:
+            raise too_large(len(header), frame_max)
+        return [method, header, *encode_body(self.channel_id, body, frame_max=frame_max)]
 
     def write(self, frames: Sequence[bytes | memoryview], *, at_once: bool) -> None:
         """Queue the frames of one message for sending; reads nothing, never blocks and never raises.
+
+        On a channel or a connection that is closed they are dropped.
 
         Args:
             frames: What `encode` returned.
             at_once: Send without waiting for the end of this turn of the event loop.
         """
-        self.connection.socket.write_frames(*frames, at_once=at_once)
+        self._owner.socket.write_frames(*frames, at_once=at_once)
 
     def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
         """Queue an acknowledgement."""
@@ -123,6 +137,21 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         limit = connection.answer_timeout if connection is not None else None
         with Timeout(limit, Silence(f"no answer from the broker for {limit} s")):
             return super().wait(*args, **kwargs)
+
+    def _on_basic_cancel(self, consumer_tag: str) -> None:
+        """Answer the broker's cancellation of a consumer by cancelling it too, then tell whoever consumes.
+
+        RabbitMQ 4.3 cancels a consumer of a quorum queue that has kept a message for too long, but keeps delivering
+        to it until the client agrees. It expects `basic.cancel-ok` for that. Older releases, and 4.3 itself where the
+        queue is gone, answer that with an error that closes the connection. To all of them, `basic.cancel` means the
+        same, and they ignore it for a consumer that they do not know.
+        """
+        on_cancel = self.cancel_callbacks.get(consumer_tag)
+        self._remove_tag(consumer_tag)
+        self.send_method(spec.Basic.Cancel, "sb", (consumer_tag, True))
+        if on_cancel is not None:
+            # The broker may say it once for each message that was kept for too long.
+            on_cancel(consumer_tag)
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
         # py-amqp would open the channel again under us, without its consumers and its confirm mode.

@@ -1,41 +1,46 @@
 """One connection to the broker: connect, notice loss, back off, reconnect.
 
-A `Link` owns the greenlet that owns the connection. What travels over the connection is the affair
-of its `Worker`: a publisher or a consumer.
+A `Link` drives a `LinkMachine` (`amphora.core.link`), which decides what comes next: it spawns the greenlet that owns
+the connection, does its input and output, and tells the machine what came of it. What travels over the connection is
+the business of its `Worker`: a publisher or a consumer.
 """
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import random
 import socket as stdlib_socket
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import gevent
 import kombu
+from gevent import get_hub, getcurrent
 from gevent.event import Event
 
 from amphora.brokers import BrokerAddress
+from amphora.core.link import Kind, LinkMachine, LinkOptions, State
 from amphora.core.suspicion import LIMIT, Suspicion
 from amphora.exceptions import BrokerError
+from amphora.interrupts import from_signal, raise_in_main
 from amphora.links import memory, stock, transport
 from amphora.links.faults import Fault, explain
 from amphora.links.forks import let_go_after_fork
 from amphora.links.outage import Outage
 from amphora.links.tls import tls_context
 from amphora.links.tls_session import TlsSession
+from amphora.note_log import NoteLogger
 from amphora.settings import LinkSettings
 from amphora.version import __version__
 
 __all__ = ["BrokerInfo", "Link", "Worker"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
 
-#: A connection that lived for less than this many seconds does not reset the back-off.
-_STEADY = 1.0
+_ATTACHED, _BACKING_OFF, _CONNECTING = State.ATTACHED, State.BACKING_OFF, State.CONNECTING
+_DRAINING, _CLOSING = State.DRAINING, State.CLOSING
 
 
 class BrokerInfo(NamedTuple):
@@ -60,7 +65,7 @@ class BrokerInfo(NamedTuple):
 
 
 class Worker(Protocol):
-    """What a `Link` calls, always in the greenlet that owns the connection."""
+    """What a `Link` calls, in the greenlet that owns the connection; `detach` may be called in any greenlet."""
 
     def attach(self, connection: Any) -> None:
         """Use this new connection: declare, open channels, take up the work."""
@@ -69,7 +74,7 @@ class Worker(Protocol):
         """Do what has piled up; called after everything that arrived, and after `Link.wake`."""
 
     def detach(self) -> None:
-        """The connection is gone."""
+        """The connection is gone; neither waits nor raises."""
 
     def finish(self) -> None:
         """The connection is about to be closed in good order: say what is still to be said."""
@@ -87,11 +92,9 @@ class Link:
     Attributes:
         attached: Set while the connection is up and its worker at work.
         blocked: Whether the broker takes no messages at present.
-        reconnects: How many times the connection was made anew.
         broker_info: What the broker said when it was connected to last; None before that.
         ended_by: The driver's error that ended the last connection; None while it is up, and where it was stopped.
-        suspicion: Which messages broke connections. Each connection has it as its attribute ``suspicion``, and
-            keeps the header of the message that it is handling in ``in_hand``; see `amphora.core.suspicion`.
+        address: The broker that it is connected to, or tries to connect to.
     """
 
     def __init__(
@@ -105,20 +108,23 @@ class Link:
         self.name = name
         self.attached = Event()
         self.blocked = False
-        self.reconnects = 0
         self.broker_info: BrokerInfo | None = None
         self.ended_by: Exception | None = None
-        self.suspicion = Suspicion()
         self._settings = settings
         self._worker = worker
         self._on_fatal = on_fatal
+        options = LinkOptions(
+            len(settings.brokers),
+            settings.reconnect_delay,
+            settings.reconnect_delay_max,
+            random.random,
+        )
+        self._machine = LinkMachine(options, _Ports(self))
         self._connection: Any = None
-        self._greenlet: gevent.Greenlet[[], None] | None = None
-        self._stopping = False
-        self._ever_attached = False
-        self._ever_established = False
-        self._next_broker = 0
-        self._hopeless: set[BrokerAddress] = set()
+        self._greenlet: gevent.Greenlet[[int], None] | None = None
+        self._timer: Any = None
+        self._outage = Outage(name)
+        self._stopped = Event()
         self._trouble: BrokerError | None = None
         self.address = settings.brokers[0]
         let_go_after_fork(self)
@@ -127,8 +133,8 @@ class Link:
 
     @property
     def running(self) -> bool:
-        """Whether `start` was called and `stop` was not."""
-        return self._greenlet is not None
+        """Whether it is connected or tries to be."""
+        return self._machine.running
 
     @property
     def connected(self) -> bool:
@@ -141,53 +147,61 @@ class Link:
         return self._connection is not None
 
     @property
+    def reconnects(self) -> int:
+        """How many times the connection was made again."""
+        return self._machine.reconnects
+
+    @property
+    def suspicion(self) -> Suspicion:
+        """Which messages broke connections.
+
+        Each connection has it as its attribute ``suspicion``, and keeps the header of the message that it is handling
+        in ``in_hand``; see `amphora.core.suspicion`.
+        """
+        return self._machine.suspicion
+
+    @property
     def state(self) -> str:
         """A phrase for error messages that says how the connection is."""
         if self.connected:
             blocked = ", which is blocked by a resource alarm" if self.blocked else ""
             return f"connected to {self.address}{blocked}"
-        if not self.running:
+        if not self.running and self._machine.state is not State.DEAD:
             return "stopped"
         return f"not connected: {self._trouble or f'still connecting to {self.address}'}"
 
     def start(self) -> None:
         """Connect and stay connected, in the background."""
-        if self._greenlet is not None:
-            return
-        self._stopping = False
-        self._ever_attached = self._ever_established = False
-        self._hopeless.clear()
-        self._greenlet = gevent.spawn(self._run)
-        self._greenlet.name = f"amphora {self.name}"
+        self._notice_dead_owner()
+        self._machine.start(monotonic())
 
     def stop(self, timeout: float) -> None:
-        """Disconnect; in good order if that takes no longer than ``timeout`` seconds."""
-        greenlet = self._greenlet
-        if greenlet is None:
+        """Disconnect; in good order if that takes no longer than ``timeout`` seconds.
+
+        Where the caller is interrupted while it waits, by a `gevent.Timeout` or a signal, the link goes on to stop by
+        itself.
+        """
+        self._notice_dead_owner()
+        greenlet, stopped = self._greenlet, self._stopped
+        now = monotonic()
+        until = now + timeout
+        self._machine.stop(until, now)
+        if greenlet is None or greenlet is getcurrent():
             return
-        self._stopping = True
-        self.wake()
-        if greenlet is not gevent.getcurrent():
-            if self.established:
-                # While its worker attaches too: what has arrived by then may have been worked on.
-                greenlet.join(timeout)
-            if not greenlet.dead:
-                greenlet.kill()
-        if self._greenlet is greenlet:
-            # Otherwise another greenlet has stopped it too meanwhile, and started it again.
-            self._greenlet = None
+        while not stopped.is_set() and self._machine.state in (_DRAINING, _CLOSING):
+            stopped.wait(max(0.0, until - monotonic()) + 0.01)
+            self._machine.tick(monotonic())
+        # It was told to end, and needs a turn of the loop for it.
+        greenlet.join(1.0)
 
     def abort(self) -> None:
-        """Disconnect without a farewell, and without letting anybody else run; `start` may follow at once."""
-        greenlet, self._greenlet = self._greenlet, None
-        if greenlet is not None and greenlet is not gevent.getcurrent():
-            greenlet.kill(block=False)
+        """Disconnect without a farewell, and without letting any other greenlet run; `start` may follow at once."""
+        self._machine.abort()
 
     def let_go(self) -> None:
         """Forget the connection in a forked child: its socket does so too, and the parent goes on with it."""
-        self._stopping = True
         self.attached.clear()
-        self.abort()
+        self._machine.forked()
 
     def wake(self) -> None:
         """Let the worker's `work` be called soon."""
@@ -196,77 +210,103 @@ class Link:
 
     # -- the owner's greenlet ---------------------------------------------------------------
 
-    def _run(self) -> None:
-        outage = Outage(self.name)
-        while not self._stopping:
-            attached_at = None
-            try:
-                self._connect()
-                attached_at = monotonic()
-                outage.end(self.address)
-                self._serve()
-            except Exception as error:
-                self.ended_by = error
-                self._blame()
-                fault = explain(error, self.address)
-                self._trouble = fault.error
-                if fault.unexpected:
-                    logger.exception("%s: unexpected error, connecting anew", self.name)
-                if self._is_hopeless(fault):
-                    logger.error("%s: %s", self.name, fault.error)
-                    if self._greenlet is gevent.getcurrent():
-                        # Otherwise it was aborted in this very moment: the other link has said it all.
-                        self._on_fatal(fault.error)
-                    return
-            finally:
-                self._disconnect()
-            if self._stopping:
-                return
-            if attached_at is not None and monotonic() - attached_at >= _STEADY:
-                outage.steady()
-            outage.failed(self._trouble)
-            self._back_off(outage.failures)
+    def _own(self, owner: int) -> None:
+        """Connect, again and again, until this is not the owner any more."""
+        machine = self._machine
+        try:
+            while machine.is_owner(owner):
+                if machine.state is _BACKING_OFF:
+                    gevent.sleep(max(0.0, machine.next_deadline - monotonic()))
+                    machine.tick(monotonic())
+                else:
+                    self._live(owner)
+        except BaseException as error:  # noqa: BLE001  (an owner that ends without a word would never be replaced)
+            self._on_owner_end(owner, error)
 
-    def _blame(self) -> None:
-        """Note which message was being handled when the connection broke."""
-        header: bytes | None = getattr(self._connection, "in_hand", None)
-        if header is not None and self.suspicion.blame(header, monotonic()):
-            logger.error(
-                "%s: a message has broken %d connections in a row: it is set aside when it comes again",
-                self.name,
-                LIMIT,
-            )
+    def _live(self, owner: int) -> None:
+        """Make one connection and use it until it ends."""
+        machine = self._machine
+        connections: list[Any] = []
+        try:
+            self._connect(owner, connections)
+            if machine.is_owner(owner):
+                self._use(owner)
+        except Exception as error:
+            if from_signal(error) is not None:
+                # The program's own affair, and no failure of the connection.
+                raise
+            if machine.is_owner(owner):
+                self._lose(owner, error)
+        finally:
+            for connection in connections:
+                # That was done already, except in a forked child.
+                connection.abandon()
 
-    def _is_hopeless(self, fault: Fault) -> bool:
-        """Tell whether the first connection can never be made: to this address, and to none of the others."""
-        if self._ever_attached or (self._ever_established and self._connection is None):
-            # (One that broke before its worker had attached was let in all the same.)
-            return False
-        if not fault.fatal or not fault.local:
-            self._hopeless.discard(self.address)
-            return fault.fatal
-        # A wrong certificate is one node's own; a wrong password is wrong for the whole cluster.
-        self._hopeless.add(self.address)
-        return self._hopeless.issuperset(self._settings.brokers)
-
-    def _connect(self) -> None:
-        self.address = self._settings.brokers[self._next_broker % len(self._settings.brokers)]
-        # Whatever comes of it, the next attempt is at the next address.
-        self._next_broker += 1
-        self._connection = connection = self._establish(self.address)
+    def _connect(self, owner: int, connections: list[Any]) -> None:
+        machine = self._machine
+        address = self.address = self._settings.brokers[machine.address]
+        connection = self._establish(address)
+        connections.append(connection)
+        if not machine.is_owner(owner):
+            connection.abandon()
+            return
+        self._connection = connection
         self.ended_by = None
-        self.suspicion.tick(monotonic())
-        connection.suspicion = self.suspicion
-        self._ever_established = True
+        machine.connected(owner, monotonic())
+        connection.suspicion = machine.suspicion
         self.blocked = False
         self.broker_info = _info(connection)
         self._worker.attach(connection)
-        self._next_broker -= 1
-        if self._ever_attached:
-            self.reconnects += 1
-        self._ever_attached = True
-        self._trouble = None
-        self.attached.set()
+        machine.ready(owner, monotonic())
+
+    def _use(self, owner: int) -> None:
+        machine, connection, worker = self._machine, self._connection, self._worker
+        worker.work()
+        while machine.state is _ATTACHED and machine.owner == owner:
+            connection.pump()
+            worker.work()
+        if machine.state is _DRAINING and machine.owner == owner:
+            worker.finish()
+            machine.drained(owner)
+            connection.close()
+            machine.closed(owner, monotonic())
+
+    def _lose(self, owner: int, error: Exception) -> None:
+        """Note that an attempt has failed, or the connection is lost."""
+        machine = self._machine
+        self.ended_by = error
+        fault = explain(error, self.address)
+        self._trouble = fault.error
+        if fault.unexpected:
+            logger.exception("%s: unexpected error, connecting anew", self.name)
+        culprit: bytes | None = getattr(self._connection, "in_hand", None)
+        if machine.lost(owner, _kind(fault), fault.error, monotonic(), culprit=culprit):
+            text = "%s: a message has broken %d connections in a row; it is set aside when it comes again"
+            logger.error(text, self.name, LIMIT)
+        if machine.state is _BACKING_OFF and machine.owner == owner:
+            if machine.failures == 1:
+                self._outage.steady()
+            self._outage.failed(self._trouble)
+
+    def _on_owner_end(self, owner: int, error: BaseException | None) -> None:
+        """Replace an owner that was killed or interrupted; raise in the main greenlet what interrupted it."""
+        interrupt = from_signal(error)
+        if interrupt is None and isinstance(error, (KeyboardInterrupt, SystemExit)):
+            interrupt = error
+        if self._machine.is_owner(owner):
+            if interrupt is None:
+                text = "%s: the greenlet of the connection has ended (%r), starting another one"
+                logger.error(text, self.name, error, exc_info=error if isinstance(error, Exception) else None)
+            self._trouble = BrokerError(f"the greenlet of the connection was interrupted ({error!r})")
+        self._machine.owner_ended(owner, monotonic())
+        if interrupt is not None:
+            raise_in_main(interrupt)
+
+    def _notice_dead_owner(self) -> None:
+        """Tell the machine of an owner that has ended without telling it itself."""
+        greenlet = self._greenlet
+        if greenlet is not None and greenlet.dead:
+            self._machine.owner_ended(self._machine.owner, monotonic())
 
     def _establish(self, address: BrokerAddress) -> Any:
         if address.scheme == "memory":
@@ -298,32 +338,6 @@ class Link:
         )
         return client.transport.establish_connection()
 
-    def _serve(self) -> None:
-        connection, worker = self._connection, self._worker
-        worker.work()
-        while not self._stopping:
-            connection.pump()
-            worker.work()
-        worker.finish()
-        connection.close()
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        self.attached.clear()
-        self.blocked = False
-        if connection is not None:
-            connection.abandon()
-            self._worker.detach()
-
-    def _back_off(self, failures: int) -> None:
-        """Wait before the next attempt: not at all at first, then longer each time."""
-        round_ = (failures - 1) // len(self._settings.brokers)
-        if round_ == 0:
-            return
-        settings = self._settings
-        delay = min(settings.reconnect_delay_max, settings.reconnect_delay * 2 ** min(round_, 30))
-        gevent.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311  (jitter is no secret)
-
     def _on_blocked(self, reason: str) -> None:
         self.blocked = True
         logger.warning("%s: the broker blocks publishers (memory or disk alarm)", self.name)
@@ -331,6 +345,89 @@ class Link:
     def _on_unblocked(self) -> None:
         self.blocked = False
         logger.info("%s: the broker takes messages again", self.name)
+
+
+class _Ports:
+    """Does for a link what its machine says."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def spawn(self, owner: int) -> None:
+        link = self._link
+        if owner == 1 or link._machine.failures == 0:
+            link._outage = Outage(link.name)
+        greenlet = gevent.Greenlet(link._own, owner)
+        greenlet.name = f"amphora {link.name}"
+        greenlet.rawlink(lambda ended: self._link._on_owner_end(owner, ended.exception))
+        link._greenlet = greenlet
+        greenlet.start()
+
+    def wake(self) -> None:
+        self._link.wake()
+
+    def disconnect(self, attached: bool) -> None:
+        link = self._link
+        connection, link._connection = link._connection, None
+        link.attached.clear()
+        link.blocked = False
+        try:
+            if connection is not None:
+                connection.abandon()
+        finally:
+            if attached:
+                link._worker.detach()
+
+    def end_owner(self) -> None:
+        greenlet, self._link._greenlet = self._link._greenlet, None
+        if greenlet is not None and greenlet is not getcurrent():
+            greenlet.kill(block=False)
+
+    def forget(self) -> None:
+        # The owner abandons the connection when it is killed: its socket has let go of it by then.
+        self._link._connection = None
+        self.end_owner()
+
+    def alarm(self, at: float) -> None:
+        link = self._link
+        self._stop_timer()
+        link._timer = get_hub().loop.timer(max(0.0, at - monotonic()))
+        link._timer.start(gevent.spawn, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._stop_timer()
+        link = self._link
+        link._machine.tick(monotonic())
+        if link._machine.next_deadline != math.inf and link._machine.state is not _BACKING_OFF:
+            # It fired early: its loop reckons with the time at the beginning of the turn.
+            self.alarm(link._machine.next_deadline)
+
+    def _stop_timer(self) -> None:
+        timer, self._link._timer = self._link._timer, None
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+    def attached(self) -> None:
+        link = self._link
+        link._trouble = None
+        link.attached.set()
+        link._outage.end(link.address)
+
+    def stopped(self) -> None:
+        self._stop_timer()
+        stopped, self._link._stopped = self._link._stopped, Event()
+        stopped.set()
+
+    def fatal(self, error: object) -> None:
+        logger.error("%s: %s", self._link.name, error)
+        self._link._on_fatal(cast("BrokerError", error))
+
+
+def _kind(fault: Fault) -> Kind:
+    if not fault.fatal:
+        return Kind.TEMPORARY
+    return Kind.LOCAL if fault.local else Kind.PERMANENT
 
 
 def _info(connection: Any) -> BrokerInfo:

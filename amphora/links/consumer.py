@@ -18,6 +18,7 @@ from gevent import get_hub
 from gevent.event import AsyncResult
 from kombu import Queue
 
+from amphora.interrupts import contained
 from amphora.links.connection import Link
 from amphora.links.control import Command, ControlChannel, is_not_found
 from amphora.links.delivery import Delivery
@@ -162,7 +163,7 @@ class Consumer:
         self._control = ControlChannel(connection)
         self._open()
         self._check = get_hub().loop.timer(self._check_interval, self._check_interval)
-        self._check.start(self.check_topology)
+        self._check.start(contained, self.check_topology)
 
     def work(self) -> None:
         """Acknowledge, subscribe, cancel; see `Worker`."""
@@ -342,7 +343,7 @@ class Consumer:
         if self._missing:
             delay = max(0.0, min(each.look_at for each in self._missing) - monotonic())
             self._alarm = get_hub().loop.timer(delay)
-            self._alarm.start(self._look_again)
+            self._alarm.start(contained, self._look_again)
 
     def _look_again(self) -> None:
         self._changed += self._missing

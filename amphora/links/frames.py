@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct, pack
-from struct import error as struct_error
 from typing import Any
 
-from amqp.serialization import dumps, loads
+from amphora.links.tables import TableError, encode_table, parse_table
 
 __all__ = [
     "BODY",
@@ -148,7 +147,7 @@ def _any(properties: Mapping[str, Any]) -> tuple[int, bytes]:
         elif kind is _LONGLONG:
             encoded.append(value.to_bytes(8, "big"))
         else:
-            encoded.append(dumps("F", [value]))
+            encoded.append(encode_table(value))
     return flags, b"".join(encoded)
 
 
@@ -294,7 +293,7 @@ def _parse_any(flags: int, data: bytes, position: int, end: int) -> dict[str, An
                 position_end = position + 4 + int.from_bytes(data[position : position + 4], "big")
                 if position_end > end:
                     break
-                table = _read_table(data[position:position_end])
+                table = _read_table(data[position + 4 : position_end])
                 if table is not None:
                     properties[name] = table
                 position = position_end
@@ -328,12 +327,6 @@ def _read_short(data: bytes, start: int) -> tuple[str, int]:
 
 def _read_table(data: bytes) -> dict[str, Any] | None:
     try:
-        (table,), _ = loads("F", data, 0)
-    except (ValueError, KeyError, IndexError, RecursionError, struct_error, ArithmeticError):
+        return parse_table(data)
+    except TableError:
         return None
-    except Exception as error:
-        # py-amqp's own FrameSyntaxError for a type that it does not know.
-        if isinstance(error, (MemoryError, OSError)):
-            raise
-        return None
-    return table if isinstance(table, dict) else None

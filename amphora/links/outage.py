@@ -7,11 +7,12 @@ from time import monotonic
 
 from amphora.brokers import BrokerAddress
 from amphora.exceptions import BrokerError
+from amphora.note_log import NoteLogger
 
 __all__ = ["Outage"]
 
 # That of the link whose lines these are.
-logger = logging.getLogger("amphora.links.connection")
+logger = NoteLogger("amphora.links.connection")
 
 #: While the broker is away, a reminder is logged every so many seconds.
 _REMINDER = 60.0

@@ -18,6 +18,7 @@ from amqp.transport import TCPTransport
 from gevent import get_hub, socket
 from gevent.hub import Waiter
 
+from amphora.interrupts import contained, from_signal
 from amphora.links.forks import let_go_after_fork
 from amphora.links.tls_faults import NoTls, TlsPort
 from amphora.links.tls_session import TlsSession
@@ -192,8 +193,9 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         if at_once:
             self._flush()
         else:
+            # In this order: where a signal's handler raises in between, it is only flushed once more.
+            self._loop.run_callback(contained, self._flush_later)
             self._flush_scheduled = True
-            self._loop.run_callback(self._flush_later)
 
     def wake(self) -> None:
         """End the owner's current `wait`, or else its next one."""
@@ -216,7 +218,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         if not self._woken:
             waiter = self._waiter = Waiter()
             if not self._readable.active:
-                self._readable.start(self._on_readable)
+                self._readable.start(contained, self._on_readable)
             try:
                 waiter.get()
             finally:
@@ -318,9 +320,16 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             done = self._send() if self._session is None else self._send_encrypted(self._session)
         except OSError as error:
             self._fail(error)
+            if from_signal(error) is not None:
+                raise
             return
+        except BaseException:
+            # A signal's handler has raised. How much the kernel had taken is unknown, and no byte may be sent twice: a
+            # message would be published a second time, and every later confirm be taken for that of another one.
+            self._fail(OSError(errno.EINTR, "sending was interrupted by the handler of a signal"))
+            raise
         if not done:
-            self._writable.start(self._on_writable)
+            self._writable.start(contained, self._on_writable)
 
     def _send(self) -> bool:
         """Hand over what is queued, as far as the kernel takes it; tell whether that is all."""

@@ -9,6 +9,7 @@ and of one that crosses the closing of its channel it warns, although the broker
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import amqp
@@ -17,11 +18,13 @@ from amqp.exceptions import UnexpectedFrame
 from amqp.method_framing import frame_writer
 from amqp.serialization import dumps
 
+from amphora.interrupts import let_through
 from amphora.links import transport
 from amphora.links.channel import Channel as DirectChannel
 from amphora.links.delivery import Delivery
 from amphora.links.frames import FRAME_END, FRAME_HEADER, HEADER, METHOD
 from amphora.links.transport import DELIVER, RETURN, Content
+from amphora.links.unencodable import too_large, unencodable
 
 __all__ = ["Channel", "Connection", "Transport"]
 
@@ -50,17 +53,30 @@ class Channel(DirectChannel):
     def encode(
         self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, *, mandatory: bool
     ) -> Sequence[bytes | memoryview]:
-        """Encode one message with py-amqp."""
-        if any(isinstance(value, str) and not value.isprintable() for value in properties.values()):
-            # Perhaps text of a peer's that was no UTF-8, which py-amqp would not send back as it came.
+        """Encode one message with py-amqp.
+
+        Raises:
+            Unencodable: AMQP cannot express it, or its headers are too large for this connection.
+        """
+        if not (_is_plain(exchange) and _is_plain(routing_key) and _is_plain(properties)):
+            # Perhaps a peer's own, which py-amqp would not send back as it came.
             return super().encode(exchange, routing_key, properties, body, mandatory=mandatory)
         named = {"application_headers" if name == "headers" else name: value for name, value in properties.items()}
-        arguments = dumps("Bssbb", (0, exchange, routing_key, mandatory, False))
-        if self._encoder is None:
-            self._encoder = frame_writer(self.connection, self._frames)
+        frame_max = self._owner.frame_max
         pieces: list[bytes | memoryview] = []
-        self._frames.pieces = pieces
-        self._encoder(METHOD, self.channel_id, spec.Basic.Publish, arguments, amqp.Message(body, **named))
+        try:
+            arguments = dumps("Bssbb", (0, exchange, routing_key, mandatory, False))
+            if self._encoder is None:
+                self._encoder = frame_writer(self._owner, self._frames)
+            self._frames.pieces = pieces
+            self._encoder(METHOD, self.channel_id, spec.Basic.Publish, arguments, amqp.Message(body, **named))
+        except Exception as error:
+            let_through(error)
+            # Whatever it is that somebody put into the properties: it is about this message alone.
+            raise unencodable(error) from error
+        # A large message is written frame by frame: the second one is the header.
+        if len(pieces) > 1 and len(pieces[1]) > frame_max:
+            raise too_large(len(pieces[1]), frame_max)
         return pieces
 
     def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
@@ -132,6 +148,17 @@ class Connection(transport.Connection):
         if channel_id in self._contents:
             return self._collect_content(channel_id, kind, memoryview(payload))
         return bool(self.on_inbound_frame((kind, channel_id, payload)))
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether py-amqp writes a value as `amphora.links.frames` does: nothing a peer can have sent but us."""
+    if isinstance(value, str):
+        return value.isprintable()
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, dict):
+        return all(_is_plain(name) and _is_plain(each) for name, each in value.items())
+    return value is None or type(value) in (int, bool, bytes)
 
 
 def _is_readable(header: bytes) -> bool:

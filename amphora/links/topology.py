@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+from uuid import uuid4
 
+from amqp import Message
 from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
@@ -21,6 +23,7 @@ __all__ = [
     "direct_exchange",
     "durable_queue",
     "fanout_exchange",
+    "find_reply_queue",
     "look_for",
     "open_counter",
     "purge_queue",
@@ -162,6 +165,21 @@ def bind_queue(name: str, exchange: str, routing_key: str, channel: Any) -> None
     """
     channel.queue_declare(name, passive=True)
     channel.queue_bind(name, exchange, routing_key)
+
+
+def find_reply_queue(name: str, channel: Any) -> None:
+    """Find out whether the default exchange delivers to a queue of that name, and whether this user may publish there.
+
+    A message to no queue asks for the permission: a reply that is refused would cost the publishing channel, and with
+    it the replies to others.
+
+    Raises:
+        ChannelError: There is no such queue, or the user lacks the permission.
+    """
+    channel.queue_declare(name, passive=True)
+    channel.basic_publish(Message(b""), "", f"amphora-{uuid4().hex}")
+    # Any synchronous method will do: its answer says that those before it went well.
+    channel.basic_qos(0, 0, False)
 
 
 def look_for(entity: Exchange | Queue, channel: Any) -> None:

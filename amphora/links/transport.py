@@ -17,6 +17,7 @@ from amqp.exceptions import UnexpectedFrame
 from gevent import Timeout, get_hub
 from kombu.transport import pyamqp
 
+from amphora.interrupts import contained
 from amphora.links.channel import Channel, Silence
 from amphora.links.delivery import Delivery
 from amphora.links.frames import (
@@ -104,7 +105,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
             raise
         if self.heartbeat:
             self._beat_timer = get_hub().loop.timer(self.heartbeat / 4, self.heartbeat / 4)
-            self._beat_timer.start(self._on_beat)
+            self._beat_timer.start(contained, self._on_beat)
         return result
 
     def pump(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from amphora.exceptions import AmqpRpcException, DeadLettered, RemoteException, WrongRequest, WrongResult
+from amphora.interrupts import let_through
 from amphora.protocol.deadlines import deadline_header
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
 
@@ -138,6 +139,7 @@ class Codec:
         try:
             return _dumps(self._own, {"func": function, "args": list(args), "kwargs": kwargs})
         except Exception as error:
+            let_through(error)
             raise TypeError(f"arguments of {function!r} cannot be encoded as {self.content_type}: {error}") from error
 
     def read_request(self, properties: Mapping[str, Any], body: bytes) -> Request:
@@ -149,6 +151,7 @@ class Codec:
         try:
             value = self._serializer(properties).loads(body)
         except Exception as error:
+            let_through(error)
             raise WrongRequest(f"Unreadable request: {error}; body: {_quoted(body)}") from error
         try:
             function, args, kwargs = value["func"], value["args"], value["kwargs"]
@@ -173,6 +176,7 @@ class Codec:
         try:
             return serializer.content_type, _dumps(serializer, {"result": value})
         except Exception as error:  # noqa: BLE001  (a user's serializer)
+            let_through(error)
             text = f"the result cannot be encoded as {serializer.content_type}: {_text(error)}"
             return self.encode_error(TypeError(text), content_type=content_type)
 
@@ -192,8 +196,8 @@ class Codec:
         for plainer in _ever_plainer(serializer, exception):
             try:
                 return serializer.content_type, _dumps(serializer, {"exception": plainer})
-            except Exception:  # noqa: BLE001, S112  (a user's serializer)
-                continue
+            except Exception as failure:  # noqa: BLE001  (a user's serializer)
+                let_through(failure)
         return _LAST_RESORT.content_type, _LAST_RESORT.dumps({"exception": plainer})
 
     def read_reply(self, properties: Mapping[str, Any], body: bytes) -> Result | Failure:
@@ -201,6 +205,7 @@ class Codec:
         try:
             value = self._serializer(properties).loads(body)
         except Exception as error:  # noqa: BLE001  (a user's serializer)
+            let_through(error)
             return Failure(WrongResult(f"Unreadable reply: {error}; body: {_quoted(body)}"))
         if not isinstance(value, dict):
             return Failure(WrongResult(f"A reply must be an object; body: {_quoted(body)}"))
@@ -277,7 +282,8 @@ def _encodable(serializer: AbstractRpcSerializer, value: Any) -> Any:
     """Return the value, or text that stands for it where the serializer cannot take it."""
     try:
         serializer.dumps({"result": value})
-    except Exception:  # noqa: BLE001  (a user's serializer)
+    except Exception as error:  # noqa: BLE001  (a user's serializer)
+        let_through(error)
         return _text(value)
     return value
 

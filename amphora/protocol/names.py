@@ -21,7 +21,9 @@ __all__ = [
     "uuid_of",
 ]
 
-DEFAULT_QUEUE_TEMPLATE = "rpc_{label}_request"
+#: The name that 0.1.3 used. The one in its documentation, ``rpc_{label}_request``, is the name of another service's own
+#: queue where a label, such as the name of a user, is spelled like that service.
+DEFAULT_QUEUE_TEMPLATE = "rpc_{namespace}_queue_{label}"
 
 #: Names of functions that servers have of themselves begin with it.
 RESERVED_PREFIX = "amphora."

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from amphora.exceptions import IgnoreRequest, WrongRequest
 from amphora.function_names import remote_name
+from amphora.interrupts import let_through
 from amphora.protocol.messages import Request
 
 __all__ = ["Ignored", "Raised", "Registry", "Returned"]
@@ -102,4 +103,5 @@ class Registry:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  (whatever a user's function raises)
+            let_through(error)
             return Raised(error)

@@ -126,7 +126,7 @@ def test_a_broker_that_comes_back_empty_is_furnished_again(
     assert own_broker.queues().keys() == {
         f"rpc_{service}_request",
         f"rpc_{service}_{server.uuid}_control",
-        f"rpc_{label}_request",
+        f"rpc_{service}_queue_{label}",
         f"rpc_{service}_{client.uuid}_response",
     }
 

@@ -229,7 +229,7 @@ def test_a_queue_deleted_by_rabbitmqctl_is_declared_again(
 
 
 def test_a_deleted_label_queue_is_unroutable_until_it_is_created_again_and_then_served(
-    broker: Broker, unique_name: Callable[[str], str], new_client: NewClient, new_server: NewServer
+    broker: Broker, unique_name: Callable[[str], str], new_client: NewClient, new_server: NewServer, service: str
 ) -> None:
     label = unique_name("label")
     server, client = new_server(broker.url, abs), new_client(broker.url)
@@ -237,7 +237,7 @@ def test_a_deleted_label_queue_is_unroutable_until_it_is_created_again_and_then_
     server.receive_from_queue(label, block=False)
     assert client.call(routing_key=label).abs(-1) == 1
 
-    broker.delete_queue(f"rpc_{label}_request")
+    broker.delete_queue(f"rpc_{service}_queue_{label}")
 
     with pytest.raises(Unroutable):
         client.call(routing_key=label).abs(-2)

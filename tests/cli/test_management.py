@@ -19,7 +19,7 @@ def queue(name: str, **others: Any) -> dict[str, Any]:
 @pytest.fixture
 def api(service: str) -> Iterator[str]:
     """An API of a broker that has a service with a label, and a queue of somebody else."""
-    own = [f"rpc_{service}_request", "rpc_Alice_request", f"rpc_{service}_1234_control"]
+    own = [f"rpc_{service}_request", f"rpc_{service}_queue_Alice", f"rpc_{service}_1234_control"]
     rates = {"publish_details": {"rate": 2.5}, "deliver_get_details": {"rate": 1.25}}
     answers = {
         "/api/overview": {"node": "rabbit@web1"},
@@ -62,7 +62,7 @@ def test_queues_are_found_by_their_bindings(invoke: Invoke, service: str, api: s
     found = json.loads(shown.stdout)
     assert [(each["queue"], each["kind"], each["messages"]) for each in found] == [
         (f"rpc_{service}_request", "requests", 0),
-        ("rpc_Alice_request", "label", 4),
+        (f"rpc_{service}_queue_Alice", "label", 4),
         (f"rpc_{service}_dead", "dead letters", 3),
     ]
     assert (found[0]["unacknowledged"], found[0]["incoming"], found[0]["outgoing"]) == (7, 2.5, 1.25)

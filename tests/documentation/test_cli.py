@@ -78,7 +78,7 @@ class Orders:
         self._calling.kill()
         (self._terminal.directory / "shippable").unlink()
         self.client.create_new_request_queue("Alice")
-        wait_until(lambda: self.client.queue_status("Alice")["rpc_Alice_request"].consumers == 1, PATIENCE)
+        wait_until(lambda: self.client.queue_status("Alice")["rpc_orders_queue_Alice"].consumers == 1, PATIENCE)
         with pytest.raises(DeadLettered):
             self.client.call.ship(17)
         # From now on it can be done.

@@ -140,7 +140,7 @@ def test_a_service_of_the_other_kind_is_an_error_and_no_endless_wait(
 
 
 def test_a_queue_is_created_again_after_quick_turns(
-    client: AmqpRpcClient, new_server: NewServer, broker: Broker, label: str
+    client: AmqpRpcClient, new_server: NewServer, broker: Broker, label: str, service: str
 ) -> None:
     """Bug 7."""
     new_server(add)
@@ -150,7 +150,7 @@ def test_a_queue_is_created_again_after_quick_turns(
     client.create_new_request_queue(label, nowait=True)
 
     client.defer(routing_key=label).add(1, 2)
-    assert broker.queues()[f"rpc_{label}_request"].ready == 1
+    assert broker.queues()[f"rpc_{service}_queue_{label}"].ready == 1
     client.remove_request_queue(label)
     assert client.call.add(1, 2) == 3
 
@@ -221,23 +221,25 @@ def test_an_error_inside_a_tuning_function_reaches_the_caller(
     assert broker.queues()[f"rpc_{service}_request"].messages == 0
 
 
-def test_a_tuning_function_need_not_give_a_queue(client: AmqpRpcClient, broker: Broker, label: str) -> None:
+def test_a_tuning_function_need_not_give_a_queue(
+    client: AmqpRpcClient, broker: Broker, label: str, service: str
+) -> None:
     """Bug 9."""
     client.create_new_request_queue(label)
     client.tune_function("show")(lambda *_: {"routing_key": label})
 
     client.defer.show("Hello!")
 
-    assert broker.queues()[f"rpc_{label}_request"].ready == 1
+    assert broker.queues()[f"rpc_{service}_queue_{label}"].ready == 1
 
 
-def test_a_routing_key_is_text_of_any_alphabet(client: AmqpRpcClient, broker: Broker, label: str) -> None:
+def test_a_routing_key_is_text_of_any_alphabet(client: AmqpRpcClient, broker: Broker, label: str, service: str) -> None:
     """Bug 9."""
     client.create_new_request_queue(f"{label} 世界")
 
     client.defer(routing_key=f"{label} 世界").show("Hello!")
 
-    assert broker.queues()[f"rpc_{label} 世界_request"].ready == 1
+    assert broker.queues()[f"rpc_{service}_queue_{label} 世界"].ready == 1
 
 
 def test_a_remote_exception_prints_text_of_any_alphabet(new_server: NewServer, client: AmqpRpcClient) -> None:

@@ -105,7 +105,7 @@ def test_the_default_is_a_hundred(new_server: NewServer, broker: Broker, service
 
 
 def test_the_prefetch_count_of_a_label_queue_follows_concurrency_and_max_calls(
-    new_server: NewServer, client: AmqpRpcClient, broker: Broker, unique_name: Callable[[str], str]
+    new_server: NewServer, client: AmqpRpcClient, broker: Broker, unique_name: Callable[[str], str], service: str
 ) -> None:
     label = unique_name("user")
     client.create_new_request_queue(label)
@@ -114,7 +114,7 @@ def test_the_prefetch_count_of_a_label_queue_follows_concurrency_and_max_calls(
     for max_calls in (None, 3, 50):
         server.receive_from_queue(label, max_calls=max_calls, block=False)
 
-    wait_until(lambda: sorted(prefetch_of(broker, f"rpc_{label}_request")) == [3, 7, 7])
+    wait_until(lambda: sorted(prefetch_of(broker, f"rpc_{service}_queue_{label}")) == [3, 7, 7])
 
 
 def test_a_second_server_gets_its_share(
@@ -135,7 +135,12 @@ def test_a_second_server_gets_its_share(
 
 
 def test_label_queues_count_too(
-    new_server: NewServer, client: AmqpRpcClient, work: Counting, unique_name: Callable[[str], str], broker: Broker
+    new_server: NewServer,
+    client: AmqpRpcClient,
+    work: Counting,
+    unique_name: Callable[[str], str],
+    broker: Broker,
+    service: str,
 ) -> None:
     labels = [unique_name("user") for _ in range(3)]
     server = new_server(work, concurrency=4)
@@ -144,7 +149,7 @@ def test_label_queues_count_too(
         server.receive_from_queue(label, block=False)
 
     results = [result for label in labels for result in send(client, 20, routing_key=label)] + send(client, 20)
-    wait_until(lambda: all(broker.queues()[f"rpc_{label}_request"].unacked == 4 for label in labels))
+    wait_until(lambda: all(broker.queues()[f"rpc_{service}_queue_{label}"].unacked == 4 for label in labels))
     wait_until(lambda: work.running == 4)
     work.let_go.set()
 

@@ -154,7 +154,7 @@ def test_a_request_of_a_label_is_given_up_too(
         client.call(routing_key=alice).work()
 
     headers = dead_letter(amqp_channel, service).properties["application_headers"]
-    assert headers["x-amphora-queue"] == f"rpc_{alice}_request"
+    assert headers["x-amphora-queue"] == f"rpc_{service}_queue_{alice}"
 
 
 def test_a_dead_letter_that_is_put_back_into_its_queue_runs_as_if_new(
@@ -319,7 +319,7 @@ def test_quorum_queues_have_a_limit_by_default_and_a_further_one_of_the_broker(
         "x-dead-letter-routing-key": f"rpc_{service}_dead",
     }
     assert queues[f"rpc_{service}_request"].arguments == of_requests
-    assert queues[f"rpc_{label}_request"].arguments == of_requests
+    assert queues[f"rpc_{service}_queue_{label}"].arguments == of_requests
     assert queues[f"rpc_{service}_dead"].arguments == {"x-queue-type": "quorum"}
 
 

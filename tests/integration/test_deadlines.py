@@ -114,6 +114,7 @@ def test_a_request_that_expires_while_it_waits_for_a_free_greenlet_is_not_run(
     alice: str,
     injector: OriginalClient,
     broker: Broker,
+    service: str,
 ) -> None:
     server = new_server(hold, note, concurrency=1, connected=True)
     server.receive_from_queue(alice, block=False)
@@ -121,24 +122,30 @@ def test_a_request_that_expires_while_it_waits_for_a_free_greenlet_is_not_run(
     assert hold.began.wait(20)
     deadline = time.time() + 0.2
     injector.send(routing_key=alice, **note_by(deadline))
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].unacked == 1)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].unacked == 1)
     wait_until(lambda: time.time() > deadline)
 
     hold.let_go.set()
 
     assert held.get(timeout=20) == "done"
     wait_until(lambda: server.stats()["expired"] == 1)
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].messages == 0)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].messages == 0)
     assert note.runs == []
 
 
 def test_an_expired_request_does_not_count_for_max_calls(
-    new_server: NewServer, client: AmqpRpcClient, note: Noting, alice: str, injector: OriginalClient, broker: Broker
+    new_server: NewServer,
+    client: AmqpRpcClient,
+    note: Noting,
+    alice: str,
+    injector: OriginalClient,
+    broker: Broker,
+    service: str,
 ) -> None:
     server = new_server(note, connected=True)
     injector.send(routing_key=alice, **note_by(time.time() - 1))
     # It came on a connection of its own: it is to be the first one.
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].messages == 1)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].messages == 1)
     result = client.defer(routing_key=alice).note("in time")
 
     assert server.receive_from_queue(alice, max_calls=1, timeout=20) == 1

@@ -50,3 +50,20 @@ def test_a_delivery_says_where_it_was_published(
         connection.pump()
 
     assert [(each.exchange, each.routing_key) for each in deliveries] == [(exchange, routing_key), ("", queue)]
+
+
+def test_the_cancellation_of_a_consumer_whose_queue_is_deleted_is_answered(
+    connection: Any, unique_name: Callable[[str], str]
+) -> None:
+    queue, cancelled = unique_name("queue"), []
+    channel, other = connection.channel(), connection.channel()
+    channel.queue_declare(queue)
+    channel.basic_consume(queue, consumer_tag="tag", on_cancel=cancelled.append)
+
+    other.queue_delete(queue)
+    while not cancelled:
+        connection.pump()
+
+    # RabbitMQ 3.10 to 4.2 close the connection where the answer is `basic.cancel-ok`.
+    channel.queue_declare(queue, exclusive=True)
+    assert connection.connected

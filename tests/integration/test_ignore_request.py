@@ -103,7 +103,7 @@ def test_a_call_that_everybody_ignores_ends_with_no_result(new_server: NewServer
 
 
 def test_ignored_requests_of_a_label_count_for_max_calls_and_go_back(
-    new_server: NewServer, client: AmqpRpcClient, broker: Broker, unique_name: Any
+    new_server: NewServer, client: AmqpRpcClient, broker: Broker, unique_name: Any, service: str
 ) -> None:
     label = unique_name("user")
     client.create_new_request_queue(label)
@@ -114,4 +114,4 @@ def test_ignored_requests_of_a_label_count_for_max_calls_and_go_back(
     assert server.receive_from_queue(label, max_calls=1, timeout=20) == 1
 
     assert len(unwilling.began) == 1
-    wait_until(lambda: broker.queues()[f"rpc_{label}_request"].ready == 1)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{label}"].ready == 1)

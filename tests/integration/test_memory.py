@@ -393,11 +393,11 @@ def test_waiting_for_a_queue_ends_with_the_timeout(new_server: NewServer, label:
 
 
 def test_a_queue_that_does_not_exist_is_a_value_error_if_it_shall_not_be_waited_for(
-    new_server: NewServer, label: str
+    new_server: NewServer, label: str, service: str
 ) -> None:
     server = new_server(add)
 
-    with pytest.raises(ValueError, match=f"queue 'rpc_{label}_request' .* does not exist"):
+    with pytest.raises(ValueError, match=f"queue 'rpc_{service}_queue_{label}' .* does not exist"):
         server.receive_from_queue(label, wait_for_queue=False)
 
 

@@ -24,7 +24,6 @@ from tests.support.eventually import wait_until
 from tests.support.processes import ROOT
 
 PASSWORD = "secret"
-TEMPLATE = {"queue_template": "rpc_{namespace}_queue_{label}"}
 QUORUM = {"queue_type": "quorum"}
 CAREFUL = {"declare": False}
 
@@ -56,8 +55,7 @@ def new_user(broker: Broker, service: str, label: str, unique_name: Callable[[st
 
     def add(row: str) -> str:
         given = {
-            kind: re.sub(r"(?<![a-z])ns_", f"{service}_", pattern).replace("red", label)
-            for kind, pattern in ROWS[row]._asdict().items()
+            kind: re.sub(r"(?<![a-z])ns_", f"{service}_", pattern) for kind, pattern in ROWS[row]._asdict().items()
         }
         users.append(unique_name("user"))
         broker.add_user(users[-1], PASSWORD, **given)
@@ -94,7 +92,7 @@ def worker(broker: Broker, new_user: NewUser, new_server: NewServer) -> Any:
 
 
 def test_the_table_has_a_row_for_everybody() -> None:
-    assert len(ROWS) == 13
+    assert len(ROWS) == 11
 
 
 @pytest.mark.parametrize(
@@ -161,12 +159,9 @@ def test_a_client_that_declares_nothing_waits_for_a_server_over_memory_too(servi
             assert result.get() == "held"
 
 
-@pytest.mark.parametrize(("suffix", "options"), [("", {}), (", template", TEMPLATE)])
-def test_labels_have_queues_of_their_own(
-    app: Any, worker: Any, broker: Broker, label: str, note: Noting, suffix: str, options: dict[str, Any]
-) -> None:
-    server = worker(f"server, label queues{suffix}", note, connected=True, **options)
-    client = app(f"client, declare=False, makes label queues{suffix}", **CAREFUL, **options)
+def test_labels_have_queues_of_their_own(app: Any, worker: Any, broker: Broker, label: str, note: Noting) -> None:
+    server = worker("server, label queues", note, connected=True)
+    client = app("client, declare=False, makes label queues", **CAREFUL)
     client.create_new_request_queue(label)
     server.receive_from_queue(label, block=False, wait_for_queue=False)
 
@@ -287,10 +282,8 @@ def allowed(broker: Broker, service: str, new_user: NewUser, new_client: NewClie
         ("client", TO_CLIENTS),
         ("client, quorum queues", {name: each for name, each in TO_CLIENTS.items() if name != "write a dead letter"}),
         ("client, declare=False, makes label queues", {**TO_CLIENTS, **DECLARING}),
-        ("client, declare=False, makes label queues, template", {**TO_CLIENTS, **DECLARING}),
         ("server", TO_ANYBODY),
         ("server, label queues", TO_ANYBODY),
-        ("server, label queues, template", TO_ANYBODY),
         ("server, delivery_limit or quorum queues", TO_ANYBODY),
         ("fan-out server", TO_ANYBODY),
     ],
@@ -304,7 +297,6 @@ def test_nobody_can_do_what_is_not_its_work(allowed: Any, row: str, forbidden: O
     [
         "client",
         "client, declare=False, makes label queues",
-        "client, declare=False, makes label queues, template",
     ],
 )
 def test_who_binds_queues_to_the_request_exchange_can_read_the_request_queue_as_is_said(allowed: Any, row: str) -> None:

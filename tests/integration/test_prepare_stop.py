@@ -57,7 +57,12 @@ def test_after_prepare_stop_new_requests_go_to_another_server(new_server: NewSer
 
 
 def test_prepare_stop_gives_requests_back_that_have_not_begun(
-    new_server: NewServer, client: AmqpRpcClient, hold: Holding, unique_name: Callable[[str], str], broker: Broker
+    new_server: NewServer,
+    client: AmqpRpcClient,
+    hold: Holding,
+    unique_name: Callable[[str], str],
+    broker: Broker,
+    service: str,
 ) -> None:
     label = unique_name("user")
     client.create_new_request_queue(label)
@@ -66,11 +71,11 @@ def test_prepare_stop_gives_requests_back_that_have_not_begun(
     client.defer.hold()
     assert hold.began.wait(20)
     waiting = client.defer(routing_key=label).add(1, 2)
-    wait_until(lambda: broker.queues()[f"rpc_{label}_request"].unacked == 1)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{label}"].unacked == 1)
 
     server.prepare_stop(timeout=0)
 
-    wait_until(lambda: broker.queues()[f"rpc_{label}_request"].ready == 1)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{label}"].ready == 1)
     new_server(add).receive_from_queue(label, block=False)
     assert waiting.get(timeout=20) == 3
     hold.let_go.set()

@@ -49,7 +49,7 @@ def test_request_label_and_response_queues_are_of_the_type_that_is_asked_for(
 
     assert client.call.abs(-1) == 1
     assert client.call(routing_key=label).abs(-2) == 2
-    names = (f"rpc_{service}_request", f"rpc_{label}_request", f"rpc_{service}_{client.uuid}_response")
+    names = (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", f"rpc_{service}_{client.uuid}_response")
     assert types_of(broker, *names) == dict.fromkeys(names, "quorum")
 
 
@@ -72,7 +72,7 @@ def test_classic_queues_are_declared_as_ever_without_a_type(
     client.create_new_request_queue(label)
 
     assert client.call.abs(-1) == 1
-    names = (f"rpc_{service}_request", f"rpc_{label}_request", f"rpc_{service}_{client.uuid}_response")
+    names = (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", f"rpc_{service}_{client.uuid}_response")
     assert types_of(broker, *names) == dict.fromkeys(names, "none")
 
 
@@ -139,7 +139,7 @@ def test_a_request_that_a_full_quorum_queue_refuses_is_sent_again_until_there_is
     new_server: NewServer,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    queue, full = f"rpc_{label}_request", {"x-max-length": 5, "x-overflow": "reject-publish"}
+    queue, full = f"rpc_{service}_queue_{label}", {"x-max-length": 5, "x-overflow": "reject-publish"}
     client = new_client(**QUORUM)
     assert client.wait_connected(20)
     amqp_channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum", **full})
@@ -188,12 +188,13 @@ def test_a_queue_of_the_other_type_ends_serve_with_the_way_to_migrate(
 
 
 def test_a_label_queue_of_the_other_type_is_a_conflict_and_the_client_goes_on(
-    label: str, new_client: NewClient, new_server: NewServer, unique_name: Callable[[str], str]
+    label: str, new_client: NewClient, new_server: NewServer, unique_name: Callable[[str], str], service: str
 ) -> None:
-    old = new_client(service_name=unique_name("old"))
+    shared: dict[str, Any] = {"queue_template": "rpc_{label}_request"}
+    old = new_client(service_name=unique_name("old"), **shared)
     old.create_new_request_queue(label)
     new_server(abs, connected=True, **QUORUM)
-    client = new_client(**QUORUM)
+    client = new_client(**QUORUM, **shared)
 
     with pytest.raises(TopologyConflict, match=rf"queue 'rpc_{label}_request' .* with another queue_type"):
         client.create_new_request_queue(label)
@@ -221,7 +222,7 @@ def test_a_server_on_classic_queues_takes_from_a_label_queue_of_the_other_type(
     service: str, label: str, amqp_channel: amqp.Channel, new_client: NewClient, new_server: NewServer
 ) -> None:
     server = new_server(abs, connected=True)
-    queue = f"rpc_{label}_request"
+    queue = f"rpc_{service}_queue_{label}"
     amqp_channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
     amqp_channel.queue_bind(queue, f"rpc_{service}_request", label)
 

@@ -20,7 +20,7 @@ LONG_ENOUGH = 3
 
 
 def test_max_calls_requests_are_handled_and_no_more(
-    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker
+    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     send(client, alice, 500)
 
@@ -28,12 +28,12 @@ def test_max_calls_requests_are_handled_and_no_more(
 
     assert handled == 7
     assert note.runs == list(range(7))
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].ready == 493)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].ready == 493)
     assert note.runs == list(range(7))
 
 
 def test_max_calls_is_exact_while_requests_keep_coming(
-    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker
+    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     results: list[Any] = []
 
@@ -47,7 +47,7 @@ def test_max_calls_is_exact_while_requests_keep_coming(
 
     assert counts == [1, 1, 2, 3, 5, 8, 13, 21, 34, 55]
     assert len(note.runs) == len(set(note.runs)) == 143
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].ready == 857)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].ready == 857)
 
 
 def test_requests_in_excess_go_back_and_are_run_by_somebody_else_exactly_once(
@@ -81,14 +81,14 @@ def test_what_a_finished_receive_left_is_taken_by_the_next(
 
 
 def test_calls_that_were_taken_are_answered_when_it_returns(
-    server: AmqpRpcServer, client: AmqpRpcClient, alice: str, broker: Broker
+    server: AmqpRpcServer, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     results = send(client, alice, 3)
 
     server.receive_from_queue(alice, max_calls=3, timeout=20)
 
     assert [result.get(timeout=20) for result in results] == [0, 1, 2]
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].messages == 0)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].messages == 0)
 
 
 def test_a_call_that_raises_counts(new_server: NewServer, client: AmqpRpcClient, alice: str) -> None:
@@ -121,14 +121,14 @@ def test_a_timeout_before_max_calls_is_gevents_timeout(
 
 
 def test_after_a_timeout_nothing_more_is_taken(
-    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker
+    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     with pytest.raises(gevent.Timeout):
         server.receive_from_queue(alice, max_calls=3, timeout=0.1)
 
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].consumers == 0)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].consumers == 0)
     send(client, alice, 1)
-    assert broker.queues()[f"rpc_{alice}_request"].ready == 1
+    assert broker.queues()[f"rpc_{service}_queue_{alice}"].ready == 1
     assert note.runs == []
 
 
@@ -141,7 +141,7 @@ def test_a_timeout_without_max_calls_returns_how_many_were_handled(
 
 
 def test_a_call_that_runs_when_the_time_is_over_is_finished_and_counted(
-    new_server: NewServer, client: AmqpRpcClient, alice: str, hold: Holding, broker: Broker
+    new_server: NewServer, client: AmqpRpcClient, alice: str, hold: Holding, broker: Broker, service: str
 ) -> None:
     server = new_server(connected=True)
     server.add_function(hold, name="note")
@@ -149,7 +149,7 @@ def test_a_call_that_runs_when_the_time_is_over_is_finished_and_counted(
     receiving = received(server, alice, timeout=LONG_ENOUGH)
     assert hold.began.wait(20)
 
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].consumers == 0)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].consumers == 0)
 
     assert not receiving.ready()
     hold.let_go.set()
@@ -174,13 +174,13 @@ def test_a_call_that_runs_when_the_time_is_over_and_completes_max_calls_is_no_ti
 
 
 def test_the_callers_own_timeout_ends_it(
-    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker
+    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     with gevent.Timeout(0.2) as own, pytest.raises(gevent.Timeout) as caught:
         server.receive_from_queue(alice)
 
     assert caught.value is own
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].consumers == 0)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].consumers == 0)
 
 
 # block
@@ -196,26 +196,26 @@ def test_without_block_it_returns_at_once_and_receives_in_the_background(
 
 
 def test_without_block_max_calls_is_exact_too(
-    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker
+    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     send(client, alice, 50)
 
     server.receive_from_queue(alice, max_calls=5, block=False)
 
     wait_until(lambda: len(note.runs) == 5)
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].ready == 45)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].ready == 45)
     assert note.runs == list(range(5))
 
 
 def test_without_block_it_ends_after_the_timeout_too(
-    server: AmqpRpcServer, client: AmqpRpcClient, alice: str, broker: Broker
+    server: AmqpRpcServer, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     [result] = send(client, alice, 1)
 
     server.receive_from_queue(alice, timeout=LONG_ENOUGH, block=False)
 
     assert result.get(timeout=20) == 0
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].consumers == 0)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].consumers == 0)
 
 
 def test_stop_receiving_ends_it(server: AmqpRpcServer, client: AmqpRpcClient, alice: str) -> None:

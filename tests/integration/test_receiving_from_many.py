@@ -37,9 +37,9 @@ def test_waiting_for_the_queue_without_max_calls_ends_with_none_handled(server: 
 
 @pytest.mark.parametrize("block", [True, False])
 def test_a_missing_queue_is_a_value_error_where_it_shall_not_wait(
-    server: AmqpRpcServer, label: str, block: bool
+    server: AmqpRpcServer, label: str, block: bool, service: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"queue 'rpc_{label}_request' .* does not exist"):
+    with pytest.raises(ValueError, match=f"queue 'rpc_{service}_queue_{label}' .* does not exist"):
         server.receive_from_queue(label, block=block, wait_for_queue=False)
 
 
@@ -83,15 +83,15 @@ def test_several_labels_can_be_received_from_at_once(server: AmqpRpcServer, clie
 
 
 def test_several_receives_of_one_label_each_take_their_number(
-    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker
+    server: AmqpRpcServer, note: Noting, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     receiving = [received(server, alice, max_calls=n, timeout=20) for n in (1, 2, 3, 4)]
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].consumers == 4)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].consumers == 4)
 
     send(client, alice, 50)
 
     assert [each.get(timeout=20) for each in receiving] == [1, 2, 3, 4]
-    wait_until(lambda: broker.queues()[f"rpc_{alice}_request"].ready == 40)
+    wait_until(lambda: broker.queues()[f"rpc_{service}_queue_{alice}"].ready == 40)
     assert len(note.runs) == len(set(note.runs)) == 10
 
 
@@ -194,13 +194,13 @@ def test_the_tutorials_api_server_hands_a_message_to_the_waiting_request(
 
 
 def test_a_receive_that_begins_while_the_server_subscribes_to_another_queue_is_not_forgotten(
-    new_server: NewServer, client: AmqpRpcClient, alice: str, broker: Broker
+    new_server: NewServer, client: AmqpRpcClient, alice: str, broker: Broker, service: str
 ) -> None:
     # Without heartbeats nothing else wakes the connection.
     server = new_server(connected=True, heartbeat=0)
 
     def consumers() -> int:
-        return broker.queues()[f"rpc_{alice}_request"].consumers
+        return broker.queues()[f"rpc_{service}_queue_{alice}"].consumers
 
     for number in range(1, 31):
         server.receive_from_queue(alice, block=False)

@@ -215,8 +215,8 @@ def test_a_label_queue_is_bound_to_the_request_exchange_with_its_label(
 
     client.create_new_request_queue(label)
 
-    assert seen.queues[f"rpc_{label}_request"] == {}
-    assert (f"rpc_{service}_request", f"rpc_{label}_request", label) in seen.bindings
+    assert seen.queues[f"rpc_{service}_queue_{label}"] == {}
+    assert (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", label) in seen.bindings
 
 
 def test_a_label_queue_may_have_another_routing_key_and_an_expiry(
@@ -226,9 +226,9 @@ def test_a_label_queue_may_have_another_routing_key_and_an_expiry(
 
     client.create_new_request_queue(label, routing_key="alice", x_expires=90_000)
 
-    assert seen.queues[f"rpc_{label}_request"] == {"x-expires": 90_000}
-    assert (f"rpc_{service}_request", f"rpc_{label}_request", "alice") in seen.bindings
-    assert (f"rpc_{service}_request", f"rpc_{label}_request", label) not in seen.bindings
+    assert seen.queues[f"rpc_{service}_queue_{label}"] == {"x-expires": 90_000}
+    assert (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", "alice") in seen.bindings
+    assert (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", label) not in seen.bindings
 
 
 @pytest.mark.parametrize(

@@ -22,35 +22,39 @@ def by_username(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return args[0] if args else kwargs.get("username")
 
 
-def in_queue_of(label: str, channel: amqp.Channel) -> bool:
-    """Take one request from a label's (or a service's) queue, if it holds one."""
-    return channel.basic_get(f"rpc_{label}_request", no_ack=True) is not None
+def is_in(queue: str, channel: amqp.Channel) -> bool:
+    """Take one request from a queue, if it holds one."""
+    return channel.basic_get(queue, no_ack=True) is not None
 
 
-def test_a_string_is_the_routing_key(client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str) -> None:
+def test_a_string_is_the_routing_key(
+    client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str, service: str
+) -> None:
     client.tune_function("show_message")(by_username)
 
     client.defer.show_message(alice, "Goodbye, Alice!")
 
-    assert in_queue_of(alice, amqp_channel)
+    assert is_in(f"rpc_{service}_queue_{alice}", amqp_channel)
 
 
-def test_a_dict_holds_the_routing_key(client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str) -> None:
+def test_a_dict_holds_the_routing_key(
+    client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str, service: str
+) -> None:
     client.tune_function("show_message")(lambda _, kwargs: {"routing_key": kwargs["user_id"]})
 
     client.defer.show_message("Hello!", user_id=alice)
 
-    assert in_queue_of(alice, amqp_channel)
+    assert is_in(f"rpc_{service}_queue_{alice}", amqp_channel)
 
 
 def test_the_queue_in_a_dict_is_accepted_and_ignored(
-    client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str
+    client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str, service: str
 ) -> None:
     client.tune_function("show_message")(lambda *_: {"queue": "no such queue", "routing_key": alice})
 
     client.defer.show_message("Hello!")
 
-    assert in_queue_of(alice, amqp_channel)
+    assert is_in(f"rpc_{service}_queue_{alice}", amqp_channel)
 
 
 def test_none_is_the_services_own_queue(
@@ -60,8 +64,8 @@ def test_none_is_the_services_own_queue(
 
     client.defer.show_message()
 
-    assert in_queue_of(service, amqp_channel)
-    assert not in_queue_of(alice, amqp_channel)
+    assert is_in(f"rpc_{service}_request", amqp_channel)
+    assert not is_in(f"rpc_{service}_queue_{alice}", amqp_channel)
 
 
 def test_other_functions_are_not_tuned(
@@ -71,15 +75,17 @@ def test_other_functions_are_not_tuned(
 
     client.defer.hide_message(alice)
 
-    assert in_queue_of(service, amqp_channel)
+    assert is_in(f"rpc_{service}_request", amqp_channel)
 
 
-def test_a_dotted_name_can_be_tuned(client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str) -> None:
+def test_a_dotted_name_can_be_tuned(
+    client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str, service: str
+) -> None:
     client.tune_function("messages.show")(by_username)
 
     client.defer.messages.show(alice)
 
-    assert in_queue_of(alice, amqp_channel)
+    assert is_in(f"rpc_{service}_queue_{alice}", amqp_channel)
 
 
 def test_the_tuning_function_gets_args_and_kwargs_as_two_values(client: AmqpRpcClient) -> None:
@@ -98,13 +104,13 @@ def test_as_a_decorator_it_returns_the_function(client: AmqpRpcClient) -> None:
 
 
 def test_a_routing_key_of_the_call_goes_before_the_tuned_one(
-    client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str
+    client: AmqpRpcClient, amqp_channel: amqp.Channel, alice: str, service: str
 ) -> None:
     client.tune_function("show_message")(lambda *_: "somebody else")
 
     client.defer(routing_key=alice).show_message("Hello!")
 
-    assert in_queue_of(alice, amqp_channel)
+    assert is_in(f"rpc_{service}_queue_{alice}", amqp_channel)
 
 
 @pytest.mark.parametrize("answer", [5, b"Alice", ["Alice"], {"queue": "Alice"}, {"routing_key": 5}], ids=repr)

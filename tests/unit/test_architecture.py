@@ -24,6 +24,7 @@ LAYERS = (
         "amphora.contrib.prometheus",
         "amphora.testing.*",
     ),
+    ("amphora.contrib.stand_ins",),
     ("amphora",),
     ("amphora.bridge",),
     ("amphora.fanout", "amphora.hub_thread", "amphora.serving", "amphora.threaded_result"),
@@ -40,7 +41,6 @@ LAYERS = (
         "amphora.receiver",
         "amphora.request",
         "amphora.run_times",
-        "amphora.turns",
         "amphora.workers",
     ),
     ("amphora.links.*",),
@@ -75,7 +75,6 @@ LAYERS = (
 FORBIDDEN = {
     # The links move bytes: what a message means is nothing to them.
     "amphora.links.*": (
-        "amphora.protocol.finished",
         "amphora.protocol.messages",
         "amphora.protocol.registry",
         "amphora.protocol.routing",
@@ -96,9 +95,20 @@ PUBLIC_API_ONLY = (
 # prints text of others uses the one function for that; and what is public for tests is public for those of an
 # integration.
 AND_ALSO = {
-    "amphora.cli.*": ("amphora.brokers", "amphora.contrib.prometheus", "amphora.remote_text", "amphora.urls"),
-    "amphora.contrib.celery.*": ("amphora.remote_text",),
-    "amphora.contrib.django.*": ("amphora.remote_text",),
+    "amphora.cli.*": (
+        "amphora.brokers",
+        "amphora.contrib.django.databases",
+        "amphora.contrib.prometheus",
+        "amphora.remote_text",
+        "amphora.urls",
+    ),
+    # Where Django is set up, its databases are looked after, whoever serves.
+    "amphora.contrib.celery.*": (
+        "amphora.contrib.django.databases",
+        "amphora.contrib.stand_ins",
+        "amphora.remote_text",
+    ),
+    "amphora.contrib.django.*": ("amphora.contrib.stand_ins", "amphora.remote_text"),
     "amphora.contrib.django.testing.*": ("amphora.testing",),
 }
 

@@ -37,13 +37,13 @@ def test_without_a_limit_it_never_reaches_an_end() -> None:
 def test_it_is_idle_until_it_takes_something_and_when_that_is_finished() -> None:
     receiver = Receiver("Alice", None)
 
-    assert receiver.idle.is_set()
+    assert receiver.quiet.is_set()
     receiver.take()
     receiver.take()
     receiver.finish_one()
-    assert not receiver.idle.is_set()
+    assert not receiver.quiet.is_set()
     receiver.finish_one()
-    assert receiver.idle.is_set()
+    assert receiver.quiet.is_set()
 
 
 def test_it_counts_what_was_finished() -> None:
@@ -71,7 +71,7 @@ def test_a_lost_request_makes_room_for_another() -> None:
     receiver.lose_one()
 
     assert not receiver.ended.is_set()
-    assert receiver.idle.is_set()
+    assert receiver.quiet.is_set()
     assert receiver.take()
 
 
@@ -90,5 +90,5 @@ def test_a_closed_receiver_takes_nothing_in_place_of_a_lost_request() -> None:
 
     receiver.lose_one()
 
-    assert receiver.idle.is_set()
+    assert receiver.quiet.is_set()
     assert not receiver.take()

@@ -17,6 +17,7 @@ from amphora.contrib.celery.endpoints import LazyClient, LazyServer
 from amphora.contrib.celery.exposed import Exposed, exposed_by_option, function_of
 from amphora.contrib.celery.function_tasks import InTaskContext, register_function
 from amphora.contrib.celery.program import extend_worker
+from amphora.contrib.django.databases import look_after_databases
 
 __all__ = ["Amphora", "setup"]
 
@@ -194,7 +195,9 @@ class Amphora:
             add_source(self._complete)
 
     def _surround(self, server: Any) -> None:
-        """Let a server's functions run as their tasks."""
+        """Let a server's functions run as their tasks, with Django's databases as around an HTTP request."""
+        # (One of Django's own has that already, and having it twice changes nothing.)
+        server.add_middleware(look_after_databases)
         server.add_middleware(InTaskContext(self.app, lambda: server.service_name))
 
     def _settle(self, *, fanout: bool) -> None:
@@ -269,7 +272,7 @@ class Amphora:
         if instance.app is self.app:
             self._on_finalized()
             for client in (self._client, self._fanout_client):
-                # Django's: a web server that is not patched is another matter than a worker's pool.
+                # Django's has it: a web server that is not patched is another matter than a worker's pool.
                 allow_thread = getattr(client, "allow_thread", None)
                 if allow_thread is not None:
                     allow_thread()

@@ -66,7 +66,7 @@ def serve(program: Any, loglevel: int, logfile: str | None) -> None:
     attached.app.log.setup(loglevel=loglevel, logfile=logfile, redirect_stdouts=False, colorize=not program.no_color)
     asked, hurried, failures = Event(), Event(), []
 
-    def on_failure(error: AmqpRpcException) -> None:
+    def on_failure(error: Exception) -> None:
         failures.append(error)
         asked.set()
 

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from threading import RLock
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakSet
 
 from celery.exceptions import ImproperlyConfigured
@@ -22,6 +22,7 @@ from amphora import (
     remote_name,
 )
 from amphora.contrib.celery.conf import Conf
+from amphora.contrib.stand_ins import lazy_attribute
 
 __all__ = ["LazyClient", "LazyServer"]
 
@@ -38,6 +39,9 @@ class _Lazy:
         fanout: Whether it is that of the fan-out service.
     """
 
+    #: The class whose public names it has.
+    _like: ClassVar[type]
+
     def __init__(self, conf: Conf, *, fanout: bool = False) -> None:
         self._conf = conf
         self._fanout = fanout
@@ -52,16 +56,17 @@ class _Lazy:
         return f"<{kind} {self._real!r}>" if self.made else f"<{kind}, not used yet>"
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._get(), name)
+        return lazy_attribute(self, self._like, name, self._get)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *(name for name in dir(self._like) if not name.startswith("_"))})
 
     def __enter__(self) -> Self:
         self._get().serve()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._get().stop()
+        self.stop()
 
     @property
     def made(self) -> bool:
@@ -107,6 +112,11 @@ class _Lazy:
             self._real.add_middleware(middleware)
         return middleware
 
+    def stop(self) -> None:
+        """Disconnect from the broker, as the real one does; one that was not made has nothing to disconnect."""
+        if self.made:
+            self._real.stop()
+
     def reset(self) -> None:
         """Stop the endpoint of this process, if there is one; the next use makes another, from the settings then."""
         if self.made:
@@ -144,6 +154,8 @@ class LazyServer(_Lazy):
         conf: The settings.
         fanout: Whether it is that of the fan-out service.
     """
+
+    _like = AmqpRpcServer
 
     def __init__(self, conf: Conf, *, fanout: bool = False) -> None:
         super().__init__(conf, fanout=fanout)
@@ -220,6 +232,8 @@ class LazyClient(_Lazy):
     In a program that gevent has not patched (the prefork, threads and solo pools, most web servers) it is
     a `ThreadedClient`. Everything else is as on the client itself, see `AmqpRpcClient`.
     """
+
+    _like = AmqpRpcClient
 
     def __init__(self, conf: Conf, *, fanout: bool = False) -> None:
         super().__init__(conf, fanout=fanout)

@@ -27,11 +27,11 @@ class Serving:
 
     Args:
         attached: The application's ``app.amphora``, when all modules that add functions are imported.
-        on_failure: Told, in a greenlet of its own, of the error that a server cannot start for and that trying
+        on_failure: Called, in a greenlet of its own, with the error that a server cannot start for and that trying
             again cannot mend: credentials, a virtual host, an exchange of another kind.
     """
 
-    def __init__(self, attached: Amphora, on_failure: Callable[[AmqpRpcException], None]) -> None:
+    def __init__(self, attached: Amphora, on_failure: Callable[[Exception], None]) -> None:
         servers: list[Any] = [attached.server, attached.fanout_server]
         # With no function at all it serves too: they may be added later.
         self._servers = [server for server in servers if server.functions] or servers[:1]
@@ -98,8 +98,11 @@ class Serving:
         """Say in the log what is served, or tell why it cannot be."""
         try:
             server.wait_connected()
-        except AmqpRpcException as error:
+        except Exception as error:
+            # Whatever it is: without this greenlet, no one would learn that the server does not serve.
             if not self._ended:
+                if not isinstance(error, AmqpRpcException):
+                    logger.exception("the service %r cannot be served", server.service_name)
                 self._on_failure(error)
             return
         if self._ended:

@@ -11,7 +11,6 @@ from celery.platforms import EX_FAILURE
 from click import ClickException
 from gevent import monkey
 
-from amphora import AmqpRpcException
 from amphora.contrib.celery.inspection import STEP
 from amphora.contrib.celery.serving import Serving
 
@@ -71,8 +70,10 @@ class AmphoraStep(StartStopStep):
     def stop(self, worker: Any) -> None:
         """Warm shutdown: answer the running calls, while the pool is still there."""
         if self._serving is not None:
-            self._serving.finish(self._grace, hurry=lambda: worker.state.should_terminate not in (None, False))
-            self._serving.stop()
+            try:
+                self._serving.finish(self._grace, hurry=lambda: worker.state.should_terminate not in (None, False))
+            finally:
+                self._serving.stop()
 
     def terminate(self, worker: Any) -> None:  # noqa: ARG002  (Celery's signature)
         """Cold shutdown: disconnect at once."""
@@ -100,7 +101,7 @@ def _serving_for(worker: Any) -> Serving:
         WorkerRefused: A setting is wrong or missing.
     """
 
-    def give_up(error: AmqpRpcException) -> None:
+    def give_up(error: Exception) -> None:
         logger.critical("the RPC server cannot start, so the worker ends: %s", error)
         worker.state.should_stop = EX_FAILURE
 

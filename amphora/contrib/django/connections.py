@@ -9,8 +9,8 @@ from django.core.cache import close_caches
 from django.db import close_old_connections, reset_queries, transaction
 
 from amphora import CurrentRequest
+from amphora.contrib.django.around import idle_connections
 from amphora.contrib.django.conf import ServiceSettings
-from amphora.contrib.django.idle import IdleConnections
 from amphora.contrib.django.signals import request_finished, request_started
 
 __all__ = ["AROUND_REQUESTS", "connect_receivers", "idle_connections", "new_middleware"]
@@ -22,9 +22,6 @@ AROUND_REQUESTS = (
     (request_finished, close_caches),
     (request_finished, close_old_connections),
 )
-
-#: The connections of this process's handlers that wait for their greenlets' next request.
-idle_connections = IdleConnections()
 
 
 def connect_receivers() -> None:

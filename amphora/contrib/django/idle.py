@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 import gevent
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
 from gevent import monkey
 from gevent.event import Event
@@ -21,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 # Asks, and returns at once: gevent's own would let the event loop turn.
 _poll: Callable[[], Any] = monkey.get_original("select", "poll")
+
+#: Seconds after which a connection that did not close is closed again.
+_AGAIN = 1.0
 
 #: The status of a connection on which a query runs, in libpq and so in psycopg 3 and psycopg2.
 _ACTIVE = 1
@@ -64,9 +68,7 @@ class IdleConnections:
             if each.connection is None or each.in_atomic_block:
                 # Of a transaction somebody else takes care: a test that lends its connection to the functions.
                 continue
-            if _is_busy(each):
-                each.close()
-            else:
+            if not _is_busy(each) or not _try_to_close(each):
                 wrappers.append(each)
         if not wrappers:
             return
@@ -91,8 +93,13 @@ class IdleConnections:
         with parked.lock:
             wrappers, parked.wrappers = parked.wrappers, []
         for each in wrappers:
-            if _has_news(each) and not each.is_usable():
-                each.close()
+            try:
+                dead = _has_news(each) and not each.is_usable()
+            except Exception as error:  # noqa: BLE001  (drivers have errors of their own, and the request needs none)
+                logger.warning("database %r: a connection could not be checked: %s", each.alias, error)
+                dead = True
+            if dead:
+                _try_to_close(each)
 
     def close_all(self) -> None:
         """Close all that wait for a request."""
@@ -103,29 +110,43 @@ class IdleConnections:
         """A greenlet has ended; runs in the event loop, so it must not block."""
         parked = self._parked.pop(greenlet)
         if parked.wrappers:
-            gevent.spawn(_close, parked, inf)
+            gevent.spawn(_close_all, parked)
 
     def _wake(self, at: float) -> None:
         """Have the connections looked at then."""
         if self._reaper is None:
             self._wake_at = at
-            self._reaper = gevent.spawn(self._reap)
+            self._reaper = gevent.spawn(self._keep_reaping)
         elif at < self._wake_at:
             self._wake_at = at
             self._sooner.set()
 
-    def _reap(self) -> None:
+    def _keep_reaping(self) -> None:
         """Close connections as they become too old, until there are none that will."""
-        while True:
-            self._sooner.clear()
-            self._sooner.wait(max(0.0, self._wake_at - monotonic()))
-            for parked in list(self._parked.values()):
-                _close(parked, monotonic())
-            end = min((_end_of(each) for parked in self._parked.values() for each in parked.wrappers), default=inf)
-            if end == inf:
-                self._reaper = None
-                return
-            self._wake_at = end
+        try:
+            while True:
+                self._sooner.clear()
+                self._sooner.wait(max(0.0, self._wake_at - monotonic()))
+                try:
+                    end = self._reap()
+                except Exception:
+                    # One connection must not leave all others open for the life of the process.
+                    logger.exception("idle database connections could not be closed; trying again")
+                    end = monotonic() + _AGAIN
+                if end == inf:
+                    return
+                self._wake_at = end
+        finally:
+            # However it ended: the next connection that may grow too old starts another one.
+            self._reaper = None
+
+    def _reap(self) -> float:
+        """Close the connections that are too old, and return when to look again."""
+        for parked in list(self._parked.values()):
+            _close(parked, monotonic())
+        end = min((_end_of(each) for parked in self._parked.values() for each in parked.wrappers), default=inf)
+        # One that did not close is too old already.
+        return max(end, monotonic() + _AGAIN) if end <= monotonic() else end
 
 
 def _is_busy(wrapper: Any) -> bool:
@@ -160,11 +181,31 @@ def _close(parked: _Parked, until: float) -> None:
     """
     with parked.lock:
         for each in [wrapper for wrapper in parked.wrappers if _end_of(wrapper) <= until]:
-            parked.wrappers.remove(each)
-            each.inc_thread_sharing()
-            try:
-                each.close()
-            except each.Database.Error as error:
-                logger.warning("database %r: a connection did not close: %s", each.alias, error)
-            finally:
-                each.dec_thread_sharing()
+            if _try_to_close(each):
+                parked.wrappers.remove(each)
+
+
+def _close_all(parked: _Parked) -> None:
+    """Close the connections of a greenlet that has ended: its next request will not do it."""
+    while parked.wrappers:
+        _close(parked, inf)
+        if parked.wrappers:
+            gevent.sleep(_AGAIN)
+
+
+def _try_to_close(wrapper: Any) -> bool:
+    """Close a connection, perhaps another greenlet's; return whether that succeeded, and log why it did not.
+
+    Not while an event loop of asyncio runs in this thread, where Django refuses: that passes.
+    """
+    wrapper.inc_thread_sharing()
+    try:
+        wrapper.close()
+    except SynchronousOnlyOperation:
+        logger.debug("database %r: an event loop runs; the connection is closed later", wrapper.alias)
+        return False
+    except Exception as error:  # noqa: BLE001  (drivers have errors of their own; what failed to close is not kept)
+        logger.warning("database %r: a connection did not close: %s", wrapper.alias, error)
+    finally:
+        wrapper.dec_thread_sharing()
+    return True

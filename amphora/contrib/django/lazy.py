@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from amphora import AmqpRpcClient, AmqpRpcServer
 from amphora.contrib.django.conf import ServiceSettings, imported, service
+from amphora.contrib.stand_ins import lazy_attribute
 
 __all__ = ["LazyEndpoint"]
 
@@ -44,10 +45,7 @@ class LazyEndpoint(Generic[Real]):
         return f"<{type(self).__name__} {self.alias!r}{'' if self._made() is None else f' {self._real!r}'}>"
 
     def __getattr__(self, name: str) -> Any:
-        # Whoever only looks whether a name is there shall not connect to the broker by that.
-        if name.startswith("_") or not hasattr(self._like, name):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.real, name)
+        return lazy_attribute(self, self._like, name, lambda: self.real)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *(name for name in dir(self._like) if not name.startswith("_"))})

@@ -147,9 +147,10 @@ class ErrorRecorder:
             database = router.db_for_write(FailedCall)
             if waits_with_gevent(database):
                 return self._write_to(database, batch)
+            # (It may be that no thread can be started.)
+            written: Exception | None = gevent.get_hub().threadpool.apply(self._write_to, (database, batch))
         except Exception as problem:  # noqa: BLE001  (whatever is wrong with the settings; the server goes on)
             return problem
-        written: Exception | None = gevent.get_hub().threadpool.apply(self._write_to, (database, batch))
         return written
 
     def _write_to(self, database: str, batch: list[FailedCall]) -> Exception | None:
@@ -168,8 +169,15 @@ class ErrorRecorder:
         except Exception as problem:  # noqa: BLE001  (drivers have errors of their own)
             return problem
         finally:
-            connections[database].close()
+            self._close(database)
         return None
+
+    @staticmethod
+    def _close(database: str) -> None:
+        try:
+            connections[database].close()
+        except Exception as problem:  # noqa: BLE001  (drivers have errors of their own, and the errors are written)
+            logger.warning("database %r: a connection did not close: %s", database, problem)
 
     def _drop(self, count: int, reason: str) -> None:
         if not self.dropped:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import sysconfig
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +18,11 @@ from django.apps import apps
 from django.utils import autoreload
 
 __all__ = ["RELOAD", "end_or_wait_for_change", "is_reloaded", "supervise", "watch"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which files are looked at again where that has failed.
+_AGAIN = 1.0
 
 #: Exit status of a child that is to be started again, as Django's own reloader has it.
 RELOAD = 3
@@ -84,7 +91,13 @@ def watch(on_change: Callable[[str], object]) -> None:
     ticks = reloader.tick()
     try:
         while os.getppid() == parent:
-            next(ticks)
+            try:
+                next(ticks)
+            except Exception:
+                # Such as a directory that is removed while it is read. Later changes are still worth a reload.
+                logger.exception("Looking for changes of the code failed; trying again")
+                time.sleep(_AGAIN)
+                ticks = reloader.tick()
     except SystemExit:
         on_change("Code has changed: reloading")
         return

@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.exceptions import ImproperlyConfigured
+from celery.signals import celeryd_after_setup
 
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcFanoutServer, AmqpRpcServer
 from amphora.contrib.celery import Amphora, setup
@@ -210,3 +212,24 @@ def test_the_page_s_examples_work(own_tasks: None) -> None:
 
 
 def _clean() -> None: ...
+
+
+@pytest.mark.parametrize("endpoint", ["client", "fanout_client", "server", "fanout_server"])
+def test_looking_for_attributes_makes_no_endpoint(app: Any, endpoint: str) -> None:
+    stand_in = getattr(app.amphora, endpoint)
+
+    assert not hasattr(stand_in, "nonsense")
+    assert not hasattr(stand_in, "allow_thread")
+    assert callable(stand_in.stats)
+    stand_in.stop()
+    assert not stand_in.made
+
+    assert stand_in.stats()["reconnects"] == 0
+    assert stand_in.made
+
+
+def test_a_worker_that_starts_makes_no_client(app: Any) -> None:
+    celeryd_after_setup.send(sender="worker", instance=SimpleNamespace(app=app), conf=app.conf)
+
+    assert not app.amphora.client.made
+    assert not app.amphora.fanout_client.made

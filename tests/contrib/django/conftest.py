@@ -12,7 +12,6 @@ from django.db import connections
 from django.test.utils import setup_test_environment, teardown_test_environment
 
 from amphora.contrib.django import clients, servers
-from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 
 PROJECT = Path(__file__).parent / "projects" / "shop"
@@ -46,17 +45,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     connection.close()
     connections.settings["default"]["NAME"] = connection.settings_dict["NAME"] = before
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A server for the session; a test that stops it starts it again."""
-    server = Postgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -111,3 +111,13 @@ def test_what_was_deferred_is_sent_before_the_process_ends(start_program: StartP
     assert messages == 100
     assert silent.wait(timeout=90) == 0
     assert silent.lines[-1] == "AMPHORA['default']: the process ends with 100 requests that the broker has not got"
+
+
+@pytest.mark.parametrize("stand_in", [clients["default"], servers["default"]], ids=["client", "server"])
+def test_looking_for_attributes_makes_no_endpoint(stand_in):
+    assert not hasattr(stand_in, "nonsense")
+    assert callable(stand_in.stats)
+    assert not stand_in.made
+
+    assert stand_in.stats()["reconnects"] == 0
+    assert stand_in.made

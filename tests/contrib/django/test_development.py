@@ -1,11 +1,12 @@
 """When `manage.py runserver` is run again, patched; what comes of it is in test_web_servers.py."""
 
 import sys
+from collections.abc import Iterator
 
 import pytest
 from django.test import override_settings
 
-from amphora.contrib.django import development
+from amphora.contrib.django import development, reloading
 
 
 @pytest.fixture
@@ -77,3 +78,27 @@ def test_a_program_that_cannot_be_run_again_serves_without_calls(
     development.patch_runserver()
 
     assert capsys.readouterr().err == "Amphora: Python reads it from a terminal\n"
+
+
+def test_an_error_of_the_reloader_does_not_end_the_watch_for_changes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ticks = [OSError("the directory is gone"), SystemExit(3)]
+
+    class Reloader:
+        def tick(self) -> Iterator[None]:
+            raise ticks.pop(0)
+            yield
+
+        def watch_dir(self, *_: object) -> None: ...
+
+        def stop(self) -> None: ...
+
+    monkeypatch.setattr(reloading, "_reloader", Reloader)
+    monkeypatch.setattr(reloading, "_AGAIN", 0.01)
+    seen: list[str] = []
+
+    reloading.watch(seen.append)
+
+    assert seen == ["Code has changed: reloading"]
+    assert "the directory is gone" in caplog.text

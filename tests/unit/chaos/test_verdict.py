@@ -89,7 +89,7 @@ def test_what_went_with_a_deleted_queue_is_counted_apart() -> None:
     [
         Event("queue deleted", "rpc_chaos_request", 9.0, 9.5),
         Event("queue deleted", "rpc_chaos_request", 13.0, 13.5),
-        Event("queue deleted", "rpc_red_request", 11.0, 11.5),
+        Event("queue deleted", "rpc_chaos_queue_red", 11.0, 11.5),
         Event("queue deleted", "rpc_chaos_client1_response", 11.0, 11.5),
         Event("broker killed", "broker", 11.0, 11.5),
     ],

@@ -1,7 +1,7 @@
 """Which message is to blame for broken connections."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -128,7 +128,7 @@ class Losses(RuleBasedStateMachine):
 TestLosses = Losses.TestCase
 
 
-SETTINGS = settings(max_examples=500, report_multiple_bugs=False, database=None)
+SETTINGS = settings(max_examples=500, phases=[Phase.generate], derandomize=True, report_multiple_bugs=False)
 
 
 class NotInARow(Suspicion):

@@ -29,7 +29,7 @@ def outage(clock: Clock) -> Outage:
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """The lines that an operator reads who has set INFO, since the last time."""
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO)
 
     def read() -> list[str]:
         shown = [f"{each.levelname} {each.getMessage()}" for each in caplog.records if each.levelno >= logging.INFO]

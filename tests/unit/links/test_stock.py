@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.links import stock, transport
-from amphora.links.frames import FRAME_HEADER
+from amphora.links.frames import FRAME_HEADER, encode_publish, parse_header
+from amphora.links.unencodable import Unencodable
 from tests.unit.links.test_transport import EVENTS, STREAM, Listener, by_channel, delivery, in_pieces, method_frame
 
 
@@ -93,6 +94,95 @@ def test_text_that_was_no_utf_8_is_published_as_it_came() -> None:
     )
 
     assert b"\x01\xff" in b"".join(listener.socket.written)
+
+
+both_kinds = pytest.mark.parametrize("kind", [transport.Connection, stock.Connection], ids=["direct", "stock"])
+
+
+def encode(kind: type[transport.Connection], properties: dict[str, Any], **given: Any) -> bytes:
+    """Encode a message, and return its frames."""
+    message = {"exchange": "exchange", "routing_key": "key", "body": b"", "mandatory": True, **given}
+    return b"".join(writing(kind).connection.channels[1].encode(properties=properties, **message))
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    ("properties", "given"),
+    [
+        ({}, {"exchange": "x" * 256}),
+        ({}, {"routing_key": "ü" * 128}),
+        ({}, {"routing_key": "\ud800"}),
+        ({"message_id": "x" * 256}, {}),
+        ({"expiration": 5}, {}),
+        ({"timestamp": 2**64}, {}),
+        ({"timestamp": -1}, {}),
+        ({"priority": 256}, {}),
+        ({"headers": {"deadline": 2**63}}, {}),
+        ({"headers": {"ratio": float("nan")}}, {}),
+        ({"headers": {"what": object()}}, {}),
+        ({"headers": {"n" * 256: 1}}, {}),
+    ],
+    ids=repr,
+)
+def test_a_message_that_amqp_cannot_express_is_refused_before_anything_is_written(
+    kind: type[transport.Connection], properties: dict[str, Any], given: dict[str, Any]
+) -> None:
+    listener = writing(kind)
+
+    with pytest.raises(Unencodable) as caught:
+        listener.connection.channels[1].publish(
+            **{"exchange": "e", "routing_key": "k", "body": b"", "mandatory": True, "at_once": True, **given},
+            properties=properties,
+        )
+
+    assert (caught.value.size, caught.value.limit) == (None, None)
+    assert listener.socket.written == []
+
+
+@both_kinds
+def test_a_header_frame_may_be_as_large_as_was_agreed_upon(kind: type[transport.Connection]) -> None:
+    overhead = len(encode(kind, {"headers": {"name": ""}})) - len(encode_publish(1, "exchange", "key", mandatory=True))
+
+    assert len(encode(kind, {"headers": {"name": "x" * (131072 - overhead)}})) > 131072
+    with pytest.raises(Unencodable) as caught:
+        encode(kind, {"headers": {"name": "x" * (131073 - overhead)}})
+
+    assert (caught.value.size, caught.value.limit) == (131073, 131072)
+
+
+@both_kinds
+def test_what_a_peer_sent_can_be_sent_on(kind: type[transport.Connection]) -> None:
+    table = b"\x02\xff\xfeT" + (2**62).to_bytes(8, "big") + b"\x01aT" + (2**64 - 1).to_bytes(8, "big")
+    header = header_frame(0x2000, len(table).to_bytes(4, "big") + table, 0)
+    _, properties = parse_header(header, 7, len(header) - 1)
+
+    assert encode(kind, properties).endswith(header)
+
+
+@both_kinds
+def test_writing_to_a_closed_channel_raises_nothing(kind: type[transport.Connection]) -> None:
+    listener = writing(kind)
+    channel = listener.connection.channels[1]
+    frames = channel.encode("exchange", "key", {}, b"body", mandatory=True)
+
+    channel.collect()
+
+    channel.write(frames, at_once=True)
+
+
+@both_kinds
+def test_the_brokers_cancellation_of_a_consumer_is_answered_by_cancelling_it(kind: type[transport.Connection]) -> None:
+    listener = writing(kind)
+    cancelled: list[str] = []
+    listener.connection.channels[1].cancel_callbacks["tag"] = cancelled.append
+    cancel = method_frame(1, 60, 30, dumps("sb", ("tag", True)))
+    # RabbitMQ 4.3 may say it more than once.
+    listener.socket.pieces.extend([cancel, cancel])
+
+    listener.pump()
+
+    assert cancelled == ["tag"]
+    assert listener.socket.written == [cancel, cancel]
 
 
 def test_acknowledgements_are_the_same_to_the_byte() -> None:

@@ -17,23 +17,24 @@ def test_a_service_has_the_names_that_0_1_documents() -> None:
     assert names.response_exchange == "rpc_math_response"
     assert names.response_queue("some-uuid") == "rpc_math_some-uuid_response"
     assert names.fanout_queue("some-uuid") == "rpc_math_some-uuid_request"
-    assert names.label_queue("Alice") == "rpc_Alice_request"
 
 
-def test_a_template_can_name_label_queues_as_0_1_3_really_did() -> None:
-    names = Names("math", "rpc_{namespace}_queue_{label}")
+def test_label_queues_are_named_as_0_1_3_really_did() -> None:
+    assert Names("math").label_queue("Alice") == "rpc_math_queue_Alice"
 
-    assert names.label_queue("Alice") == "rpc_math_queue_Alice"
+
+def test_a_template_can_name_label_queues_as_0_1_documents() -> None:
+    assert Names("math", "rpc_{label}_request").label_queue("Alice") == "rpc_Alice_request"
 
 
 @pytest.mark.parametrize("label", ["Alice Liddell", "алиса", "{label}", "a.b#*", "%s"])
 def test_a_label_may_be_any_text(label: str) -> None:
-    assert Names("math").label_queue(label) == f"rpc_{label}_request"
+    assert Names("math").label_queue(label) == f"rpc_math_queue_{label}"
 
 
 def test_the_label_of_the_services_own_queue_is_refused() -> None:
     with pytest.raises(ValueError, match=r"label 'math' gives 'rpc_math_request', the request queue of the service"):
-        Names("math").label_queue("math")
+        Names("math", "rpc_{label}_request").label_queue("math")
 
 
 def test_the_services_name_is_a_fine_label_under_another_template() -> None:
@@ -84,7 +85,7 @@ NAMES_OF = [
     pytest.param(lambda text: Names(text).response_exchange, len("rpc__response"), "service_name", id="service"),
     pytest.param(lambda text: Names("m").response_queue(text), len("rpc_m__response"), "client uuid", id="client"),
     pytest.param(lambda text: Names("m").fanout_queue(text), len("rpc_m__request"), "server uuid", id="server"),
-    pytest.param(lambda text: Names("m").label_queue(text), len("rpc__request"), "label 'x", id="label"),
+    pytest.param(lambda text: Names("m").label_queue(text), len("rpc_m_queue_"), "label 'x", id="label"),
     pytest.param(check_routing_key, 0, "routing_key", id="routing key"),
 ]
 

@@ -1,7 +1,12 @@
 """Database connections around requests: as few as there are requests, and none that is dead."""
 
+import asyncio
+import time
+from unittest.mock import patch
+
 import gevent
 import pytest
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections, transaction
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
@@ -9,6 +14,7 @@ from gevent.event import Event
 
 from amphora import RemoteException, current_request
 from amphora.contrib.django.connections import idle_connections
+from amphora.contrib.django.idle import IdleConnections
 from amphora.contrib.django.signals import request_finished, request_started
 from tests.contrib.django.serving.conftest import ALIAS
 from tests.support.eventually import wait_until
@@ -188,6 +194,74 @@ def test_a_query_that_was_given_up_takes_its_connection_with_it(use_postgres, st
     with service.server:
         assert service.client.call.give_up() == "tired"
         assert outcome(service.client.defer.backend_pid()) is None
+
+
+def test_an_event_loop_in_one_function_keeps_no_other_from_the_database(
+    postgres, database_name, use_postgres, start_service, meeting
+):
+    use_postgres(CONN_MAX_AGE=1)
+    service = start_service(CONCURRENCY=10)
+    service.server.add_function(backend_pid)
+
+    @service.server.add_function
+    def run_loop():
+        async def query():
+            return backend_pid()
+
+        async def wait():
+            meeting.present += 1
+            while not meeting.over.is_set():
+                await asyncio.sleep(0.01)
+            return await query()
+
+        return asyncio.run(wait())
+
+    with service.server:
+        running = service.client.defer.run_loop()
+        wait_until(lambda: meeting.present == 1, PATIENCE)
+        ends = [outcome(service.client.defer.backend_pid()) for _ in range(5)]
+        # Also what runs in the background: connections that are too old are closed.
+        wait_until(lambda: postgres.connections(database_name) == 0, PATIENCE)
+        meeting.over.set()
+
+        # The loop's own code must not block it.
+        assert outcome(running) == "SynchronousOnlyOperation"
+    assert ends == [None] * 5
+
+
+def test_one_connection_that_does_not_close_leaves_no_other_open(caplog):
+    idle, closed = IdleConnections(), []
+
+    class Fake:
+        """As little of Django's connection as it takes."""
+
+        alias, in_atomic_block = "fake", False
+
+        def __init__(self, errors):
+            self.connection, self.close_at, self.errors = object(), time.monotonic(), errors
+
+        def inc_thread_sharing(self): ...
+
+        dec_thread_sharing = inc_thread_sharing
+
+        def close(self):
+            if self.errors:
+                raise self.errors.pop()
+            closed.append(self)
+
+    unwilling = [SynchronousOnlyOperation(), SynchronousOnlyOperation()]
+    fakes = [Fake(unwilling), Fake([RuntimeError("a driver's mistake")]), Fake([])]
+    with patch("amphora.contrib.django.idle.connections.all", return_value=fakes):
+        idle.park()
+    wait_until(lambda: len(idle) == 0, PATIENCE)
+
+    assert closed == [fakes[2], fakes[0]]
+    assert "a driver's mistake" in caplog.text
+
+    # Nor does it end those that are parked later.
+    with patch("amphora.contrib.django.idle.connections.all", return_value=[Fake([])]):
+        idle.park()
+    wait_until(lambda: len(idle) == 0, PATIENCE)
 
 
 def test_an_atomic_request_is_rolled_back_when_it_raises(postgres, database_name, use_postgres, start_service):

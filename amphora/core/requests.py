@@ -1,0 +1,834 @@
+"""The requests that a server has, each from its first delivery until it leaves by the one exit.
+
+A record is one request that this process has, whatever the number of its deliveries. It enters by `take` (or
+`refuse`, or `recall`) and leaves by `_exit`, the only place that removes it from the index, frees its slot, tells its
+receiver, remembers it and settles its deliveries. Three resources are separate: the *prefetch* (a delivery that is
+not settled), a *slot* (a function that runs) and the *gate* of the suspects (`amphora.core.tries`). Only STARTING
+and RUNNING have a slot.
+
+========= ================================== ===============================================================
+State     Event                              Next
+========= ================================== ===============================================================
+(new)     `recall`: the key is here          unchanged; the delivery joins that record
+(new)     `recall`: finished                 REPLYING with the kept reply, else SETTLED (ack)
+(new)     `refuse`                           REPLYING, apart from the index
+(new)     `take`: expired                    SETTLED EXPIRED (ack)
+(new)     `take`: not wanted                 SETTLED GIVEN_BACK; HOLDING if it was given back less than 1 s ago
+(new)     `take`: a suspect                  GATED
+(new)     `take`                             STARTING if a slot is free and none waits, else QUEUED
+QUEUED    a slot is free                     STARTING
+STARTING  `begin`                            RUNNING; SETTLED LOST or EXPIRED where it is not to run any more
+GATED     `proceed` and a slot               STARTING, before those that are QUEUED
+GATED     `give_up`                          BURYING
+GATED     `hold`                             HOLDING
+RUNNING   `finished`                         REPLYING; SETTLED DONE without a client
+RUNNING   `ignored`                          SETTLED IGNORED, or DONE where ignored requests are dropped;
+                                             HOLDING if it was ignored here before
+RUNNING   `unreadable`                       REPLYING; BURYING without a client; SETTLED DROPPED without letters
+RUNNING   `ended`                            SETTLED GIVEN_BACK: the worker went away without a result
+REPLYING  `replied`                          SETTLED DONE (remembered)
+REPLYING  `reply_lost`                       SETTLED ABANDONED (remembered)
+REPLYING  `unroutable`, `nacked`             PARKED, or SETTLED ABANDONED, see below
+PARKED    `routed`, or due                   REPLYING, sent again
+BURYING   `buried`                           REPLYING with what became of it, or SETTLED BURIED
+BURYING   `not_buried`                       BURYING, sent again after 1, 2, 4 ... 30 s
+HOLDING   due                                SETTLED GIVEN_BACK
+waiting   `give_back_waiting`                SETTLED GIVEN_BACK (QUEUED, STARTING, GATED, HOLDING)
+========= ================================== ===============================================================
+
+**Parking.** A reply that no queue takes has its client's queue bound again, once for all replies of that client, and
+is sent again. Where there is no such queue, it is looked for once more a second later; then the client is gone, and
+the replies to it are abandoned at once, for a minute. A reply that a full queue refuses is sent again after 1, 2, 4
+... 30 s. A parked reply has its prefetch, so at most half as many are parked as there are slots: of more, the oldest
+is abandoned that cannot be delivered: at once where there is no queue, and where the queue has been full for 30 s.
+
+An event that the table does not list changes nothing, and is counted in `unexpected`. State is changed first, ports
+are called last: a port may call back.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from enum import Enum
+from math import inf
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from amphora.core.finished import FinishedRequests, Reply
+from amphora.core.receiver import Intake
+from amphora.core.tries import Tries
+
+__all__ = ["Exit", "Options", "Ports", "Record", "ServedRequests", "State"]
+
+#: Seconds until a reply, or a dead letter, is sent again at first, and at last.
+_AGAIN, _AGAIN_MAX = 1.0, 30.0
+
+#: Seconds for which a client that has no queue is known to be gone.
+_GONE = 60.0
+
+#: Seconds for which a full queue may keep its replies parked beyond their number.
+_FULL = 30.0
+
+#: How often the route of one reply is restored: whoever deletes faster than that has to stop first.
+_RESTORES = 10
+
+#: Clients and keys that are remembered for one reason or another.
+_REMEMBERED = 1000
+
+
+class State(Enum):
+    """What a record waits for."""
+
+    NEW = "new"
+    QUEUED = "queued"
+    STARTING = "starting"
+    GATED = "gated"
+    RUNNING = "running"
+    REPLYING = "replying"
+    PARKED = "parked"
+    BURYING = "burying"
+    HOLDING = "holding"
+    SETTLED = "settled"
+
+
+class Exit(Enum):
+    """How a record left.
+
+    Attributes:
+        acks: Whether its deliveries are acknowledged.
+        gives_back: Whether they go back to their queue. With neither, DROPPED drops them, and LOST has none.
+        handled: Whether its receiver has handled it; otherwise it may take another one.
+    """
+
+    DONE = ("done", True, False, True)
+    ABANDONED = ("abandoned", True, False, True)
+    BURIED = ("buried", True, False, True)
+    REFUSED = ("refused", True, False, True)
+    EXPIRED = ("expired", True, False, False)
+    DROPPED = ("dropped", False, False, True)
+    IGNORED = ("ignored", False, True, True)
+    GIVEN_BACK = ("given back", False, True, False)
+    LOST = ("lost", False, False, False)
+
+    def __init__(self, text: str, acks: bool, gives_back: bool, handled: bool) -> None:
+        self.text = text
+        self.acks = acks
+        self.gives_back = gives_back
+        self.handled = handled
+
+
+_QUEUED, _STARTING, _RUNNING = State.QUEUED, State.STARTING, State.RUNNING
+_REPLYING, _SETTLED, _DONE = State.REPLYING, State.SETTLED, Exit.DONE
+
+#: States in which a function may still begin.
+_WAITING = (State.QUEUED, State.STARTING, State.GATED, State.HOLDING)
+
+
+class Record:
+    """One request that the server has.
+
+    Args:
+        token: Its delivery.
+        key: What tells it from other requests.
+        client: Routing key of its reply; None if no reply is wanted.
+        named: Whether it has an id: only such a request is remembered when it is finished.
+        redelivered: Whether the broker has delivered it before.
+        receiver: The `receive_from_queue` that takes it; None for the server's own queue.
+
+    Attributes:
+        state: See the table of this module; only `ServedRequests` changes it.
+        tokens: Its deliveries that may still be settled.
+        apart: Whether it is in no index: it is not trusted, or a dead letter that may come again any moment.
+        begun: Whether its function was begun here.
+        reply: Its reply, once there is one.
+        due: When something has to happen; infinity if nothing has.
+    """
+
+    __slots__ = (
+        "again",
+        "apart",
+        "begun",
+        "client",
+        "due",
+        "full",
+        "key",
+        "looked",
+        "named",
+        "receiver",
+        "redelivered",
+        "reply",
+        "restores",
+        "state",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        token: Any,
+        *,
+        key: Hashable,
+        client: str | None,
+        named: bool,
+        redelivered: bool,
+        receiver: Intake | None,
+    ) -> None:
+        self.state = State.NEW
+        self.tokens = [token]
+        self.key = key
+        self.client = client
+        self.named = named
+        self.redelivered = redelivered
+        self.receiver = receiver
+        self.apart = False
+        self.begun = False
+        self.reply: Reply | None = None
+        self.due = inf
+        self.again = _AGAIN
+        self.restores = 0
+        self.looked = False
+        self.full = False
+
+
+R = TypeVar("R", bound=Record)
+Q = TypeVar("Q", bound=Record, contravariant=True)
+
+
+class Options(NamedTuple):
+    """How requests are served.
+
+    Args:
+        slots: How many functions run at the same time.
+        ignore_delay: Seconds before a request is given back that was ignored before.
+        drop_ignored: Whether ignored requests are acknowledged instead of given back.
+        letters: Whether unreadable requests are dead-lettered.
+    """
+
+    slots: int
+    ignore_delay: float
+    drop_ignored: bool
+    letters: bool
+
+
+class Ports(Protocol[Q]):
+    """What the machine asks of its driver; none of these blocks or raises."""
+
+    def current(self, token: Any) -> bool:
+        """Return whether a delivery can still be settled."""
+
+    def expired(self, record: Q) -> bool:
+        """Return whether the deadline of a request has passed."""
+
+    def start(self, record: Q) -> None:
+        """Run its function: `begin`, then `finished`, `ignored` or `unreadable`; `ended` in any case."""
+
+    def send(self, record: Q) -> None:
+        """Send its reply; `replied`, `unroutable`, `nacked` or `reply_lost` follows."""
+
+    def restore_route(self, record: Q) -> None:
+        """Bind its client's queue again; `routed` follows."""
+
+    def abandoned(self, record: Q, why: str) -> None:
+        """Take note that its reply was dropped."""
+
+    def bury(self, record: Q) -> None:
+        """Dead-letter it; `buried` or `not_buried` follows."""
+
+    def ack(self, token: Any) -> None:
+        """Acknowledge a delivery."""
+
+    def give_back(self, token: Any) -> None:
+        """Give a delivery back to its queue."""
+
+    def drop(self, token: Any) -> None:
+        """Drop a delivery, or have the broker dead-letter it."""
+
+    def left(self, record: Q, how: Exit) -> None:
+        """Take note that it has left."""
+
+    def alarm(self, at: float) -> None:
+        """Call `tick` at this time, or before."""
+
+
+class ServedRequests(Generic[R]):
+    """Decides what happens to each request; see above.
+
+    Args:
+        options: How requests are served.
+        ports: What is asked of the driver.
+        finished: Memory of the finished requests.
+
+    Attributes:
+        accepting: Whether new requests are taken; otherwise they are given back.
+        tries: Counts the tries of redelivered requests; None where they are not counted.
+        records: Every record that has not left, in order of arrival.
+        duplicates: Deliveries that were known already.
+        unexpected: Events that came in a state that does not list them.
+    """
+
+    def __init__(self, options: Options, ports: Ports[R], finished: FinishedRequests) -> None:
+        self.accepting = True
+        self.tries: Tries[R] | None = None
+        self.records: dict[R, None] = {}
+        self.duplicates = 0
+        self.unexpected = 0
+        self._options = options
+        self._ports = ports
+        self._current = ports.current
+        self._finished = finished
+        #: Those that have a slot, so that a slot cannot be freed twice.
+        self._slots: dict[R, None] = {}
+        self._by_key: dict[Hashable, R] = {}
+        self._unnamed: dict[Hashable, dict[R, None]] = {}
+        self._queue: deque[R] = deque()
+        self._ready: deque[R] = deque()
+        self._parked: dict[R, None] = {}
+        self._most_parked = max(1, options.slots // 2)
+        self._binding: dict[str, None] = {}
+        self._ignored: OrderedDict[Hashable, None] = OrderedDict()
+        self._given_back: OrderedDict[Hashable, float] = OrderedDict()
+        self._gone: OrderedDict[str, float] = OrderedDict()
+        self._full: OrderedDict[str, float] = OrderedDict()
+        self._serial = 0
+        self._heap: list[tuple[float, int, R]] = []
+        self._alarm_at = inf
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have not begun for want of a slot."""
+        return len(self._queue) + len(self._ready)
+
+    @property
+    def used(self) -> int:
+        """Slots in use."""
+        return len(self._slots)
+
+    @property
+    def next_deadline(self) -> float:
+        """When `tick` has something to do, or earlier."""
+        own = self._heap[0][0] if self._heap else inf
+        return min(own, self.tries.next_deadline) if self.tries else own
+
+    def has_slot(self) -> bool:
+        """Return whether a function can begin now."""
+        return len(self._slots) < self._options.slots and not self._ready
+
+    def wanted(self, record: R) -> bool:
+        """Return whether a request is still to be run."""
+        return self.accepting and self._is_current(record)
+
+    # -- deliveries -------------------------------------------------------------------------
+
+    def recall(self, record: R, now: float) -> bool:
+        """Look whether the request is here or was finished before; return whether that was all there is to do."""
+        if not record.named:
+            return record.redelivered and self._join_unnamed(record)
+        known = self._by_key.get(record.key)
+        if known is not None:
+            self._join(known, record)
+            return True
+        finished, reply = self._finished.recall(record.key, now)
+        if not finished:
+            return False
+        self.duplicates += 1
+        record.receiver = None
+        self._enter(record)
+        record.reply = reply
+        if reply is None or record.client is None:
+            self._exit(record, Exit.DONE, now)
+        else:
+            record.state = _REPLYING
+            self._ports.send(record)
+        return True
+
+    def refuse(self, record: R, reply: Reply, now: float) -> None:
+        """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""
+        record.receiver = None
+        record.apart = True
+        self.records[record] = None
+        self._reply(record, reply, now)
+
+    def take(self, record: R, now: float) -> None:
+        """Take a request that is not known here."""
+        receiver = record.receiver
+        if self._ports.expired(record):
+            record.receiver = None
+            self._enter(record)
+            self._exit(record, Exit.EXPIRED, now)
+            return
+        if not self.accepting or (receiver is not None and not receiver.take()):
+            record.receiver = None
+            self._enter(record)
+            self._give_back_new(record, now)
+            return
+        self._enter(record)
+        if record.redelivered and self.tries is not None:
+            record.state = State.GATED
+            self.tries.ask(record, record.key, now)
+            self._set_alarm()
+        elif len(self._slots) < self._options.slots and not self._queue and not self._ready:
+            self._start(record)
+        else:
+            record.state = _QUEUED
+            self._queue.append(record)
+
+    def give_back_waiting(self, now: float) -> None:
+        """Give back what has not begun; what runs is the last for now."""
+        waiting = [each for each in self.records if each.state in _WAITING]
+        self._queue.clear()
+        self._ready.clear()
+        for record in waiting:
+            if record.state in _WAITING:
+                self._exit(record, Exit.GIVEN_BACK, now)
+
+    # -- functions --------------------------------------------------------------------------
+
+    def begin(self, record: R, now: float) -> bool:
+        """The worker has the request; return whether it is to run the function."""
+        if record.state is not _STARTING:
+            return False
+        # The latest delivery is the one of the present connection, if any is.
+        if not self._current(record.tokens[-1]):
+            # It is delivered again, here or elsewhere.
+            self._exit(record, Exit.LOST, now)
+            return False
+        if self._ports.expired(record):
+            self._exit(record, Exit.EXPIRED, now)
+            return False
+        record.state = _RUNNING
+        record.begun = True
+        if record.redelivered and self.tries is not None:
+            self.tries.began(record)
+        return True
+
+    def finished(self, record: R, reply: Reply, now: float) -> None:
+        """The function has returned or raised."""
+        if record.state is not _RUNNING:
+            self.unexpected += 1
+            return
+        self._reply(record, reply, now)
+
+    def ignored(self, record: R, now: float) -> None:
+        """The function has declined the request."""
+        if record.state is not _RUNNING:
+            self.unexpected += 1
+            return
+        if self._options.drop_ignored:
+            self._exit(record, Exit.DONE, now)
+        elif record.named and record.key not in self._ignored:
+            _note(self._ignored, record.key, None)
+            self._exit(record, Exit.IGNORED, now)
+        else:
+            # It has come back to us: no loop with the broker.
+            self._hold(record, now + self._options.ignore_delay, now)
+
+    def unreadable(self, record: R, reply: Reply, now: float) -> None:
+        """The request cannot be read."""
+        if record.state is not _RUNNING:
+            self.unexpected += 1
+        elif record.client is not None:
+            self._reply(record, reply, now)
+        elif self._options.letters:
+            self._bury(record, now)
+        else:
+            self._exit(record, Exit.DROPPED, now)
+
+    def ended(self, record: R, now: float) -> None:
+        """The worker is done with the request; without a result, another server gets it."""
+        if record.state is _RUNNING or record.state is _STARTING:
+            self._exit(record, Exit.GIVEN_BACK, now)
+
+    # -- tries: `amphora.core.tries.Ports` --------------------------------------------------
+
+    def proceed(self, record: R, now: float) -> None:
+        """Run a suspect in the next free slot."""
+        if record.state is State.GATED:
+            self._ready.append(record)
+            self._advance(now)
+        else:
+            self.unexpected += 1
+
+    def give_up(self, record: R, now: float) -> None:
+        """Dead-letter a suspect that was tried too often."""
+        if record.state is State.GATED:
+            self._bury(record, now)
+        else:
+            self.unexpected += 1
+
+    def hold(self, record: R, now: float) -> None:
+        """Give a suspect back, after a moment."""
+        if record.state is State.GATED:
+            self._hold(record, now + _AGAIN, now)
+        else:
+            self.unexpected += 1
+
+    # -- replies ----------------------------------------------------------------------------
+
+    def replied(self, record: R, now: float) -> None:
+        """The broker has confirmed the reply."""
+        if record.state is not _REPLYING:
+            self.unexpected += 1
+            return
+        client = record.client
+        if self._full:
+            self._full.pop(client, None)  # type: ignore[arg-type]
+        if self._gone:
+            self._gone.pop(client, None)  # type: ignore[arg-type]
+        self._exit(record, Exit.REFUSED if record.apart else _DONE, now)
+
+    def reply_lost(self, record: R, why: str, now: float) -> None:
+        """The broker never takes the reply."""
+        if record.state is _REPLYING or record.state is State.PARKED:
+            self._abandon(record, why, now)
+        else:
+            self.unexpected += 1
+
+    def unroutable(self, record: R, now: float) -> None:
+        """No queue takes the reply."""
+        client = record.client
+        if record.state is not _REPLYING or client is None:
+            self.unexpected += 1
+            return
+        if self._gone.get(client, -inf) > now:
+            self._abandon(record, f"client {client!r} is gone", now)
+        elif record.restores >= _RESTORES:
+            self._abandon(record, f"the queue of client {client!r} is deleted again and again", now)
+        else:
+            record.restores += 1
+            record.full = False
+            self._park(record, inf, now)
+            if record.state is State.PARKED and client not in self._binding:
+                self._binding[client] = None
+                self._ports.restore_route(record)
+
+    def nacked(self, record: R, now: float) -> None:
+        """The queue refuses the reply: it is full."""
+        client = record.client
+        if record.state is not _REPLYING or client is None:
+            self.unexpected += 1
+            return
+        if client not in self._full:
+            _note(self._full, client, now)
+        record.full = True
+        delay, record.again = record.again, min(2 * record.again, _AGAIN_MAX)
+        self._park(record, now + delay, now)
+
+    def routed(self, client: str, found: bool, now: float) -> None:
+        """The way to a client's queue was restored, or it has no queue."""
+        self._binding.pop(client, None)
+        waiting = [each for each in self._parked if each.client == client and not each.full and each.due == inf]
+        if not found and any(each.looked for each in waiting):
+            _note(self._gone, client, now + _GONE)
+        gone = client in self._gone
+        for record in waiting:
+            if found:
+                self._unpark(record)
+            elif not gone:
+                # Its queue may have been deleted under a client that is about to declare it again.
+                record.looked = True
+                self._set_due(record, now + _AGAIN)
+        for record in waiting:
+            if found:
+                self._ports.send(record)
+            elif gone:
+                self._abandon(record, f"client {client!r} is gone", now)
+
+    def is_parked(self, client: str) -> bool:
+        """Return whether a reply waits for the queue of a client to be found."""
+        return any(each.client == client and not each.full and each.due == inf for each in self._parked)
+
+    # -- dead letters -----------------------------------------------------------------------
+
+    def buried(self, record: R, reply: Reply | None, now: float) -> None:
+        """The broker has confirmed the dead letter; the reply tells the client, if there is one."""
+        if record.state is not State.BURYING:
+            self.unexpected += 1
+        elif reply is None or record.client is None:
+            self._exit(record, Exit.BURIED, now)
+        else:
+            record.due = inf
+            self._reply(record, reply, now)
+
+    def not_buried(self, record: R, now: float) -> None:
+        """The broker has refused the dead letter."""
+        if record.state is not State.BURYING:
+            self.unexpected += 1
+            return
+        delay, record.again = record.again, min(2 * record.again, _AGAIN_MAX)
+        self._set_due(record, now + delay)
+
+    # -- time -------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Handle what is due; an early or repeated call does no harm."""
+        self._alarm_at = inf
+        try:
+            while self._heap and self._heap[0][0] <= now:
+                at, _, record = heapq.heappop(self._heap)
+                if record.due == at:
+                    record.due = inf
+                    self._handle_due(record, now)
+            if self.tries:
+                self.tries.tick(now)
+                self.tries.pump(now)
+        finally:
+            self._set_alarm()
+
+    def _handle_due(self, record: R, now: float) -> None:
+        if record.state is State.HOLDING:
+            self._exit(record, Exit.GIVEN_BACK if self._is_current(record) else Exit.LOST, now)
+        elif record.state is State.PARKED:
+            self._unpark(record)
+            self._ports.send(record)
+        elif record.state is State.BURYING:
+            self._ports.bury(record)
+
+    # -- transitions ------------------------------------------------------------------------
+
+    def _enter(self, record: R) -> None:
+        self.records[record] = None
+        if record.apart:
+            return
+        if record.named:
+            self._by_key[record.key] = record
+        else:
+            self._unnamed.setdefault(record.key, {})[record] = None
+
+    def _join(self, known: R, record: R) -> None:
+        """A request has come again while it is here: only its delivery is of interest."""
+        self.duplicates += 1
+        current = self._current
+        known.tokens = [token for token in known.tokens if current(token)] + record.tokens
+        record.state = _SETTLED
+
+    def _join_unnamed(self, record: R) -> bool:
+        """Take a redelivery for that of an equal request whose deliveries were lost."""
+        for known in self._unnamed.get(record.key, ()):
+            if not self._is_current(known):
+                self._join(known, record)
+                return True
+        return False
+
+    def _is_current(self, record: R) -> bool:
+        return self._current(record.tokens[-1])
+
+    def _start(self, record: R) -> None:
+        self._slots[record] = None
+        record.state = _STARTING
+        self._ports.start(record)
+
+    def _advance(self, now: float) -> None:
+        """Fill the free slots: suspects whose try is counted first."""
+        slots = self._options.slots
+        while len(self._slots) < slots:
+            if self._ready:
+                self._start(self._ready.popleft())
+            elif self._queue:
+                self._start(self._queue.popleft())
+            else:
+                break
+        if self.tries:
+            self.tries.pump(now)
+            self._set_alarm()
+
+    def _run_ended(self, record: R, now: float) -> None:
+        """Free what only a running function has; the record's state is another one by now."""
+        if record.redelivered and self.tries is not None:
+            self.tries.run_ended(record, now)
+        if self._queue or self._ready or self.tries:
+            self._advance(now)
+
+    def _reply(self, record: R, reply: Reply, now: float) -> None:
+        ran = record.state is _RUNNING
+        self._slots.pop(record, None)
+        record.reply = reply
+        record.again = _AGAIN
+        record.state = _REPLYING
+        if record.client is None:
+            self._exit(record, Exit.REFUSED if record.apart else _DONE, now, ran=ran)
+            return
+        if ran:
+            self._run_ended(record, now)
+        self._ports.send(record)
+
+    def _unpark(self, record: R) -> None:
+        self._parked.pop(record, None)
+        record.due = inf
+        record.state = _REPLYING
+
+    def _park(self, record: R, due: float, now: float) -> None:
+        record.state = State.PARKED
+        self._parked[record] = None
+        self._set_due(record, due)
+        if len(self._parked) > self._most_parked:
+            oldest = next((each for each in self._parked if self._may_abandon(each, now)), None)
+            if oldest is not None:
+                why = "its queue is full" if oldest.full else "it has no queue"
+                self._abandon(oldest, f"client {oldest.client!r} is gone, it seems: {why}", now)
+
+    def _may_abandon(self, record: R, now: float) -> bool:
+        return not record.full or self._full.get(record.client or "", now) <= now - _FULL
+
+    def _abandon(self, record: R, why: str, now: float) -> None:
+        self._ports.abandoned(record, why)
+        self._exit(record, Exit.REFUSED if record.apart else Exit.ABANDONED, now)
+
+    def _bury(self, record: R, now: float) -> None:
+        """Take it out of the index: what is given back from the dead letters is a request of its own."""
+        ran = record.state is _RUNNING
+        self._slots.pop(record, None)
+        self._remove_key(record)
+        record.apart = True
+        record.state = State.BURYING
+        if ran:
+            self._run_ended(record, now)
+        self._ports.bury(record)
+
+    def _hold(self, record: R, until: float, now: float) -> None:
+        ran = record.state is _RUNNING
+        self._slots.pop(record, None)
+        record.state = State.HOLDING
+        self._set_due(record, until)
+        if ran:
+            if record.redelivered and self.tries is not None:
+                # It was ignored: a last try need not be waited for.
+                self.tries.leave(record, now)
+            self._advance(now)
+
+    def _give_back_new(self, record: R, now: float) -> None:
+        """Give back a request that was not taken; not twice within a second."""
+        before = self._given_back.get(record.key, -inf)
+        if now - before < _AGAIN:
+            record.state = State.HOLDING
+            self._set_due(record, before + _AGAIN)
+        else:
+            self._exit(record, Exit.GIVEN_BACK, now)
+
+    def _exit(self, record: R, how: Exit, now: float, *, ran: bool = False) -> None:
+        """Let a record leave: the one way out."""
+        state = record.state
+        if state is _SETTLED:
+            self.unexpected += 1
+            return
+        # Each step may be repeated: what a signal handler raises may end this anywhere.
+        had_slot = self._slots.pop(record, record) is None or ran
+        self.records.pop(record, None)
+        self._remove_key(record)
+        if state is State.PARKED:
+            self._parked.pop(record, None)
+        record.due = inf
+        record.state = _SETTLED
+        if record.named and not record.apart:
+            if how is _DONE or how is Exit.ABANDONED:
+                self._finished.remember(record.key, record.reply, now)
+            elif how is Exit.GIVEN_BACK:
+                _note(self._given_back, record.key, now)
+        tries = self.tries
+        try:
+            if tries is not None:
+                self._settle_tries(tries, record, how, now)
+            receiver = record.receiver
+            if receiver is not None:
+                if how.handled:
+                    receiver.finish_one()
+                else:
+                    receiver.lose_one()
+            self._settle(record, how)
+            self._ports.left(record, how)
+        finally:
+            if had_slot and (self._queue or self._ready or tries):
+                self._advance(now)
+
+    def _settle_tries(self, tries: Tries[R], record: R, how: Exit, now: float) -> None:
+        if record.redelivered:
+            tries.leave(record, now)
+        elif not record.begun and (how is Exit.LOST or how is Exit.GIVEN_BACK):
+            # Its first delivery counts as a try wherever it is delivered next, and was none.
+            tries.not_begun(record.key)
+        if how.acks:
+            tries.forget(record.key)
+
+    def _settle(self, record: R, how: Exit) -> None:
+        """Settle the deliveries of the present connection, each once."""
+        if how.acks:
+            settle = self._ports.ack
+        elif how.gives_back:
+            settle = self._ports.give_back
+        elif how is Exit.DROPPED:
+            settle = self._ports.drop
+        else:
+            return
+        tokens, record.tokens = record.tokens, record.tokens[-1:]
+        current = self._current
+        for token in tokens:
+            if current(token):
+                settle(token)
+
+    def _remove_key(self, record: R) -> None:
+        if record.apart:
+            return
+        if record.named:
+            if self._by_key.get(record.key) is record:
+                del self._by_key[record.key]
+            return
+        same = self._unnamed.get(record.key)
+        if same is not None:
+            same.pop(record, None)
+            if not same:
+                del self._unnamed[record.key]
+
+    def _set_due(self, record: R, at: float) -> None:
+        record.due = at
+        if at < inf:
+            self._serial += 1
+            heapq.heappush(self._heap, (at, self._serial, record))
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        at = self.next_deadline
+        if at < self._alarm_at:
+            self._alarm_at = at
+            self._ports.alarm(at)
+
+    # -- invariants -------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        options, records = self._options, self.records
+        states = [each.state for each in records]
+        assert State.SETTLED not in states
+        assert State.NEW not in states
+        with_slot = {id(each) for each in records if each.state in (_RUNNING, _STARTING)}
+        assert {id(each) for each in self._slots} == with_slot
+        assert len(with_slot) <= options.slots
+        indexed = [*self._by_key.values(), *(each for same in self._unnamed.values() for each in same)]
+        assert {id(each) for each in indexed} == {id(each) for each in records if not each.apart}
+        assert all(each.key == key for key, each in self._by_key.items())
+        assert list(self._queue) == [each for each in self._queue if each.state is _QUEUED]
+        assert len(self._queue) == states.count(_QUEUED)
+        assert all(each.state is State.GATED for each in self._ready)
+        assert not (len(with_slot) < options.slots and (self._queue or self._ready)), (
+            "a slot is free, and a request waits"
+        )
+        assert {id(each) for each in self._parked} == {id(each) for each in records if each.state is State.PARKED}
+        for record in records:
+            assert record.tokens
+            if record.state is State.HOLDING:
+                assert record.due < inf
+            if record.state is State.PARKED and record.due == inf:
+                assert record.client in self._binding
+        if self.tries is not None:
+            self.tries.check()
+            for record in records:
+                attempt = self.tries.attempt_of(record)
+                if record.state is State.GATED:
+                    assert attempt is not None
+        self._finished.check()
+
+
+def _note(memory: OrderedDict[Any, Any], key: Hashable, value: Any) -> None:
+    """Remember something, and forget the oldest of too many."""
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)

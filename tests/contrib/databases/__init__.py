@@ -1,0 +1,1 @@
+"""Databases behind functions that are not served by `runserver_rpc`."""

@@ -1,0 +1,1 @@
+"""A program with Django, and without the Django app of Amphora."""

@@ -131,7 +131,7 @@ def print_indented(text: str, spaces: int, *, style: str = "") -> None:
     """Print text, each line behind so many spaces, and wrapped on a terminal."""
     out = console()
     width = max(20, out.width - spaces) if out.is_terminal else _PIPE
-    for line in printable_lines(text).split("\n"):
+    for line in printable_lines(text).rstrip("\n").split("\n"):
         # Lines that are indented themselves are perhaps code, whose spaces matter.
         wrapped = [line] if line[:1].isspace() else textwrap.wrap(line, width, break_on_hyphens=False) or [""]
         for each in wrapped:

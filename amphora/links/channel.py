@@ -7,12 +7,13 @@ from typing import Any
 
 from amqp import spec
 from amqp.exceptions import ChannelError, RecoverableConnectionError, error_for_code
-from gevent import Timeout, getcurrent
+from gevent import getcurrent
 from kombu.transport import pyamqp
 
 from amphora.interrupts import let_through
 from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_ack, encode_body, encode_give_back, encode_header, encode_publish, encode_reject
+from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.unencodable import too_large, unencodable
 from amphora.note_log import NoteLogger
 
@@ -22,10 +23,6 @@ logger = NoteLogger(__name__)
 
 #: How many encoded method frames (one per exchange and routing key) a channel keeps.
 _METHOD_FRAMES = 1024
-
-
-class Silence(OSError):
-    """The broker has been silent for too long."""
 
 
 class Channel(pyamqp.Channel):  # type: ignore[misc]
@@ -156,19 +153,18 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         return self.send_method(spec.Basic.Publish, argsig, (0, exchange, routing_key, mandatory, immediate), msg)
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
-        """Wait for the answer to a synchronous method, for a limited time.
+        """Wait for the answer to a synchronous method, for as long as anything moves; see `AnswerWatch`.
 
         In the greenlet that owns the connection, or in another one while the owner pumps it.
 
         Raises:
-            Silence: No answer came within the connection's ``answer_timeout``.
+            Silence: The answer is late.
             ChannelError: The broker closed the channel.
         """
-        connection = self.connection
-        limit = connection.answer_timeout if connection is not None else None
+        owner = self._owner
         self._waiter = getcurrent()
         try:
-            with Timeout(limit, Silence(f"no answer from the broker for {limit} s")):
+            with AnswerWatch(owner.socket, owner.answer_timeout):
                 return super().wait(*args, **kwargs)
         except RecoverableConnectionError as lost:
             if self._refusal is not None:

@@ -49,6 +49,9 @@ _CANCEL = "x-cancel-on-ha-failover"
 #: How often an own queue is tried on a new connection before that is given up for another one.
 _TRIES = 3
 
+#: Seconds for which a new connection waits for the queues that it may do without.
+_PATIENCE = 5.0
+
 #: Channels without an answer after which the connection is given up, as the broker keeps them open.
 _ABANDONED = 8
 
@@ -99,6 +102,7 @@ class Consumer:
         self._looked = False
         self._trouble: Exception | None = None
         self._abandoned = 0
+        self._patience = 0.0
         self._running: dict[MachineCommand, gevent.Greenlet[..., None]] = {}
         self._commands: list[Command] = []
         self._executor: gevent.Greenlet[..., None] | None = None
@@ -204,9 +208,16 @@ class Consumer:
         self._trouble, self._abandoned = None, 0
         self._machine.attach(monotonic())
         self._turn()
-        while not self._is_calm():
-            connection.pump()
-            self.work()
+        self._patience = monotonic() + _PATIENCE
+        timer = get_hub().loop.timer(_PATIENCE)
+        timer.start(contained, self._stir)
+        try:
+            while not self._is_calm():
+                connection.pump()
+                self.work()
+        finally:
+            timer.stop()
+            timer.close()
         self._ready = self._stirred = True
         self._check = get_hub().loop.timer(self._check_interval, self._check_interval)
         self._check.start(contained, self.check_topology)
@@ -271,7 +282,9 @@ class Consumer:
         if not machine.declared or any(wish.state is not State.CONSUMING for wish in own):
             return False
         # Where the broker does not answer about one, the others are not waited for either.
-        return bool(self._abandoned) or not any(wish.state in _FIRST for wish in machine.wishes)
+        if self._abandoned or monotonic() >= self._patience:
+            return True
+        return not any(wish.state in _FIRST for wish in machine.wishes)
 
     def _end_commands(self) -> None:
         for timer in (self._timer, self._check):
@@ -444,7 +457,9 @@ class Consumer:
             channel.abandon()
         self._machine.timed_out(command, monotonic())
         what = _what(command)
-        logger.warning("%s: %s: %s; going on without it for now", self.link.name, what, error, once=("hung", what))
+        logger.warning(
+            "%s: %s: %s; going on without it for now", self.link.name, what, error, once=(self.link.name, "hung", what)
+        )
 
     def _on_refused(self, command: MachineCommand, error: ChannelError) -> None:
         now, lane = monotonic(), command.lane
@@ -472,9 +487,9 @@ class Consumer:
             return
         text, what = explain(error, self.link.address).error, _what(command)
         if kind is Kind.OPTIONAL:
-            logger.info("%s: doing without %s: %s", self.link.name, what, text, once=("refused", what))
+            logger.info("%s: doing without %s: %s", self.link.name, what, text, once=(self.link.name, "refused", what))
         else:
-            logger.warning("%s: %s: %s", self.link.name, what, text, once=("refused", what))
+            logger.warning("%s: %s: %s", self.link.name, what, text, once=(self.link.name, "refused", what))
 
     def _is_closed(self, lane: Lane | None) -> bool:
         if lane is None:
@@ -509,7 +524,9 @@ class Consumer:
         self._stir()
         text = explain(error, self.link.address).error
         if not is_not_found(error):
-            logger.warning("%s: %s; subscribing to %s again", self.link.name, text, queues, once=("closed", queues))
+            logger.warning(
+                "%s: %s; subscribing to %s again", self.link.name, text, queues, once=(self.link.name, "closed", queues)
+            )
 
     def _on_cancelled(self, subscription: Subscription, tag: str) -> None:
         """The broker cancelled the consumer: its queue was deleted, or its node is gone."""
@@ -519,7 +536,10 @@ class Consumer:
         self._machine.canceled_by_broker(subscription, tag, monotonic())
         self._stir()
         logger.warning(
-            "%s: queue %r is gone", self.link.name, subscription.queue, once=("cancelled", subscription.queue)
+            "%s: queue %r is gone",
+            self.link.name,
+            subscription.queue,
+            once=(self.link.name, "cancelled", subscription.queue),
         )
 
     # -- what the machine tells: Ports ------------------------------------------------------

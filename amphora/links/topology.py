@@ -16,6 +16,7 @@ __all__ = [
     "QueueStatus",
     "Topology",
     "Witness",
+    "ask_for_default_exchange",
     "bind_again",
     "bind_queue",
     "control_queue",
@@ -26,7 +27,6 @@ __all__ = [
     "durable_queue",
     "exists",
     "fanout_exchange",
-    "find_reply_queue",
     "look_for",
     "open_counter",
     "purge_queue",
@@ -185,16 +185,15 @@ def bind_again(name: str, exchange: str, routing_key: str, channel: Any) -> bool
     return True
 
 
-def find_reply_queue(name: str, channel: Any) -> None:
-    """Find out whether the default exchange delivers to a queue of that name, and whether this user may publish there.
+def ask_for_default_exchange(channel: Any) -> None:
+    """Find out whether this user may publish to the default exchange.
 
-    A message to no queue asks for the permission: a reply that is refused would cost the publishing channel, and with
-    it the replies to others.
+    A message to no queue asks for the permission here: one that is refused costs the channel that it is published on,
+    and with it what others have sent there.
 
     Raises:
-        ChannelError: There is no such queue, or the user lacks the permission.
+        ChannelError: The user lacks the permission.
     """
-    channel.queue_declare(name, passive=True)
     channel.basic_publish(Message(b""), "", f"amphora-{uuid4().hex}")
     # Any synchronous method will do: its answer says that those before it went well.
     channel.basic_qos(0, 0, False)

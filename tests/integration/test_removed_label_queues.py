@@ -178,13 +178,16 @@ def test_a_queue_that_waits_to_be_created_is_not_taken_for_a_removed_one(
     removed = f"{label}2"
     client.create_new_request_queue(removed, nowait=True)
     client.remove_request_queue(removed, nowait=True)
+    # Done in its turn: what is created last is there last.
+    client.create_new_request_queue(f"{label}3", nowait=True)
 
     proxy.accept()
 
+    wait_until(lambda: queue_of(f"{label}3") in broker.queues())
     wait_until(lambda: queue_of(label) in broker.queues() and broker.queues()[queue_of(label)].messages == 1)
     assert not kept.ready()
-    assert [queue.name for queue in client._calls._topology.added] == [queue_of(label)]
-    assert queue_of(removed) not in broker.queues()
+    wait_until(lambda: queue_of(removed) not in broker.queues())
+    assert [queue.name for queue in client._calls._topology.added] == [queue_of(label), queue_of(f"{label}3")]
 
 
 def test_a_broker_that_lost_everything_gets_the_queue_back_even_if_a_server_was_there_first(

@@ -264,6 +264,13 @@ class Calls:
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
+    def end_all(self) -> None:
+        """End every call: its client has stopped for good."""
+        for call in self._pending.pop_all():
+            how_far = self._how_far(call)
+            call.refuse(NoResult(f"No result from {call.function!r}: the client was stopped; {how_far}"))
+        self._publisher.turn_away(Backlogged("the client was stopped; the request was not sent"))
+
     def _on_published(self, call: Call, message: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
@@ -311,13 +318,15 @@ class Calls:
 
     def _on_expired(self, call: Call) -> None:
         self._counts["without_result"] += 1
+        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {self._how_far(call)}"))
+
+    def _how_far(self, call: Call) -> str:
+        """Return how far the request of a call has come, as a phrase."""
         if call.accepted:
-            how_far = "the broker has confirmed the request, no reply has come"
-        else:
-            link = self._publisher.link
-            sent = call.message is not None and call.message.sent
-            how_far = (
-                f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
-                f"({link.name}: {link.state})"
-            )
-        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {how_far}"))
+            return "the broker has confirmed the request, no reply has come"
+        link = self._publisher.link
+        sent = call.message is not None and call.message.sent
+        return (
+            f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
+            f"({link.name}: {link.state})"
+        )

@@ -141,8 +141,8 @@ class ThreadedClient:
     def stop(self) -> None:
         """Disconnect from the broker and end the thread.
 
-        Calls and deferred results that have no result yet end with `NoResult`. Takes at most some seconds. What the broker has not confirmed by then is gone; the next call connects
-        again.
+        Calls and deferred results that have no result yet end with `NoResult`. Takes at most some seconds. What the
+        broker has not confirmed by then is gone; the next call connects again.
         """
         with self._lock:
             hub, self._hub = self._hub, None

@@ -96,6 +96,10 @@ class Calls:
         """Return the counts that `AmqpRpcClient.stats` documents."""
         return {**self._counts, "pending": len(self._pending)}
 
+    def count_pending(self) -> int:
+        """Return how many calls wait for their replies."""
+        return len(self._pending)
+
     def send(
         self,
         function: str,

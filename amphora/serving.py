@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 #: Signals that stop it.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+#: Seconds after the first signal for which a SIGTERM counts as the same one: where a whole process group is told to
+#: stop, a parent that passes signals on (a supervisor, Django's autoreload) sends it once more.
+_SAME_SIGNAL = 1.0
+
 
 def run_servers(*servers: AmqpRpcServer, grace: float | None = 30.0) -> bool:
     """Serve until SIGTERM or SIGINT (Ctrl-C), and stop warm: what a program that only serves ends with.
@@ -36,7 +41,8 @@ def run_servers(*servers: AmqpRpcServer, grace: float | None = 30.0) -> bool:
 
     At the signal, the servers take no more requests, and those that run are waited for. A second signal ends the
     process at once (with status 128 + its number): what was running goes back to its queue, for another server. A
-    server that a function stops does not end the others; when all are stopped, it ends. What goes on is in the log,
+    SIGTERM within a second of the first signal does not count, as a parent may pass on what reached the whole process
+    group. A server that a function stops does not end the others; when all are stopped, it ends. What goes on is in the log,
     at INFO.
 
     Args:
@@ -91,7 +97,7 @@ class Serving:
         self._failure: Exception | None = None
         self._ready = 0
         self._stopped: list[_Served] = []
-        self._signals = 0
+        self._signaled_at: float | None = None
 
     def add(
         self, server: Any, *, labels: Sequence[str] = (), grace: float | None = 30.0, name: str | None = None
@@ -109,8 +115,8 @@ class Serving:
     def run(self) -> bool:
         """Serve until the end, and stop warm: take no more requests, and wait for those that run.
 
-        SIGINT and SIGTERM are such an end, unless they are ignored; a second one ends the process at once. May be
-        called once, in the main thread.
+        SIGINT and SIGTERM are such an end, unless they are ignored; a second one ends the process at once, see
+        `run_servers`. May be called once, in the main thread.
 
         Returns:
             Whether all requests that ran were finished.
@@ -198,8 +204,12 @@ class Serving:
         wake.start(self._end.set)
 
         def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (as `signal` calls it)
-            self._signals += 1
-            if self._signals > 1:
+            now = monotonic()
+            if self._signaled_at is None:
+                self._signaled_at = now
+            elif number == signal.SIGTERM and now - self._signaled_at < _SAME_SIGNAL:
+                return
+            else:
                 # A function that never lets go of the processor would keep anything gentler from happening.
                 os.write(2, b"Stopped at once: requests that were running go back to their queues.\n")
                 os._exit(128 + number)

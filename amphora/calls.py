@@ -28,6 +28,9 @@ __all__ = ["Calls"]
 
 logger = logging.getLogger(__name__)
 
+#: Bytes of an untrusted reply that is read for what it claims, and characters of the claim that are shown, at most.
+_SMALL, _QUOTED = 4096, 300
+
 
 class _Inbox:
     """Answers to one request to several servers."""
@@ -143,7 +146,7 @@ class Calls:
             headers=headers,
         )
         if self._signatures is not None:
-            properties = self._signatures.sign_request(properties, body)
+            properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
         done = partial(self._on_published, call)
         expires_at = None if ends is None else monotonic() + ends - now
         call.message = message = Outgoing(self._exchange, routing_key, properties, body, done, expires_at)
@@ -202,8 +205,10 @@ class Calls:
     def receive(self, delivery: Delivery) -> None:
         """Take a reply."""
         message_id = message_id_of(delivery.properties)
+        if self._signatures is not None and not self._trusts(self._signatures, delivery, message_id):
+            return
         if self._gathering and message_id in self._gathering:
-            self._gathering[message_id].put(self._read(delivery))
+            self._gathering[message_id].put(self._codec.read_reply(delivery.properties, delivery.body))
             return
         call = self._pending.pop(message_id)
         if call is None:
@@ -211,12 +216,6 @@ class Calls:
             self._counts["late_replies"] += 1
             logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
             return
-        if self._signatures is not None:
-            try:
-                self._signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
-            except WrongResult as error:
-                self._distrust(call, error)
-                return
         self._counts["replies"] += 1
         if self._default_queue and call.message is not None:
             # Where the reply is here, the request need not be sent again. (A broadcast has gone to one
@@ -230,30 +229,29 @@ class Calls:
         if call.decided is not None:
             call.decided.set()
 
-    def _read(self, delivery: Delivery) -> Result | Failure:
-        """Read one of several answers."""
-        if self._signatures is not None:
-            try:
-                self._signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
-            except WrongResult as error:
-                self._counts["untrusted"] += 1
-                return Failure(error)
-        return self._codec.read_reply(delivery.properties, delivery.body)
+    def _trusts(self, signatures: Signatures, delivery: Delivery, message_id: str | None) -> bool:
+        """Return whether a reply comes from a holder of a key; one that does not is ignored, and its call goes on."""
+        try:
+            signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
+        except WrongResult as error:
+            self._counts["untrusted"] += 1
+            call = self._pending.get(message_id)
+            told = str(error) if call is None else self._note_distrust(call, delivery, error)
+            logger.warning(
+                "%s: reply to request %r: %s", self._name, message_id, told, extra=request_fields(message_id)
+            )
+            return False
+        return True
 
-    def _distrust(self, call: Call, error: WrongResult) -> None:
-        """End a call whose reply may come from anybody."""
-        self._counts["untrusted"] += 1
-        logger.warning(
-            "%s: reply to request %s to %r: %s",
-            self._name,
-            call.id,
-            call.function,
-            error,
-            extra=request_fields(call.id, call.function),
-        )
-        call.result.set_exception(error)
-        if call.decided is not None:
-            call.decided.set()
+    def _note_distrust(self, call: Call, delivery: Delivery, error: WrongResult) -> str:
+        call.ignored += 1
+        call.distrusted = str(error)
+        if len(delivery.body) <= _SMALL:
+            # A server that distrusts the request cannot sign its refusal, and nobody else tells what is wrong with it.
+            claim = self._codec.read_reply(delivery.properties, delivery.body)
+            if isinstance(claim, Failure):
+                call.distrusted += f" (it claims: {repr(claim.error)[:_QUOTED]})"
+        return call.distrusted
 
     def fail_all(self, error: BrokerError) -> None:
         """End every call with an error; none of their requests is sent any more."""
@@ -327,10 +325,15 @@ class Calls:
     def _how_far(self, call: Call) -> str:
         """Return how far the request of a call has come, as a phrase."""
         if call.accepted:
-            return "the broker has confirmed the request, no reply has come"
-        link = self._publisher.link
-        sent = call.message is not None and call.message.sent
-        return (
-            f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
-            f"({link.name}: {link.state})"
-        )
+            how_far = "the broker has confirmed the request, no reply has come"
+        else:
+            link = self._publisher.link
+            sent = call.message is not None and call.message.sent
+            how_far = (
+                f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
+                f"({link.name}: {link.state})"
+            )
+        if call.ignored:
+            replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
+            how_far += f"; {replies} ignored: {call.distrusted}"
+        return how_far

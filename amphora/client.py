@@ -19,10 +19,11 @@ from amphora.protocol.headers import CONTROL
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key, uuid_of
 from amphora.protocol.routing import Router, TuningFunction
-from amphora.protocol.signatures import signatures_of
+from amphora.protocol.signatures import SIGNATURE_VERSIONS, signatures_of
 from amphora.serializer import RpcJsonSerializer, SerializerOption
 from amphora.service_endpoint import ServiceEndpoint
 from amphora.settings import (
+    MAX_RECEIVED_SIZE,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -100,6 +101,9 @@ class AmqpRpcClient(ServiceEndpoint):
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every request is
             signed with the first one, and a reply that was signed with none of them is refused (HMAC-SHA256, see
             docs/security.md). By default nothing is signed, and everything accepted.
+        signature_versions: With ``signing_keys``, versions of the signature that requests get and that are accepted in
+            replies. Version 1 is that of Amphora 1.0.0a1. Pass ``(2,)`` when no server of that release is left; 1.1
+            will have that as its default.
         declare: Whether to declare the service's exchanges and request queue. False for a user who may only use
             what a server has declared: the client declares its own response queue, and waits for the rest.
         response_queue_expires: Seconds that the broker keeps the response queue of a client that is
@@ -108,6 +112,8 @@ class AmqpRpcClient(ServiceEndpoint):
         outbox_max_bytes: Bytes of their bodies.
         max_message_size: Bytes of one request's body; RabbitMQ's own limit is 128 MiB until 4.0,
             16 MiB since.
+        max_received_size: Bytes of one reply's body that are decoded; the call of a larger one raises `WrongResult`.
+            JSON and MessagePack take up to 75 times their size in memory while they are decoded.
 
     Raises:
         RuntimeError: The program is not monkey-patched.
@@ -141,11 +147,13 @@ class AmqpRpcClient(ServiceEndpoint):
         delivery_limit: int | None = None,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
+        signature_versions: Sequence[int] = SIGNATURE_VERSIONS,
         declare: bool = True,
         response_queue_expires: float = 1800.0,
         outbox_max_count: int = 10_000,
         outbox_max_bytes: int = 64 * 1024 * 1024,
         max_message_size: int = 128 * 1024 * 1024,
+        max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
         self._check_patched()
         names = Names(service_name, queue_template)
@@ -178,11 +186,11 @@ class AmqpRpcClient(ServiceEndpoint):
             repr(self),
             exchange=names.request_exchange,
             reply_to=uuid,
-            codec=Codec.of(serializer, accept),
+            codec=Codec.of(serializer, accept, max_received_size),
             publisher=self._publisher,
             topology=topology,
             default_queue=not self._fanout,
-            signatures=signatures_of(signing_keys, service=names.namespace),
+            signatures=signatures_of(signing_keys, service=names.namespace, versions=signature_versions),
         )
         self._consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
         self._labels = LabelQueues(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -14,16 +14,25 @@ from gevent.queue import Empty, Queue
 
 from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
 from amphora.endpoint import Endpoint
-from amphora.exceptions import AmqpRpcException, BrokerError, BrokerUnreachable, WrongRequest
+from amphora.exceptions import AmqpRpcException, BrokerError, BrokerUnreachable, Unroutable, WrongRequest
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
 from amphora.links.topology import QueueStatus, Topology, purge_queue
-from amphora.protocol.dead_letters import given_back_properties, origin_of
+from amphora.protocol.dead_letters import (
+    ROUTING_KEY,
+    Target,
+    given_back_properties,
+    origin_of,
+    request_of,
+    target_of,
+)
 from amphora.protocol.messages import Codec, Request, message_id_of
 from amphora.protocol.names import Names
 from amphora.protocol.signatures import sign_request, signatures_of
+from amphora.protocol.signed_fields import SIGNATURE, SIGNATURE_2, SIGNATURE_OF_LETTER
 from amphora.serializer import RpcJsonSerializer, SerializerOption
 from amphora.settings import (
+    MAX_RECEIVED_SIZE,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -49,11 +58,14 @@ class DeadLetter:
         function (str | None): Name of the function; None where the request cannot be read.
         args (tuple): Positional arguments.
         kwargs (dict): Keyword arguments.
-        queue (str | None): Name of the queue that it comes from; None where nobody says.
-        reason (str): Why it was given up: ``delivery_limit``, ``unreadable``, or RabbitMQ's word, such as ``expired``.
+        queue (str | None): Name of the queue that it comes from, as its headers say; None where they do not.
+        reason (str): Why it was given up, as its headers say: ``delivery_limit``, ``unreadable``, or RabbitMQ's word,
+            such as ``expired``.
         tries (int | None): How often it was tried; None where nobody says.
         timestamp (int | None): When it was sent (`time.time`), if its client says so.
         body (bytes): Its body.
+        doubt (str | None): Why it is not certain that a server of the service has given it up; None where it is, or
+            where no `signing_keys` were given, with which nothing is certain and nothing checked.
     """
 
     request_id: str | None
@@ -65,6 +77,7 @@ class DeadLetter:
     tries: int | None
     timestamp: int | None
     body: bytes = field(repr=False)
+    doubt: str | None
     _delivery: Delivery = field(repr=False, compare=False)
 
 
@@ -78,8 +91,12 @@ class DeadLetters(Endpoint):
                 if letter.function == "ship":
                     dead.requeue(letter)
 
-    While it is connected, it has the letters in hand: nobody else gets them, and all of them are in this process's
+    While it is connected, it holds the letters: no other program gets them, and all of them are in this process's
     memory. Those that were neither given back nor dropped are in the queue again, in the old order, when it stops.
+
+    Not every letter comes from a server: the broker dead-letters expired requests by itself, and other programs may
+    have the right to write to the queue. With ``signing_keys``, letters without the mark of a server have a ``doubt``,
+    and `requeue` refuses them unless told otherwise.
 
     Args:
         service_name: Namespace of the RPC service.
@@ -95,6 +112,7 @@ class DeadLetters(Endpoint):
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
         accept: Further serializers whose requests are understood.
         signing_keys: Keys of the service; what is given back is signed with the first one.
+        max_received_size: Bytes of a letter's body that are decoded; a larger one is shown as unreadable.
 
     Raises:
         RuntimeError: The program is not monkey-patched.
@@ -117,12 +135,13 @@ class DeadLetters(Endpoint):
         connect_timeout: float = 10.0,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
+        max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
         self._check_patched()
-        self._queue = Names(service_name).dead_letters
-        self._codec = Codec.of(serializer, accept)
-        # Made for its checks: a short key is to be said now.
-        signatures_of(signing_keys, service=service_name)
+        self._names = Names(service_name)
+        self._queue = self._names.dead_letters
+        self._codec = Codec.of(serializer, accept, max_received_size)
+        self._signatures = signatures_of(signing_keys, service=service_name)
         self._signing_keys = signing_keys
         brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost)
         ssl = ssl_of(ssl, brokers)
@@ -186,31 +205,40 @@ class DeadLetters(Endpoint):
                 return
             yield self._letter(delivery)
 
-    def requeue(self, letter: DeadLetter, timeout: float | None = 30.0) -> None:
+    def requeue(self, letter: DeadLetter, timeout: float | None = 30.0, *, unverified: bool = False) -> None:
         """Give a letter back to the queue that it comes from, where it has all its tries again.
 
         It leaves the dead letters when the broker has confirmed that it has it in the other queue, not before: where
         this process dies in between, the request is in both, and never in none.
 
+        It is published to the request exchange of the service, with the routing key that it had. Only for fan-out
+        services, whose exchange leads to all servers, it is published directly to the queue.
+
         Args:
             letter: One of `letters`.
-            timeout: Seconds to wait for the broker's confirm; None for ever.
+            timeout: Seconds to wait for the broker's confirm; None for no limit.
+            unverified: Give it back although it has a ``doubt``, or its headers do not say where it comes from. With
+                ``signing_keys`` that signs what anybody may have written: look at the letter before.
 
         Raises:
-            ValueError: Nobody says which queue it comes from.
+            ValueError: It has a ``doubt``, its headers do not say which queue it comes from, or it is signed and
+                ``signing_keys`` were not given.
             Unroutable: That queue does not exist any more.
-            BrokerUnreachable: Not confirmed in time. It may be among the dead letters, in its queue, or in both.
+            BrokerUnreachable: Not confirmed in time, or the connection broke since `letters` yielded it. It may be
+                among the dead letters, in its queue, or in both.
             BrokerError: The broker refuses it.
         """
-        if letter.queue is None:
-            raise ValueError(f"dead letter {letter.request_id!r} does not say which queue it comes from")
         body, delivery = letter.body, letter._delivery
+        target = self._target(letter, unverified=unverified)
+        self._check_in_hand(letter)
         properties = given_back_properties(delivery.properties)
         if self._signing_keys:
-            properties = sign_request(self._signing_keys, self._service_name, properties, body)
+            properties = sign_request(
+                self._signing_keys, self._service_name, properties, body, routing_key=target.routing_key
+            )
         outcome: AsyncResult[AmqpRpcException | None] = AsyncResult()
         self._publisher.publish_now(
-            Outgoing("", letter.queue, properties, body, lambda _, error: outcome.set(error)),
+            Outgoing(target.exchange, target.routing_key, properties, body, lambda _, error: outcome.set(error)),
         )
         gevent.wait([outcome, self._ended], timeout=timeout, count=1)
         if not outcome.ready():
@@ -221,20 +249,84 @@ class DeadLetters(Endpoint):
                 f"({link.name}: {link.state})"
             )
         error = outcome.get()
+        if isinstance(error, Unroutable):
+            raise Unroutable(f"dead letter {letter.request_id!r} cannot go back to queue {letter.queue!r}: {error}")
         if error is not None:
             raise error
-        self._consumer.ack(delivery)
-        # Acknowledgements are not confirmed, but whoever answers this has read what was sent before: without it, the
-        # death of this process would leave in both queues whatever it had in its buffers.
-        self.status(_ANSWER)
+        self._acknowledge(letter, "it is in its queue, and among the dead letters as well")
 
     def drop(self, letter: DeadLetter) -> None:
         """Delete a letter.
 
         Args:
             letter: One of `letters`.
+
+        Raises:
+            BrokerUnreachable: The connection broke since `letters` yielded it, or breaks now: it may be among the dead
+                letters again.
         """
+        self._check_in_hand(letter)
+        self._acknowledge(letter, "it may be among the dead letters again")
+
+    def _target(self, letter: DeadLetter, *, unverified: bool) -> Target:
+        """Return where a letter is given back to.
+
+        Raises:
+            ValueError: See `requeue`.
+        """
+        name = f"dead letter {letter.request_id!r}"
+        properties = letter._delivery.properties
+        signed = any(each.startswith(SIGNATURE) for each in properties.get("headers") or ())
+        if signed and not self._signing_keys and not unverified:
+            raise ValueError(
+                f"{name} is signed: without signing_keys, the servers would refuse it, and it would be lost"
+            )
+        marked = self._signatures is not None and self._signatures.is_marked(properties, letter.body)
+        if letter.doubt is not None and not unverified:
+            raise ValueError(f"{name} is of unknown origin: {letter.doubt}")
+        try:
+            target = target_of(properties, self._names, marked=marked)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if not target.trusted and not unverified:
+            told = "do not say" if letter.queue is None else f"alone say that it comes from {letter.queue!r}:"
+            raise ValueError(f"{name} is of unknown origin: its headers {told} which queue it comes from")
+        return target
+
+    def _check_in_hand(self, letter: DeadLetter) -> None:
+        if not self._consumer.is_current(letter._delivery):
+            link = self._consumer.link
+            raise BrokerUnreachable(
+                f"dead letter {letter.request_id!r} is among the dead letters again: the connection broke since it was "
+                f"taken ({link.name}: {link.state})"
+            )
+
+    def _acknowledge(self, letter: DeadLetter, otherwise: str) -> None:
         self._consumer.ack(letter._delivery)
+        # Acknowledgements are not confirmed, but the broker answers this after it has read what was sent before:
+        # without it, the end of this process would leave in the queue whatever it had in its buffers.
+        self.status(_ANSWER)
+        if not self._consumer.is_current(letter._delivery):
+            raise BrokerUnreachable(
+                f"dead letter {letter.request_id!r} may not be acknowledged, as the connection broke: {otherwise}"
+            )
+
+    def _doubt(self, properties: Mapping[str, Any], body: bytes) -> str | None:
+        if self._signatures is None or self._signatures.is_marked(properties, body):
+            return None
+        headers = properties.get("headers") or {}
+        if SIGNATURE_OF_LETTER in headers:
+            return "the mark of a server does not fit: it was altered, or comes from another service or key"
+        if SIGNATURE not in headers and SIGNATURE_2 not in headers:
+            return "it has no mark of a server and is not signed: anybody may have sent it"
+        try:
+            self._signatures.check_request(request_of(properties), body, routing_key=_routing_key_of(headers))
+        except WrongRequest:
+            return "it has no mark of a server, and its signature does not fit: anybody may have sent it"
+        return (
+            "it has no mark of a server: a client has signed it, perhaps long ago, and the broker, a server of release "
+            "1.0.0a1 or another program has made a dead letter of it"
+        )
 
     def purge(self, timeout: float = 10.0) -> int:
         """Delete all letters that nobody has in hand.
@@ -305,8 +397,21 @@ class DeadLetters(Endpoint):
             tries=tries,
             timestamp=timestamp if isinstance(timestamp, int) else None,
             body=delivery.body,
+            doubt=self._doubt(properties, delivery.body),
             _delivery=delivery,
         )
 
     def _fail_pending(self, error: BrokerError) -> None:
         self._publisher.refuse_all(error)
+
+
+def _routing_key_of(headers: Mapping[str, Any]) -> str:
+    """Return the routing key that a request was published with, as the headers of its dead letter say."""
+    known = headers.get(ROUTING_KEY)
+    if isinstance(known, str):
+        return known
+    # A list of tables, the latest death first (https://www.rabbitmq.com/docs/dlx#effects).
+    deaths = headers.get("x-death")
+    latest = deaths[0] if isinstance(deaths, list) and deaths else None
+    keys = latest.get("routing-keys") if isinstance(latest, dict) else None
+    return keys[0] if isinstance(keys, list) and keys and isinstance(keys[0], str) else ""

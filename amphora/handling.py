@@ -107,6 +107,7 @@ class RequestHandler:
         self._names = names
         self._codec = codec
         self._registry = registry
+        consumer.on_suspect = self.set_aside
         self._poison = poison
         self._signatures = signatures
         self._counts = dict.fromkeys(_COUNTED, 0)
@@ -187,8 +188,10 @@ class RequestHandler:
         job = Job(delivery, receiver)
         served, signatures, now = self._served, self._signatures, monotonic()
         # Before anything is done with its id: a forged request must not pass for another one.
-        if signatures is not None and not self._trusts(job, signatures.check_request, delivery.body):
-            return
+        if signatures is not None:
+            check = partial(signatures.check_request, routing_key=delivery.routing_key)
+            if not self._trusts(job, check, delivery.body):
+                return
         if served.recall(job, now):
             # Only what acknowledges it is kept.
             delivery.body, delivery.properties = b"", {}
@@ -198,7 +201,14 @@ class RequestHandler:
             return
         served.take(job, now)
 
-    def _trusts(self, job: Job, check: Callable[..., None], *rest: bytes) -> bool:
+    def set_aside(self, delivery: Delivery) -> None:
+        """Dead-letter or drop a request that has broken several connections; nothing of it but the body was read."""
+        self._counts["dropped"] += 1
+        job = Job(delivery, None)
+        job.problem = WrongRequest("it has broken several connections")
+        self._served.set_aside(job, monotonic())
+
+    def _trusts(self, job: Job, check: Callable[..., object], *rest: bytes) -> bool:
         """Return whether a request stands a check of its signature; refuse it otherwise."""
         try:
             check(job.delivery.properties, *rest)

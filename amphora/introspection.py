@@ -31,7 +31,7 @@ from amphora.protocol.deadlines import is_expired
 from amphora.protocol.headers import CONTROL
 from amphora.protocol.messages import Codec, message_id_of, reply_properties
 from amphora.protocol.names import CONTROL_KEY, RESERVED_PREFIX, Names
-from amphora.protocol.registry import Raised, Registry, Returned
+from amphora.protocol.registry import Ignored, Raised, Registry, Returned
 from amphora.protocol.signatures import Signatures
 from amphora.version import __version__
 
@@ -189,13 +189,19 @@ class ControlRequests:
         if not reply_to or is_expired(properties):
             self._consumer.ack(delivery)
             return
+        version = None
+        # Only these answers are signed: the refusal of an untrusted request would be one to the genuine request with
+        # that id.
+        signs = self._signatures
+        outcome: Returned | Raised | Ignored
         try:
             if self._signatures is not None:
-                self._signatures.check_request(properties, delivery.body)
+                version = self._signatures.check_request(properties, delivery.body, routing_key=delivery.routing_key)
                 self._signatures.check_age(properties)
-            outcome = self._registry.execute(self._codec.read_request(properties, delivery.body))
         except WrongRequest as error:
-            outcome = Raised(error)
+            outcome, signs = Raised(error), None
+        else:
+            outcome = self._answer(delivery, version)
         asked_in, message_id = properties.get("content_type"), message_id_of(properties)
         if isinstance(outcome, Returned):
             content_type, body = self._codec.encode_result(outcome.value, content_type=asked_in)
@@ -212,10 +218,26 @@ class ControlRequests:
             self._consumer.ack(delivery)
             return
         answer = reply_properties(message_id, content_type=content_type)
-        if self._signatures is not None:
-            answer = self._signatures.sign_reply(answer, body, client=reply_to)
+        if signs is not None:
+            answer = signs.sign_reply(answer, body, client=reply_to, request=properties)
         done = partial(self._on_sent, delivery)
         self._publisher.publish_now(Outgoing(self._names.response_exchange, reply_to, answer, body, done))
+
+    def _answer(self, delivery: Delivery, version: int | None) -> Returned | Raised | Ignored:
+        """Run the reserved function that a trusted request names.
+
+        Args:
+            delivery: The request.
+            version: Version of its signature; None where nobody signs.
+        """
+        try:
+            request = self._codec.read_request(delivery.properties, delivery.body)
+        except WrongRequest as error:
+            return Raised(error) if version != 1 else Ignored()
+        if version == 1 and request.function not in self._registry:
+            # Version 1 does not cover the routing key: it may be a request to one server, which was moved here.
+            return Ignored()
+        return self._registry.execute(request)
 
     def _on_sent(self, delivery: Delivery, message: Outgoing, error: Exception | None) -> None:
         # Only now, so that no more answers wait than the broker sends ahead. One that could not be sent is not tried

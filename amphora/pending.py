@@ -30,13 +30,17 @@ class Call:
         refused: The error, if the request can never reach a queue, or the deadline has passed.
         decided: Set when the request is accepted or refused, where somebody waits for that.
         retried: Whether the request was published again after the broker had returned it.
+        ignored: How many replies were ignored because their signatures did not fit.
+        distrusted: Why the last one was.
     """
 
     __slots__ = (
         "accepted",
         "decided",
+        "distrusted",
         "function",
         "id",
+        "ignored",
         "message",
         "refused",
         "result",
@@ -54,6 +58,8 @@ class Call:
         self.refused: AmqpRpcException | None = None
         self.decided: Event | None = None
         self.retried = False
+        self.ignored = 0
+        self.distrusted = ""
 
     def accept(self) -> None:
         """Note that the broker has confirmed the request."""
@@ -102,6 +108,10 @@ class PendingCalls:
         if deadline < self._timer_at:
             self._set_timer(deadline)
         return deadline
+
+    def get(self, call_id: str | None) -> Call | None:
+        """Return the call with that id, which stays pending; None if there is none."""
+        return None if call_id is None else self._calls.get(call_id)
 
     def pop(self, call_id: str | None) -> Call | None:
         """Return a call and forget it; None if it is not pending (any more)."""

@@ -30,6 +30,7 @@ from amphora.note_log import NoteLogger
 from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, identity
 from amphora.protocol.messages import PERSISTENT
 from amphora.protocol.names import Names
+from amphora.protocol.signatures import Signatures
 
 __all__ = ["PoisonGuard"]
 
@@ -48,17 +49,31 @@ class PoisonGuard:
         limit: How many tries a request has, the first one included; at least two.
         publisher: Counts, and takes the dead letters.
         topology: Declares the dead-letter exchange and queue.
+        signatures: Marks the dead letters; None where nothing is signed.
+        fanout: Whether the service is a fan-out one, whose request exchange leads to all its servers.
 
     Raises:
         ValueError: The service's name is too long for the names of the counts.
     """
 
-    def __init__(self, name: str, *, names: Names, limit: int, publisher: Publisher, topology: Topology) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        names: Names,
+        limit: int,
+        publisher: Publisher,
+        topology: Topology,
+        signatures: Signatures | None = None,
+        fanout: bool = False,
+    ) -> None:
         self.limit = limit
         self._name = name
         self._names = names
         self._publisher = publisher
         self._topology = topology
+        self._signatures = signatures
+        self._fanout = fanout
         # A name too long is to be reported now, not when the first request comes again.
         names.tries_queue(identity({}, b""))
 
@@ -152,7 +167,16 @@ class PoisonGuard:
         """Send the dead letter of a request; `ServedRequests.buried` or `not_buried` follows."""
         delivery, dead = job.delivery, self._names.dead_letters
         reason, tries = (TOO_MANY_TRIES, self.limit) if job.problem is None else (UNREADABLE, 1)
-        properties = dead_letter_properties(delivery.properties, queue=queue, reason=reason, tries=tries)
+        known = delivery.exchange == self._names.request_exchange and not self._fanout
+        properties = dead_letter_properties(
+            delivery.properties,
+            queue=queue,
+            reason=reason,
+            tries=tries,
+            routing_key=delivery.routing_key if known else None,
+        )
+        if self._signatures is not None and not job.untrusted:
+            properties = self._signatures.sign_letter(properties, delivery.body)
         self._publisher.publish_now(Outgoing(dead, dead, properties, delivery.body, partial(self._on_buried, job)))
 
     def _on_buried(self, job: Job, _: Outgoing, error: AmqpRpcException | None) -> None:

@@ -114,8 +114,10 @@ class Replies:
         if reply is None or client is None:
             raise ValueError(f"no reply to {job.message_id!r}")
         properties = reply_properties(job.message_id, content_type=reply.content_type)
-        if self._signatures is not None:
-            properties = self._signatures.sign_reply(properties, reply.body, client=client)
+        # A signed answer to what anybody may have sent would be one to the genuine request with that id.
+        if self._signatures is not None and not job.untrusted:
+            request = job.delivery.properties
+            properties = self._signatures.sign_reply(properties, reply.body, client=client, request=request)
         exchange = self._names.response_exchange
         if client in self._direct and not job.untrusted:
             exchange = ""

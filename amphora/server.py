@@ -22,12 +22,13 @@ from amphora.poison import PoisonGuard
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, uuid_of
 from amphora.protocol.registry import Registry
-from amphora.protocol.signatures import signatures_of
+from amphora.protocol.signatures import SIGNATURE_VERSIONS, signatures_of
 from amphora.receiver import Receiver
 from amphora.receiving import Receiving
 from amphora.serializer import RpcJsonSerializer, SerializerOption
 from amphora.service_endpoint import ServiceEndpoint
 from amphora.settings import (
+    MAX_RECEIVED_SIZE,
     LinkSettings,
     OutboxLimits,
     SslOption,
@@ -108,6 +109,9 @@ class AmqpRpcServer(ServiceEndpoint):
             docs/security.md). By default nothing is signed, and everything accepted.
         signature_window: With ``signing_keys``, seconds for which a request is accepted after it was signed, by the
             clocks of both machines: longer than requests may wait, in an outbox or in a queue. None for any time.
+        signature_versions: With ``signing_keys``, versions of the signature that are accepted. Version 1 is that of
+            Amphora 1.0.0a1, and does not cover the routing key and most headers. Pass ``(2,)`` when no client of that
+            release is left; 1.1 will have that as its default.
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
         ignore_delay: Seconds to wait before a request that a function ignores again and again is
             given back to the queue. While it waits it counts among the ``concurrency`` requests that
@@ -125,6 +129,8 @@ class AmqpRpcServer(ServiceEndpoint):
             connected.
         max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0,
             16 MiB since.
+        max_received_size: Bytes of one request's body that are decoded; a larger one is answered with `WrongRequest`,
+            and not run. JSON and MessagePack take up to 75 times their size in memory while they are decoded.
 
     Raises:
         RuntimeError: The program is not monkey-patched.
@@ -156,6 +162,7 @@ class AmqpRpcServer(ServiceEndpoint):
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
         signature_window: float | None = 300.0,
+        signature_versions: Sequence[int] = SIGNATURE_VERSIONS,
         uuid: str | None = None,
         ignore_delay: float = 1.0,
         remember_count: int = 10_000,
@@ -165,13 +172,14 @@ class AmqpRpcServer(ServiceEndpoint):
         introspection: bool = True,
         fanout_queue_expires: float = 60.0,
         max_message_size: int = 128 * 1024 * 1024,
+        max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
         self._check_patched()
         names = Names(service_name, queue_template)
         uuid = uuid_of(uuid)
         given = overrides().concurrency
         self._concurrency = concurrency_of(concurrency if given is None else given)
-        codec = Codec.of(serializer, accept)
+        codec = Codec.of(serializer, accept, max_received_size)
         queue_type = queue_type_of(queue_type)
         brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
         ssl = ssl_of(ssl, brokers)
@@ -193,10 +201,20 @@ class AmqpRpcServer(ServiceEndpoint):
             queue_type=queue_type,
             queues=[queue.name] if limit is None else [queue.name, names.dead_letters],
         )
+        signatures = signatures_of(
+            signing_keys, service=names.namespace, window=signature_window, versions=signature_versions
+        )
         poison = None
         if limit is not None:
-            poison = PoisonGuard(repr(self), names=names, limit=limit, publisher=self._publisher, topology=topology)
-        signatures = signatures_of(signing_keys, service=names.namespace, window=signature_window)
+            poison = PoisonGuard(
+                repr(self),
+                names=names,
+                limit=limit,
+                publisher=self._publisher,
+                topology=topology,
+                signatures=signatures,
+                fanout=self._fanout,
+            )
         self._registry = Registry()
         for each in overrides().server_middleware:
             self.add_middleware(each)

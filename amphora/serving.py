@@ -42,8 +42,8 @@ def run_servers(*servers: AmqpRpcServer, grace: float | None = 30.0) -> bool:
     At the signal, the servers take no more requests, and those that run are waited for. A second signal ends the
     process at once (with status 128 + its number): what was running goes back to its queue, for another server. A
     SIGTERM within a second of the first signal does not count, as a parent may pass on what reached the whole process
-    group. A server that a function stops does not end the others; when all are stopped, it ends. What goes on is in the log,
-    at INFO.
+    group. A server that a function stops does not end the others; when all are stopped, it ends. What goes on is in
+    the log, at INFO.
 
     Args:
         servers: What to serve. They need not be connected.

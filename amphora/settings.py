@@ -13,6 +13,7 @@ from amphora.brokers import BrokerAddress
 from amphora.overrides import overrides
 
 __all__ = [
+    "MAX_RECEIVED_SIZE",
     "LinkSettings",
     "OutboxLimits",
     "SslOption",
@@ -36,6 +37,9 @@ _SSL_KEYS = frozenset({"ca_certs", "certfile", "keyfile", "password", "server_ho
 #: Tries of a request in a quorum queue, as RabbitMQ 4 has it (https://www.rabbitmq.com/docs/quorum-queues).
 _DELIVERY_LIMIT = 20
 
+#: Bytes of a message's body that clients and servers decode unless told otherwise: what RabbitMQ passes on since 4.0
+#: (https://www.rabbitmq.com/docs/configure#config-items, max_message_size).
+MAX_RECEIVED_SIZE = 16 * 1024 * 1024
 #: The largest ``delivery_limit``: the queue gets a multiple of it, which has to fit into 32 bits.
 _MOST_TRIES = 100_000_000
 

@@ -81,7 +81,8 @@ def described(letter: DeadLetter) -> str:
             arguments = f"{arguments[: _SHOWN - 1]}…"
         call = f"{letter.function}({arguments})"
     why = letter.reason if letter.tries is None else f"{letter.reason}, {letter.tries} tries"
-    return f"{letter.request_id or 'no id'}  {call}  [{why}{_since(letter)}]"
+    doubt = "" if letter.doubt is None else ", unverified"
+    return f"{letter.request_id or 'no id'}  {call}  [{why}{_since(letter)}{doubt}]"
 
 
 def as_record(letter: DeadLetter) -> dict[str, Any]:
@@ -95,6 +96,7 @@ def as_record(letter: DeadLetter) -> dict[str, Any]:
         "reason": letter.reason,
         "tries": letter.tries,
         "sent": letter.timestamp,
+        "doubt": letter.doubt,
     }
 
 

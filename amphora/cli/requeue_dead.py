@@ -22,7 +22,9 @@ it any more.
 While it looks, it has all dead letters of the service in its memory, and nobody else gets them; those that it does not
 give back are in their old order again afterwards.
 
-Where servers have signing_keys, name the key with --signing-key-file.
+Where servers have signing_keys, name the key with --signing-key-file. Then only letters with the mark of a server are
+given back, and the others are shown with the reason. With --unverified they are given back and signed too: anybody who
+may publish a request can have written them.
 
 \b
 Exit statuses:
@@ -36,8 +38,13 @@ Exit statuses:
 @service_options
 @choice_options
 @click.option("--dry-run", is_flag=True, help="Only show which.")
+@click.option(
+    "--unverified",
+    is_flag=True,
+    help="Give back, and sign, also those that no server is known to have given up: look at them before.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object: those given back, those that failed.")
-def command(service: Service, choice: Choice, dry_run: bool, as_json: bool) -> None:
+def command(service: Service, choice: Choice, dry_run: bool, unverified: bool, as_json: bool) -> None:
     """Give dead letters of the service NS back to the queues that they come from."""
     done: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
@@ -47,7 +54,7 @@ def command(service: Service, choice: Choice, dry_run: bool, as_json: bool) -> N
             if not choice.takes(letter) or len(done) + len(failed) == choice.limit:
                 left += 1
                 continue
-            problem = None if dry_run else _requeue(dead, letter)
+            problem = _refusal(letter, unverified) if dry_run else _requeue(dead, letter, unverified)
             (done if problem is None else failed).append(as_record(letter) | ({"problem": problem} if problem else {}))
             if not as_json:
                 mark = f"  stays: {problem}" if problem else f"  -> {letter.queue}"
@@ -61,10 +68,16 @@ def command(service: Service, choice: Choice, dry_run: bool, as_json: bool) -> N
         raise Failed(f"{len(failed)} could not be given back")
 
 
-def _requeue(dead: DeadLetters, letter: DeadLetter) -> str | None:
+def _refusal(letter: DeadLetter, unverified: bool) -> str | None:
+    return None if letter.doubt is None or unverified else f"{letter.doubt} (--unverified gives it back)"
+
+
+def _requeue(dead: DeadLetters, letter: DeadLetter, unverified: bool) -> str | None:
     """Give one back; return what is wrong where that is not possible for this one."""
     try:
-        dead.requeue(letter)
-    except (PublishNacked, Unroutable, ValueError) as error:
+        dead.requeue(letter, unverified=unverified)
+    except (PublishNacked, Unroutable) as error:
         return str(error)
+    except ValueError as error:
+        return f"{error} (--unverified gives it back)"
     return None

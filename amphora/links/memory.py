@@ -305,6 +305,9 @@ class Channel(memory.Channel):  # type: ignore[misc]
         consumer.unacked[tag] = payload
         body = message.body
         properties = {**message.properties, "content_type": message.content_type}
+        if not properties.get("priority"):
+            # Kombu's, not the publisher's.
+            properties.pop("priority", None)
         source = message.delivery_info
         if message.headers:
             properties["headers"] = message.headers

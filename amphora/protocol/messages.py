@@ -9,6 +9,7 @@ Whatever arrives, the readers here return a value or raise `WrongRequest` or `Wr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +17,7 @@ from amphora.exceptions import AmqpRpcException, DeadLettered, RemoteException, 
 from amphora.interrupts import let_through
 from amphora.protocol.deadlines import deadline_header
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
+from amphora.settings import at_least_one
 
 __all__ = [
     "PERSISTENT",
@@ -110,20 +112,30 @@ class Codec:
     Args:
         serializer: Encodes requests, and is taken for messages without a content type.
         accepted: Further serializers whose content types are understood.
+        max_size: Bytes of a body that is decoded, at most; None for any number.
     """
 
-    def __init__(self, serializer: AbstractRpcSerializer, accepted: Iterable[AbstractRpcSerializer] = ()) -> None:
+    def __init__(
+        self,
+        serializer: AbstractRpcSerializer,
+        accepted: Iterable[AbstractRpcSerializer] = (),
+        *,
+        max_size: int | None = None,
+    ) -> None:
         self._own = serializer
+        self._max_size = math.inf if max_size is None else max_size
         self._by_type = {each.content_type: each for each in (*accepted, serializer)}
 
     @classmethod
-    def of(cls, serializer: SerializerOption, accept: Iterable[SerializerOption]) -> Self:
+    def of(cls, serializer: SerializerOption, accept: Iterable[SerializerOption], max_received_size: int) -> Self:
         """Make one from the arguments that clients and servers take.
 
         Raises:
-            TypeError: One of them is no serializer.
+            TypeError: One of them is no serializer, or the size is no integer.
+            ValueError: The size is less than one.
         """
-        return cls(make_serializer(serializer), [make_serializer(one) for one in accept])
+        size = at_least_one("max_received_size", max_received_size)
+        return cls(make_serializer(serializer), [make_serializer(one) for one in accept], max_size=size)
 
     @property
     def content_type(self) -> str:
@@ -146,8 +158,12 @@ class Codec:
         """Decode a request.
 
         Raises:
-            WrongRequest: It cannot be read; the text says why.
+            WrongRequest: It cannot be read, or is too large; the text says why.
         """
+        if len(body) > self._max_size:
+            raise WrongRequest(
+                f"The request has {len(body)} bytes, and this server reads {self._max_size} at most (max_received_size)"
+            )
         try:
             value = self._serializer(properties).loads(body)
         except Exception as error:
@@ -202,6 +218,11 @@ class Codec:
 
     def read_reply(self, properties: Mapping[str, Any], body: bytes) -> Result | Failure:
         """Decode a reply; one that cannot be read is a `Failure` with a `WrongResult`."""
+        if len(body) > self._max_size:
+            text = (
+                f"The reply has {len(body)} bytes, and this client reads {self._max_size} at most (max_received_size)"
+            )
+            return Failure(WrongResult(text))
         try:
             value = self._serializer(properties).loads(body)
         except Exception as error:  # noqa: BLE001  (a user's serializer)

@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 import amqp
@@ -87,8 +88,11 @@ def test_a_dead_letter_is_the_request_and_says_where_it_comes_from(
     assert message.properties["delivery_mode"] == 2
     # Without its deadline, so that it does not expire when it is given back.
     assert "expiration" not in message.properties
-    assert message.properties["application_headers"] == {
+    headers = message.properties["application_headers"]
+    assert abs(headers.pop("x-amphora-held-deadline") / 1000 - time() - 20) < 20
+    assert headers == {
         "x-amphora-queue": f"rpc_{service}_request",
+        "x-amphora-routing-key": "",
         "x-amphora-reason": "delivery_limit",
         "x-amphora-tries": 3,
     }

@@ -14,6 +14,7 @@ from amphora import (
     AmqpRpcFanoutServer,
     AmqpRpcServer,
     DeadLettered,
+    DeadLetters,
     IgnoreRequest,
 )
 from tests.integration.conftest import NewClient, NewServer
@@ -190,11 +191,14 @@ def test_a_request_can_be_given_up(
 
     wait_until(lambda: not [name for name in broker.queues() if name.endswith("_tries") and service in name])
     server.stop()
-    with broker.channel(userid=new_user("who gives back dead letters"), password=PASSWORD) as channel:
-        message = wait_until(lambda: channel.basic_get(f"rpc_{service}_dead", no_ack=True))
-        channel.basic_publish(message, "", f"rpc_{service}_request")
+    wait_until(lambda: broker.queues()[f"rpc_{service}_dead"].messages == 1)
+    url = broker.url_for(user=new_user("who gives back dead letters"), password=PASSWORD)
+    with DeadLetters(service, broker_url=url) as dead:
+        assert dead.wait_connected(20)
+        (letter,) = dead.letters()
+        dead.requeue(letter)
 
-    assert taken(amqp_channel, f"rpc_{service}_request").body == message.body
+    assert taken(amqp_channel, f"rpc_{service}_request").body == letter.body
 
 
 # What they can not do.

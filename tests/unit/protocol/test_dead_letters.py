@@ -7,14 +7,19 @@ from typing import Any
 import pytest
 from amqp.serialization import dumps
 
-from amphora.protocol.dead_letters import TOO_MANY_TRIES, dead_letter_properties, identity
+from amphora.protocol.dead_letters import HELD_DEADLINE, TOO_MANY_TRIES, dead_letter_properties, identity
 from amphora.protocol.deadlines import DEADLINE
 
-OF_THE_DEAD_LETTER = {"x-amphora-queue": "q", "x-amphora-reason": "delivery_limit", "x-amphora-tries": 3}
+OF_THE_DEAD_LETTER = {
+    "x-amphora-queue": "q",
+    "x-amphora-reason": "delivery_limit",
+    "x-amphora-tries": 3,
+    "x-amphora-routing-key": "k",
+}
 
 
 def dead_letter_of(properties: dict[str, Any]) -> dict[str, Any]:
-    return dead_letter_properties(properties, queue="q", reason=TOO_MANY_TRIES, tries=3)
+    return dead_letter_properties(properties, queue="q", reason=TOO_MANY_TRIES, tries=3, routing_key="k")
 
 
 def test_a_dead_letter_keeps_what_identifies_the_request_and_how_to_read_and_answer_it() -> None:
@@ -32,7 +37,7 @@ def test_a_dead_letter_keeps_what_identifies_the_request_and_how_to_read_and_ans
 def test_it_can_neither_expire_nor_be_refused_for_its_user_nor_be_transient() -> None:
     properties = {"expiration": "5000", "user_id": "guest", "delivery_mode": 1, "headers": {DEADLINE: 5}}
 
-    assert dead_letter_of(properties) == {"delivery_mode": 2, "headers": OF_THE_DEAD_LETTER}
+    assert dead_letter_of(properties) == {"delivery_mode": 2, "headers": {**OF_THE_DEAD_LETTER, HELD_DEADLINE: 5}}
 
 
 @pytest.mark.parametrize("value", ["text", "grüße", "", 0, -(2**63), 2**63 - 1, True, None, b"\xff"])

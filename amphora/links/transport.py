@@ -31,6 +31,7 @@ from amphora.links.frames import (
     parse_deliver,
     parse_header,
     parse_return,
+    readable_close,
 )
 from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.sockets import BatchingSocket
@@ -44,6 +45,9 @@ _ACK = b"\x00\x3c\x00\x50"
 _NACK = b"\x00\x3c\x00\x78"
 DELIVER = b"\x00\x3c\x00\x3c"
 RETURN = b"\x00\x3c\x00\x32"
+
+#: `connection.close` and `channel.close`.
+_CLOSES = (b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28")
 
 
 class Content:
@@ -272,7 +276,13 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
                 return False
         elif channel_id in self._contents:
             return self._collect_content(channel_id, kind, memoryview(data)[start + 7 : end])
-        return bool(self.on_inbound_frame((kind, channel_id, data[start + 7 : end])))
+        return self._give_to_py_amqp(kind, channel_id, data[start + 7 : end])
+
+    def _give_to_py_amqp(self, kind: int, channel_id: int, payload: bytes) -> bool:
+        """Have py-amqp handle a frame; return whether it completed a method."""
+        if kind == METHOD and payload[:4] in _CLOSES:
+            payload = readable_close(payload)
+        return bool(self.on_inbound_frame((kind, channel_id, payload)))
 
     def _collect_frame(self, size: int) -> None:
         """Keep the beginning of a large frame aside until the rest is here, instead of joining it again and again."""

@@ -264,7 +264,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if kind == METHOD:
             method = data[start + 7 : start + 11]
             if method == DELIVER:
-                if self._deliver_whole(channel_id, data, start + 11, end + 1):
+                # While a message is suspected, each is looked at before it is parsed, once its frames are collected.
+                if not self.suspicion and self._deliver_whole(channel_id, data, start + 11, end + 1):
                     return True
                 self._contents[channel_id] = Content(data[start + 7 : end])
                 return False
@@ -306,26 +307,22 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         header_end = header + 7 + size
         if header_end >= limit or kind != HEADER or channel != channel_id:
             return False
-        body_size = int.from_bytes(data[header + 11 : header + 19], "big")
-        end, body = header_end, b""
-        if body_size:
-            start = header_end + 8
-            end = start + body_size
-            if end >= limit:
-                return False
-            kind, channel, size = FRAME_HEADER.unpack_from(data, header_end + 1)
-            if kind != BODY or channel != channel_id or size != body_size:
-                return False
-            body = data[start:end]
-        if data[header_end] != FRAME_END or data[end] != FRAME_END:
-            raise UnexpectedFrame("a content frame does not end with 0xce")
-        self._position = end + 1
         try:
-            if self.suspicion:
-                self._deliver_warily(channel_id, data[arguments : header - 1], data[header + 7 : header_end], body)
-            else:
-                _, properties = parse_header(data, header + 7, header_end)
-                self._deliver(channel_id, data, arguments, header - 1, properties, body)
+            body_size, properties = parse_header(data, header + 7, header_end)
+            end, body = header_end, b""
+            if body_size:
+                start = header_end + 8
+                end = start + body_size
+                if end >= limit:
+                    return False
+                kind, channel, size = FRAME_HEADER.unpack_from(data, header_end + 1)
+                if kind != BODY or channel != channel_id or size != body_size:
+                    return False
+                body = data[start:end]
+            if data[header_end] != FRAME_END or data[end] != FRAME_END:
+                raise UnexpectedFrame("a content frame does not end with 0xce")
+            self._position = end + 1
+            self._deliver(channel_id, data, arguments, header - 1, properties, body)
         except BaseException:
             self.in_hand = data[header + 7 : header_end]
             raise

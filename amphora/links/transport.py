@@ -68,7 +68,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
 
     Attributes:
         socket: The socket under it.
-        answer_timeout: Seconds that any one answer of the broker may take.
+        answer_timeout: Seconds without any movement after which an answer of the broker is late; see `AnswerWatch`.
         suspicion: Which messages broke connections, as the `Link` knows; a suspect is set aside without being parsed.
         in_hand: Payload of the content header of the message at which this connection broke; None if it was none.
     """

@@ -30,6 +30,7 @@ from amphora.exceptions import (
     BrokerError,
     BrokerUnreachable,
     DeadLettered,
+    Forbidden,
     IgnoreRequest,
     MessageRejected,
     MessageTooLarge,
@@ -45,12 +46,13 @@ from amphora.exceptions import (
 from amphora.fanout import AmqpRpcFanoutClient, AmqpRpcFanoutServer
 from amphora.function_names import add_or_decorate, remote_name
 from amphora.health import Health
-from amphora.inspector import Inspector, RemoteFunction, ServerHealth, ServerInfo
+from amphora.inspector import Inspector, RemoteFunction, ServerClock, ServerHealth, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
 from amphora.log_fields import RequestLogFilter
 from amphora.middleware import OutgoingRequest
 from amphora.overrides import override_arguments
+from amphora.permissions import require_user
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
@@ -77,6 +79,7 @@ __all__ = [
     "DeadLetter",
     "DeadLettered",
     "DeadLetters",
+    "Forbidden",
     "FunctionDescription",
     "Health",
     "Histogram",
@@ -94,6 +97,7 @@ __all__ = [
     "RequestLogFilter",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerClock",
     "ServerHealth",
     "ServerInfo",
     "Serving",
@@ -114,6 +118,7 @@ __all__ = [
     "parse_keyword_arguments",
     "parse_value",
     "remote_name",
+    "require_user",
     "run_servers",
     "sign_request",
     "stub_of",

@@ -64,6 +64,7 @@ class Calls:
         topology: What the publisher declares.
         default_queue: Whether the service has a request queue of its own, which the topology
             declares again when somebody deletes it.
+        user: The user of the broker whom requests name; None to name none.
         signatures: Signs requests and checks replies; None where nobody signs.
     """
 
@@ -78,6 +79,7 @@ class Calls:
         topology: Topology,
         default_queue: bool,
         signatures: Signatures | None,
+        user: str | None = None,
     ) -> None:
         self._name = name
         self._exchange = exchange
@@ -87,6 +89,7 @@ class Calls:
         self._topology = topology
         self._default_queue = default_queue
         self._signatures = signatures
+        self._user = user
         self._pending = PendingCalls(self._on_expired)
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
         self._id_prefix = f"{uuid4().hex}-"
@@ -98,6 +101,10 @@ class Calls:
         """Return the counts that `AmqpRpcClient.stats` documents."""
         return {**self._counts, "pending": len(self._pending)}
 
+    def count_pending(self) -> int:
+        """Return how many calls wait for their replies."""
+        return len(self._pending)
+
     def send(
         self,
         function: str,
@@ -108,6 +115,7 @@ class Calls:
         routing_key: str,
         wait_publish: bool,
         headers: Mapping[str, Any] | None = None,
+        tells_deadline: bool = True,
     ) -> Call:
         """Send a request; its reply, or the lack of one, comes to ``result`` of the returned call.
 
@@ -119,6 +127,8 @@ class Calls:
             routing_key: Routing key of the request.
             wait_publish: Whether somebody will wait for the call to be ``decided``.
             headers: Further headers of the message, checked by `check_headers`.
+            tells_deadline: Whether servers are told the end of the lifetime as a point in time, which they compare
+                with their own clock. The broker, which compares no clocks, drops it in any case.
 
         Raises:
             Backlogged: The outbox stayed full.
@@ -137,9 +147,11 @@ class Calls:
             reply_to=self._reply_to,
             content_type=self._codec.content_type,
             timestamp=int(now),
-            deadline=ends,
+            deadline=ends if tells_deadline else None,
             headers=headers,
         )
+        if self._user is not None:
+            properties["user_id"] = self._user
         if self._signatures is not None:
             properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
         done = partial(self._on_published, call)
@@ -180,8 +192,16 @@ class Calls:
         """
         began = monotonic()
         lifetime = timeout, time() + timeout
+        # A server whose clock is ahead would take the question for too late, and be invisible.
         call = self.send(
-            function, (), {}, lifetime=lifetime, routing_key=routing_key, wait_publish=False, headers=headers
+            function,
+            (),
+            {},
+            lifetime=lifetime,
+            routing_key=routing_key,
+            wait_publish=False,
+            headers=headers,
+            tells_deadline=False,
         )
         inbox = self._gathering[call.id] = _Inbox(began, limit, counts)
         try:
@@ -262,6 +282,13 @@ class Calls:
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
+    def end_all(self) -> None:
+        """End every call: its client has stopped for good."""
+        for call in self._pending.pop_all():
+            how_far = self._how_far(call)
+            call.refuse(NoResult(f"No result from {call.function!r}: the client was stopped; {how_far}"))
+        self._publisher.turn_away(Backlogged("the client was stopped; the request was not sent"))
+
     def _on_published(self, call: Call, _: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
@@ -300,6 +327,10 @@ class Calls:
 
     def _on_expired(self, call: Call) -> None:
         self._counts["without_result"] += 1
+        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {self._how_far(call)}"))
+
+    def _how_far(self, call: Call) -> str:
+        """Return how far the request of a call has come, as a phrase."""
         if call.accepted:
             how_far = "the broker has confirmed the request, no reply has come"
         else:
@@ -312,4 +343,4 @@ class Calls:
         if call.ignored:
             replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
             how_far += f"; {replies} ignored: {call.distrusted}"
-        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {how_far}"))
+        return how_far

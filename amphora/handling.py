@@ -11,9 +11,9 @@ import gevent
 from gevent.event import Event
 
 from amphora.core.finished import FinishedRequests
-from amphora.core.requests import Exit, Options, ServedRequests
+from amphora.core.requests import Exit, Options, ServedRequests, State
 from amphora.durations import Histogram
-from amphora.exceptions import WrongRequest
+from amphora.exceptions import Forbidden, WrongRequest
 from amphora.interrupts import from_signal
 from amphora.job import Job
 from amphora.links.consumer import Consumer
@@ -193,8 +193,16 @@ class RequestHandler:
             if not self._trusts(job, check, delivery.body):
                 return
         if served.recall(job, now):
+            logger.debug(
+                "%s: request %r is running, or was finished before",
+                self._name,
+                job.message_id,
+                extra=request_fields(job.message_id, job.function),
+            )
             # Only what acknowledges it is kept.
-            delivery.body, delivery.properties = b"", {}
+            delivery.body = b""
+            if job.state is State.SETTLED:
+                delivery.properties = {}
             return
         # What comes again because its connection broke, and was begun in time, is not too old.
         if signatures is not None and not self._trusts(job, signatures.check_age):
@@ -255,22 +263,31 @@ class RequestHandler:
         job.greenlet = gevent.getcurrent()
         enter_request(delivery, request.function)
         began = monotonic()
-        outcome = self._execute(request)
+        outcome = self._execute(request, delivery.properties.get("user_id") or None)
         now = monotonic()
         self._run_times.add(request.function, now - began)
         if isinstance(outcome, Ignored):
             self._counts["ignored"] += 1
             self._served.ignored(job, now)
         elif isinstance(outcome, Raised):
-            unknown = isinstance(outcome.error, WrongRequest)
-            self._counts["wrong_requests" if unknown else "errors"] += 1
-            self._served.finished(job, self._replies.encode_error(job, outcome.error), now)
+            if isinstance(outcome.error, Forbidden) and outcome.refused:
+                logger.warning(
+                    "%s: request %r is refused: %s",
+                    self._name,
+                    job.message_id,
+                    outcome.error,
+                    extra=request_fields(job.message_id, job.function),
+                    once=("forbidden", self._name, request.function),
+                )
+            self._counts["wrong_requests" if outcome.refused else "errors"] += 1
+            reply = self._replies.encode_error(job, outcome.error, of_function=not outcome.refused)
+            self._served.finished(job, reply, now)
         else:
             self._served.finished(job, self._replies.encode_result(job, outcome.value), now)
 
-    def _execute(self, request: Request) -> Returned | Raised | Ignored:
+    def _execute(self, request: Request, user: str | None) -> Returned | Raised | Ignored:
         try:
-            return self._registry.execute(request)
+            return self._registry.execute(request, user)
         except KeyboardInterrupt as error:
             if from_signal(error) is not None:
                 # The program is being ended: another server gets the request.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,14 @@ from amphora import (
     RpcJsonSerializer,
     RpcMsgpackSerializer,
 )
+from amphora.cli.output import print_line
 from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.tls import TlsOptions, tls_options
-from amphora.cli.values import seconds
+from amphora.cli.values import count, seconds
 
 __all__ = [
     "BROKER_VARIABLE",
+    "CLOCKS",
     "Service",
     "ServiceCommand",
     "amphora_logs",
@@ -36,11 +39,17 @@ __all__ = [
 #: Name of the environment variable with the URL of the broker.
 BROKER_VARIABLE = "AMPHORA_BROKER_URL"
 
+#: Seconds by which clocks may differ: deadlines and signatures compare them.
+CLOCKS = 2.0
+
 #: Seconds that the broker keeps the queue for replies to a command that has ended, or has lost its connection.
 _REPLIES_EXPIRE = 60.0
 
+#: Bytes of a message's body that are decoded unless told otherwise.
+MAX_RECEIVED_SIZE: int = inspect.signature(AmqpRpcClient).parameters["max_received_size"].default
+
 #: Parameters that make the service.
-_OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file")
+_OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file", "max_received_size", "identify")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,6 +76,8 @@ class Service:
         broker_url: Where the broker is; None for the local one.
         connect_timeout: Seconds to wait for the connection.
         serializer: ``json`` or ``msgpack``.
+        max_received_size: Bytes of a reply's body that are decoded.
+        identify: Whether requests name the user of the broker.
         signing_keys: Its keys, if its messages are signed.
         ssl: As clients and servers take it.
     """
@@ -76,6 +87,8 @@ class Service:
     broker_url: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
     serializer: str = "json"
+    max_received_size: int = MAX_RECEIVED_SIZE
+    identify: bool = False
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
     ssl: bool | dict[str, Any] = field(default=False, repr=False)
 
@@ -105,7 +118,10 @@ class Service:
         with errors_end_the_command(), self.client(**options) as client:
             if not client.wait_connected(self.connect_timeout):
                 raise NotSent(self._why_not(client))
-            yield client
+            try:
+                yield client
+            finally:
+                _warn(client)
 
     def dead_letters(self) -> DeadLetters:
         """Make what looks after the dead letters; it needs nothing on the broker, and does not start yet.
@@ -137,6 +153,8 @@ class Service:
             "serializer": chosen[self.serializer],
             "accept": other,
             "signing_keys": self.signing_keys,
+            "max_received_size": self.max_received_size,
+            "identify": self.identify,
         }
 
     def _why_not(self, client: AmqpRpcClient) -> str:
@@ -146,6 +164,17 @@ class Service:
                 f"{client.state.partition('NOT_FOUND - ')[2]}"
             )
         return _waited(self.connect_timeout, client.state)
+
+
+def _warn(client: AmqpRpcClient) -> None:
+    """Say which answers of servers were left out, and whose clocks differ."""
+    for uuid, why in client.inspect.left_out.items():
+        print_line((f"an answer of {uuid!r} was left out: {why}", "yellow"), err=True)
+    for clock in client.inspect.clocks.values():
+        if abs(clock.ahead) > CLOCKS:
+            direction = "ahead of" if clock.ahead > 0 else "behind"
+            text = f"the clock of {clock.host}:{clock.pid} is {abs(clock.ahead):.0f} s {direction} this machine's"
+            print_line((text, "yellow"), err=True)
 
 
 def _waited(seconds: float, state: str) -> str:
@@ -168,6 +197,8 @@ def service_of(context: click.Context) -> Service:
         broker_url=broker or None,
         connect_timeout=given["connect_timeout"],
         serializer=given["serializer"],
+        max_received_size=given["max_received_size"],
+        identify=given["identify"],
         signing_keys=(key_file.read_bytes().rstrip(b"\r\n"),) if key_file else (),
         ssl=TlsOptions.of(context).for_brokers(broker),
     )
@@ -225,6 +256,15 @@ def _options() -> list[click.Parameter]:
             show_envvar=True,
             help="Holds the key of a service whose messages are signed.",
         ),
+        click.Option(
+            ["--max-received-size"],
+            type=count,
+            default=MAX_RECEIVED_SIZE,
+            show_default=True,
+            metavar="BYTES",
+            help="Of a message's body that is decoded.",
+        ),
+        click.Option(["--identify"], is_flag=True, help="Name the broker's user, for functions with require_user."),
         click.Option(["-v", "--verbose"], is_flag=True, help="Show what Amphora logs."),
     ]
 

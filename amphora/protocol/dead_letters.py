@@ -52,8 +52,8 @@ _LEFT_OUT = frozenset({"expiration", "user_id", "headers", "delivery_mode"})
 #: (https://www.rabbitmq.com/docs/dlx#effects).
 _HISTORY = (RESERVED, "x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
 
-#: Integers that a header table can hold.
-_INTEGERS = range(-(2**63), 2**63)
+#: Integers that a header table can hold, from and to.
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 #: Longest name of a header in bytes (AMQP 0-9-1, 4.2.5.3).
 _LONGEST_NAME = 255
@@ -186,6 +186,9 @@ def target_of(properties: Mapping[str, Any], names: Names, *, marked: bool) -> T
     if queue.startswith(f"rpc_{names.namespace}_") and queue.endswith("_request"):
         # The queue of a fan-out server, for all that can be known; or that of another service.
         return Target("", queue, trusted=False)
+    if queue.startswith(before := f"rpc_{names.namespace}_queue_"):
+        return Target(names.request_exchange, queue.removeprefix(before), trusted=True)
+    # The names of 1.0.0a1.
     label = queue.removeprefix("rpc_").removesuffix("_request")
     if queue != f"rpc_{label}_request":
         raise ValueError(f"only its headers say that it comes from queue {queue!r}, and that may be anybody's")
@@ -212,7 +215,8 @@ def _is_plain(name: Any, value: Any) -> bool:
     if not 0 < len(name.encode()) <= _LONGEST_NAME:
         return False
     if isinstance(value, int):
-        return value in _INTEGERS
+        # Not `in range(...)`, which counts one by one to a subclass of int.
+        return _SMALLEST <= value <= _LARGEST
     if isinstance(value, str):
         return value.isascii() or value.isprintable()
     return value is None or isinstance(value, bytes)

@@ -32,7 +32,7 @@ LAYERS = (
     ("amphora.bound", "amphora.calling", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
-    ("amphora.poison", "amphora.replies"),
+    ("amphora.permissions", "amphora.poison", "amphora.replies"),
     ("amphora.job", "amphora.log_fields", "amphora.service_endpoint"),
     (
         "amphora.declarations",
@@ -47,6 +47,8 @@ LAYERS = (
     ("amphora.core.*",),
     ("amphora.protocol.*",),
     (
+        "amphora.allowance",
+        "amphora.answers",
         "amphora.brokers",
         "amphora.descriptions",
         "amphora.durations",

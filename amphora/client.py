@@ -131,6 +131,7 @@ class AmqpRpcClient(ServiceEndpoint):
     """
 
     _fanout: ClassVar[bool] = False
+    _closes_when_dropped: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -464,7 +465,13 @@ class AmqpRpcClient(ServiceEndpoint):
         """
         self._try_again_at = math.inf
         super().stop()
+
+    def _stop(self) -> None:
+        super()._stop()
         self._calls.end_endless()
+
+    def _pending_count(self) -> Callable[[], int]:
+        return self._calls.count_pending
 
     def _fail_pending(self, error: BrokerError) -> None:
         self._try_again_at = monotonic() + _TRY_AGAIN if isinstance(error, TopologyConflict) else math.inf

@@ -12,7 +12,7 @@ State     Event                              Next
 (new)     `recall`: the key is here          unchanged; the delivery joins that record
 (new)     `recall`: finished                 REPLYING with the kept reply, else SETTLED (ack)
 (new)     `refuse`                           REPLYING, apart from the index
-(new)     `take`: expired                    SETTLED EXPIRED (ack)
+(new)     `take`: redelivered, expired       SETTLED EXPIRED (ack)
 (new)     `take`: not wanted                 SETTLED GIVEN_BACK; HOLDING if it was given back less than 1 s ago
 (new)     `take`: a suspect                  GATED
 (new)     `take`                             STARTING if a slot is free and none waits, else QUEUED
@@ -118,8 +118,8 @@ class Exit(Enum):
         self.handled = handled
 
 
-_QUEUED, _STARTING, _RUNNING = State.QUEUED, State.STARTING, State.RUNNING
-_REPLYING, _SETTLED, _DONE = State.REPLYING, State.SETTLED, Exit.DONE
+_NEW, _QUEUED, _STARTING, _RUNNING = State.NEW, State.QUEUED, State.STARTING, State.RUNNING
+_REPLYING, _SETTLED, _PARKED, _DONE = State.REPLYING, State.SETTLED, State.PARKED, Exit.DONE
 
 #: States in which a function may still begin.
 _WAITING = (State.QUEUED, State.STARTING, State.GATED, State.HOLDING)
@@ -166,14 +166,13 @@ class Record:
     def __init__(
         self,
         token: Any,
-        *,
         key: Hashable,
         client: str | None,
         named: bool,
         redelivered: bool,
         receiver: Intake | None,
     ) -> None:
-        self.state = State.NEW
+        self.state = _NEW
         self.tokens = [token]
         self.key = key
         self.client = client
@@ -362,7 +361,8 @@ class ServedRequests(Generic[R]):
     def take(self, record: R, now: float) -> None:
         """Take a request that is not known here."""
         receiver = record.receiver
-        if self._ports.expired(record):
+        if record.redelivered and self._ports.expired(record):
+            # (Others are looked at when they begin.)
             record.receiver = None
             self._enter(record)
             self._exit(record, Exit.EXPIRED, now)
@@ -414,10 +414,10 @@ class ServedRequests(Generic[R]):
 
     def finished(self, record: R, reply: Reply, now: float) -> None:
         """The function has returned or raised."""
-        if record.state is not _RUNNING:
+        if record.state is _RUNNING:
+            self._reply(record, reply, now)
+        else:
             self.unexpected += 1
-            return
-        self._reply(record, reply, now)
 
     def ignored(self, record: R, now: float) -> None:
         """The function has declined the request."""
@@ -688,7 +688,10 @@ class ServedRequests(Generic[R]):
         """Take it out of the index: what is given back from the dead letters is a request of its own."""
         ran = record.state is _RUNNING
         self._slots.pop(record, None)
-        self._remove_key(record)
+        if record.named:
+            self._by_key.pop(record.key, None)
+        else:
+            self._remove_unnamed(record)
         record.apart = True
         record.state = State.BURYING
         if ran:
@@ -724,16 +727,19 @@ class ServedRequests(Generic[R]):
         # Each step may be repeated: what a signal handler raises may end this anywhere.
         had_slot = self._slots.pop(record, record) is None or ran
         self.records.pop(record, None)
-        self._remove_key(record)
-        if state is State.PARKED:
+        if not record.apart:
+            if record.named:
+                self._by_key.pop(record.key, None)
+                if how is _DONE or how is Exit.ABANDONED:
+                    self._finished.remember(record.key, record.reply, now)
+                elif how is Exit.GIVEN_BACK:
+                    _note(self._given_back, record.key, now)
+            else:
+                self._remove_unnamed(record)
+        if state is _PARKED:
             self._parked.pop(record, None)
         record.due = inf
         record.state = _SETTLED
-        if record.named and not record.apart:
-            if how is _DONE or how is Exit.ABANDONED:
-                self._finished.remember(record.key, record.reply, now)
-            elif how is Exit.GIVEN_BACK:
-                _note(self._given_back, record.key, now)
         tries = self.tries
         try:
             if tries is not None:
@@ -769,19 +775,12 @@ class ServedRequests(Generic[R]):
             settle = self._ports.drop
         else:
             return
-        tokens, record.tokens = record.tokens, record.tokens[-1:]
         current = self._current
-        for token in tokens:
+        for token in record.tokens:
             if current(token):
                 settle(token)
 
-    def _remove_key(self, record: R) -> None:
-        if record.apart:
-            return
-        if record.named:
-            if self._by_key.get(record.key) is record:
-                del self._by_key[record.key]
-            return
+    def _remove_unnamed(self, record: R) -> None:
         same = self._unnamed.get(record.key)
         if same is not None:
             same.pop(record, None)

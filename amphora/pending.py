@@ -11,7 +11,7 @@ from gevent import get_hub
 from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException
-from amphora.interrupts import contained, let_through
+from amphora.interrupts import contained, from_signal
 from amphora.links.outgoing import Outgoing
 from amphora.note_log import NoteLogger
 
@@ -151,21 +151,27 @@ class PendingCalls:
         self._timer_at = math.inf
         now = monotonic()
         nearest = math.inf
-        expired: list[Call] = []
+        due: list[str] = []
         for same in list(self._deadlines.values()):
-            due = []
             for call_id, deadline in same.items():
                 if deadline > now:
                     nearest = min(nearest, deadline)
                     break
                 due.append(call_id)
-            expired += [call for call_id in due if (call := self.pop(call_id)) is not None]
         # Before they are told: whatever comes of that, the others have their deadlines.
         if nearest < self._timer_at:
             self._set_timer(nearest)
-        for call in expired:
+        interrupt: BaseException | None = None
+        for call_id in due:
+            # (Unless it was answered when the one before it was told.)
+            call = self.pop(call_id)
+            if call is None:
+                continue
             try:
                 self._on_expired(call)
             except Exception as error:
-                let_through(error)
-                logger.exception("error while call %s ended at its deadline", call.id)
+                interrupt = interrupt or from_signal(error)
+                if interrupt is None:
+                    logger.exception("error while call %s ended at its deadline", call.id)
+        if interrupt is not None:
+            raise interrupt

@@ -267,6 +267,8 @@ class RequestHandler:
         enter_request(delivery, request.function)
         began = monotonic()
         outcome = self._execute(request, delivery.properties.get("user_id") or None)
+        # What holds a greenlet after its request keeps it from having another one.
+        job.greenlet = None
         now = monotonic()
         self._run_times.add(request.function, now - began)
         if isinstance(outcome, Ignored):

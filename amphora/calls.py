@@ -101,6 +101,10 @@ class Calls:
         """Return the counts that `AmqpRpcClient.stats` documents."""
         return {**self._counts, "pending": len(self._pending)}
 
+    def count_pending(self) -> int:
+        """Return how many calls wait for their replies."""
+        return len(self._pending)
+
     def send(
         self,
         function: str,
@@ -278,6 +282,13 @@ class Calls:
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
+    def end_all(self) -> None:
+        """End every call: its client has stopped for good."""
+        for call in self._pending.pop_all():
+            how_far = self._how_far(call)
+            call.refuse(NoResult(f"No result from {call.function!r}: the client was stopped; {how_far}"))
+        self._publisher.turn_away(Backlogged("the client was stopped; the request was not sent"))
+
     def _on_published(self, call: Call, _: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
@@ -316,6 +327,10 @@ class Calls:
 
     def _on_expired(self, call: Call) -> None:
         self._counts["without_result"] += 1
+        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {self._how_far(call)}"))
+
+    def _how_far(self, call: Call) -> str:
+        """Return how far the request of a call has come, as a phrase."""
         if call.accepted:
             how_far = "the broker has confirmed the request, no reply has come"
         else:
@@ -328,4 +343,4 @@ class Calls:
         if call.ignored:
             replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
             how_far += f"; {replies} ignored: {call.distrusted}"
-        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {how_far}"))
+        return how_far

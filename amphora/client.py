@@ -123,6 +123,7 @@ class AmqpRpcClient(ServiceEndpoint):
     """
 
     _fanout: ClassVar[bool] = False
+    _closes_when_dropped: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -451,7 +452,13 @@ class AmqpRpcClient(ServiceEndpoint):
         wait for room in the outbox. Takes a few seconds at the most.
         """
         super().stop()
+
+    def _stop(self) -> None:
+        super()._stop()
         self._calls.end_endless()
+
+    def _pending_count(self) -> Callable[[], int]:
+        return self._calls.count_pending
 
     def _fail_pending(self, error: BrokerError) -> None:
         self._calls.fail_all(error)

@@ -29,6 +29,7 @@ __all__ = [
     "parse_deliver",
     "parse_header",
     "parse_return",
+    "readable_close",
 ]
 
 METHOD, HEADER, BODY = 1, 2, 3
@@ -206,6 +207,16 @@ def parse_return(data: bytes, start: int) -> tuple[int, str, str, str]:
     exchange, position = _read_short(data, position)
     routing_key, _ = _read_short(data, position)
     return code, text, exchange, routing_key
+
+
+def readable_close(payload: bytes) -> bytes:
+    """Return the payload of `connection.close` or `channel.close` with a reply text that is UTF-8.
+
+    RabbitMQ cuts a long text off, and with it the character of a name that stands there.
+    """
+    end = 7 + payload[6]
+    text = payload[7:end].decode("utf-8", "ignore").encode()
+    return b"%b%c%b%b" % (payload[:6], len(text), text, payload[end:])
 
 
 def parse_header(data: bytes, start: int, end: int) -> tuple[int, dict[str, Any]]:

@@ -166,7 +166,7 @@ class Connection(transport.Connection):
     def _handle(self, kind: int, channel_id: int, payload: bytes) -> bool:
         """Give a frame to py-amqp; return whether it completed a method."""
         try:
-            complete = bool(self.on_inbound_frame((kind, channel_id, payload)))
+            complete = self._give_to_py_amqp(kind, channel_id, payload)
         except BaseException:
             self.in_hand = self._headers.get(channel_id)
             raise

@@ -119,8 +119,7 @@ class Replies:
         properties = reply_properties(job.message_id, content_type=reply.content_type)
         # A signed answer to what anybody may have sent would be one to the genuine request with that id.
         if self._signatures is not None and not job.untrusted:
-            request = job.delivery.properties
-            properties = self._signatures.sign_reply(properties, reply.body, client=client, request=request)
+            properties = self._signatures.sign_reply(properties, reply.body, client=client, version=job.version)
         exchange = self._names.response_exchange
         if client in self._direct and not job.untrusted:
             exchange = ""

@@ -32,6 +32,7 @@ from amphora.exceptions import (
     DeadLettered,
     Forbidden,
     IgnoreRequest,
+    MessageRejected,
     MessageTooLarge,
     NoResult,
     PublishNacked,
@@ -45,7 +46,7 @@ from amphora.exceptions import (
 from amphora.fanout import AmqpRpcFanoutClient, AmqpRpcFanoutServer
 from amphora.function_names import add_or_decorate, remote_name
 from amphora.health import Health
-from amphora.inspector import Inspector, RemoteFunction, ServerHealth, ServerInfo
+from amphora.inspector import Inspector, RemoteFunction, ServerClock, ServerHealth, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
 from amphora.log_fields import RequestLogFilter
@@ -84,6 +85,7 @@ __all__ = [
     "Histogram",
     "IgnoreRequest",
     "Inspector",
+    "MessageRejected",
     "MessageTooLarge",
     "NoResult",
     "OutgoingRequest",
@@ -95,6 +97,7 @@ __all__ = [
     "RequestLogFilter",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerClock",
     "ServerHealth",
     "ServerInfo",
     "Serving",

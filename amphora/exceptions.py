@@ -18,6 +18,7 @@
         ├── VhostNotFound         the virtual host does not exist
         ├── TopologyConflict      an exchange or queue exists with other properties
         ├── PublishNacked         the broker refused (nacked) the message
+        ├── MessageRejected       the message cannot be encoded, or the broker closes the channel because of it
         └── MessageTooLarge       the message is larger than the broker or the settings allow
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "DeadLettered",
     "Forbidden",
     "IgnoreRequest",
+    "MessageRejected",
     "MessageTooLarge",
     "NoResult",
     "PublishNacked",
@@ -174,6 +176,13 @@ class PublishNacked(BrokerError):
 
     With ``queue_type="quorum"`` the message was sent again for 30 s before: such a queue refuses messages while its
     nodes elect a leader, too.
+    """
+
+
+class MessageRejected(BrokerError):
+    """The message can never be sent: AMQP cannot express it, or the broker closes the channel because of it.
+
+    Other messages are not affected. The request has not run.
     """
 
 

@@ -100,7 +100,7 @@ class PoisonGuard:
         delivery = job.delivery
         job.counter = self._names.tries_queue(identity(delivery.properties, delivery.body))
         action = partial(open_counter, job.counter, self._names.dead_letters, _KEPT)
-        self._publisher.run(action).rawlink(partial(self._on_told, job))
+        self._publisher.run(action, key=("tries", job.counter)).rawlink(partial(self._on_told, job))
 
     def _on_told(self, job: Job, answer: AsyncResult[Any]) -> None:
         if answer.successful():
@@ -148,7 +148,7 @@ class PoisonGuard:
     def forget(self, job: Job) -> None:
         """Delete the count of a request that is done with."""
         if job.counter:
-            self._publisher.run(partial(delete_queue, job.counter))
+            self._publisher.run(partial(delete_queue, job.counter), expendable=True)
             job.counter = ""
 
     # -- dead letters -----------------------------------------------------------------------
@@ -199,7 +199,7 @@ class PoisonGuard:
             extra=request_fields(job.message_id, job.function),
             once=("dead letter", self._name, str(error)),
         )
-        self._publisher.run(self._topology.declare)
+        self._publisher.run(self._topology.declare, key="dead letters")
         self._served.not_buried(job, monotonic())
 
 

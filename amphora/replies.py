@@ -23,7 +23,7 @@ from gevent.event import AsyncResult
 
 from amphora.core.finished import Reply
 from amphora.core.requests import ServedRequests
-from amphora.exceptions import AmqpRpcException, BrokerError, MessageTooLarge, Unroutable, WrongRequest
+from amphora.exceptions import AmqpRpcException, BrokerError, MessageRejected, MessageTooLarge, Unroutable, WrongRequest
 from amphora.job import Job
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
@@ -156,7 +156,7 @@ class Replies:
             return self._too_large(job, error)
         return reply
 
-    def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
+    def _too_large(self, job: Job, error: MessageRejected | MessageTooLarge) -> Reply:
         logger.warning(
             "%s: reply to request %r: %s",
             self._name,
@@ -177,11 +177,11 @@ class Replies:
                 served.reply_lost(job, f"client {job.client!r} has no queue", now)
             else:
                 served.unroutable(job, now)
-        elif isinstance(error, MessageTooLarge) and not job.shortened:
+        elif isinstance(error, (MessageRejected, MessageTooLarge)) and not job.shortened:
             job.shortened = True
             job.reply = self._too_large(job, error)
             self.send(job)
-        elif isinstance(error, MessageTooLarge) or not isinstance(error, BrokerError):
+        elif isinstance(error, (MessageRejected, MessageTooLarge)) or not isinstance(error, BrokerError):
             served.reply_lost(job, str(error), now)
         else:
             logger.warning(

@@ -7,12 +7,12 @@ from typing import Any
 
 from amqp import spec
 from amqp.exceptions import ChannelError, error_for_code
-from gevent import Timeout
 from kombu.transport import pyamqp
 
 from amphora.interrupts import let_through
 from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_ack, encode_body, encode_header, encode_publish, encode_reject
+from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.unencodable import too_large, unencodable
 from amphora.note_log import NoteLogger
 
@@ -22,10 +22,6 @@ logger = NoteLogger(__name__)
 
 #: How many encoded method frames (one per exchange and routing key) a channel keeps.
 _METHOD_FRAMES = 1024
-
-
-class Silence(OSError):
-    """The broker has been silent for too long."""
 
 
 class Channel(pyamqp.Channel):  # type: ignore[misc]
@@ -148,14 +144,13 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         return self.send_method(spec.Basic.Publish, argsig, (0, exchange, routing_key, mandatory, immediate), msg)
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
-        """Wait for the answer to a synchronous method, for a limited time.
+        """Wait for the answer to a synchronous method, for as long as anything moves; see `AnswerWatch`.
 
         Raises:
-            Silence: No answer came within the connection's ``answer_timeout``.
+            Silence: The answer is late.
         """
-        connection = self.connection
-        limit = connection.answer_timeout if connection is not None else None
-        with Timeout(limit, Silence(f"no answer from the broker for {limit} s")):
+        owner = self._owner
+        with AnswerWatch(owner.socket, owner.answer_timeout):
             return super().wait(*args, **kwargs)
 
     def _on_basic_cancel(self, consumer_tag: str) -> None:

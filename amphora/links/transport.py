@@ -14,12 +14,12 @@ from time import monotonic
 from typing import Any
 
 from amqp.exceptions import UnexpectedFrame
-from gevent import Timeout, get_hub
+from gevent import get_hub
 from kombu.transport import pyamqp
 
 from amphora.core.suspicion import Suspicion
 from amphora.interrupts import contained
-from amphora.links.channel import Channel, Silence
+from amphora.links.channel import Channel
 from amphora.links.delivery import Delivery
 from amphora.links.frames import (
     BODY,
@@ -32,6 +32,7 @@ from amphora.links.frames import (
     parse_header,
     parse_return,
 )
+from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.sockets import BatchingSocket
 
 __all__ = ["DELIVER", "RETURN", "Connection", "Content", "Transport"]
@@ -93,25 +94,30 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         self.socket = BatchingSocket(host, connect_timeout=connect_timeout, tls=ssl or None)
         return self.socket
 
-    def connect(self, callback: Callable[[], Any] | None = None) -> Any:
-        """Connect and shake hands within ``connect_timeout``, then start the heartbeat.
+    def connect(self, callback: Callable[[], Any] | None = None) -> None:
+        """Connect and shake hands, then start the heartbeat.
+
+        Each step has ``connect_timeout``; see `AnswerWatch` for those of AMQP.
 
         Raises:
             Silence: The broker accepted the connection but did not answer in time.
             OSError: The connection could not be made.
             AMQPError: The broker refused.
         """
-        limit = self.connect_timeout
         try:
-            with Timeout(limit, Silence(f"no answer to the handshake for {limit} s")):
-                result = super().connect(callback)
+            self.transport = self.Transport(self.host, self.connect_timeout, self.ssl)
+            self.socket.connect()
+            self.on_inbound_frame = self.frame_handler_cls(self, self.on_inbound_method)
+            self.frame_writer = self.frame_writer_cls(self, self.transport)
+            with AnswerWatch(self.socket, self.connect_timeout, "answer to the handshake"):
+                while not self._handshake_complete:
+                    self.drain_events()
         except BaseException:
             self.abandon()
             raise
         if self.heartbeat:
             self._beat_timer = get_hub().loop.timer(self.heartbeat / 4, self.heartbeat / 4)
             self._beat_timer.start(contained, self._on_beat)
-        return result
 
     def pump(self) -> None:
         """Dispatch every frame that is here; where none is, wait for some, or for `wake`.
@@ -161,12 +167,19 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         Raises:
             Silence: No answer came.
         """
-        limit = self.answer_timeout
         try:
-            with Timeout(limit, Silence(f"no answer from the broker for {limit} s")):
-                super().close(*args, **kwargs)
+            super().close(*args, **kwargs)
         finally:
             self.abandon()
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait for the answer to a method of the connection's own; see `Channel.wait`.
+
+        Raises:
+            Silence: The answer is late.
+        """
+        with AnswerWatch(self.socket, self.answer_timeout):
+            return super().wait(*args, **kwargs)
 
     # -- heartbeats -------------------------------------------------------------------------
 

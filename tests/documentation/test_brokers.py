@@ -104,7 +104,6 @@ def test_a_user_is_added_with_permissions_and_both_sides_have_the_keys(
         pytest.raises(Forbidden, match="is not for the user"),
     ):
         shop.call.refund(5)
-
     # The password is asked for; the virtual host is that of the test.
     broker.ctl(*adding[1:], "a-secret")
     broker.ctl(permitting[1], "-p", vhost, *permitting[2:])

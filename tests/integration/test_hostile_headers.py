@@ -150,10 +150,12 @@ def test_a_message_that_breaks_three_connections_is_set_aside(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     read = parse_header
+    failed: list[None] = []
 
     def broken(data: bytes, start: int, end: int) -> tuple[int, dict[str, Any]]:
         """Fail at some messages, as a parser does that somebody has got wrong."""
         if b"x-boom" in data[start:end]:
+            failed.append(None)
             raise OverflowError("boom")
         return read(data, start, end)
 
@@ -165,7 +167,7 @@ def test_a_message_that_breaks_three_connections_is_set_aside(
 
     wait_until(lambda: server.stats()["dropped"] == 1)
     assert peer.call("add", 1, 2) == {"result": 3}
-    assert server.stats()["reconnects"] == 3
+    assert len(failed) == 3
     assert any("is set aside" in record.getMessage() for record in caplog.records)
     if delivery_limit:
         assert json.loads(taken(amqp_channel, f"rpc_{service}_dead").body) == json.loads(GOOD)

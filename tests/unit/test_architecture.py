@@ -47,6 +47,8 @@ LAYERS = (
     ("amphora.core.*",),
     ("amphora.protocol.*",),
     (
+        "amphora.allowance",
+        "amphora.answers",
         "amphora.brokers",
         "amphora.descriptions",
         "amphora.durations",
@@ -103,6 +105,7 @@ AND_ALSO = {
     # Where Django is set up, its databases are looked after, whoever serves.
     "amphora.contrib.celery.*": (
         "amphora.contrib.django.databases",
+        "amphora.contrib.django.late_patching",
         "amphora.contrib.stand_ins",
         "amphora.remote_text",
     ),

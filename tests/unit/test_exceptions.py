@@ -12,6 +12,7 @@ from amphora.exceptions import AmqpRpcException, BrokerError, RemoteException, W
 BROKER_ERRORS = {
     "AccessRefused",
     "BrokerUnreachable",
+    "MessageRejected",
     "MessageTooLarge",
     "PublishNacked",
     "TopologyConflict",

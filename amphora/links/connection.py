@@ -147,6 +147,11 @@ class Link:
         return self._connection is not None
 
     @property
+    def in_owner(self) -> bool:
+        """Whether the greenlet that owns the connection is the current one: it must not wait for the link."""
+        return self._greenlet is getcurrent()
+
+    @property
     def reconnects(self) -> int:
         """How many times the connection was made again."""
         return self._machine.reconnects

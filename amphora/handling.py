@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
@@ -192,7 +192,7 @@ class RequestHandler:
         served, signatures, now = self._served, self._signatures, monotonic()
         # Before anything is done with its id: a forged request must not pass for another one.
         if signatures is not None:
-            check = partial(signatures.check_request, routing_key=delivery.routing_key)
+            check = partial(self._check_signature, signatures, job)
             if not self._trusts(job, check, delivery.body):
                 return
         if served.recall(job, now):
@@ -227,6 +227,9 @@ class RequestHandler:
             self._distrust(job, error)
             return False
         return True
+
+    def _check_signature(self, signatures: Signatures, job: Job, properties: Mapping[str, Any], body: bytes) -> None:
+        job.version = signatures.check_request(properties, body, routing_key=job.delivery.routing_key)
 
     def _distrust(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""

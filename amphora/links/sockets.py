@@ -190,6 +190,8 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         while not self._go_on_with_handshake(session, received):
             try:
                 received = self.sock.recv(_RECEIVE)
+            except Silence:
+                raise
             except TimeoutError as error:
                 limit = self.connect_timeout
                 raise Silence(f"no answer to the handshake for {limit} s", limit) from error

@@ -77,9 +77,9 @@ Exit statuses:
 @click.option(
     "--metrics-host",
     metavar="HOST",
-    default="0.0.0.0",  # noqa: S104  (probes come from outside)
+    default="127.0.0.1",
     show_default=True,
-    help="Address for --metrics-port.",
+    help="Address for --metrics-port; 0.0.0.0 or :: for probes and Prometheus on other machines.",
 )
 @click.option("--broker", metavar="URL", help=f"The broker.  [env var: {BROKER_VARIABLE}]")
 @with_tls_options

@@ -24,6 +24,7 @@ class Job(Record):
         greenlet: Where its function runs.
         shortened: Whether its reply was replaced, as it was too large.
         untrusted: Whether anybody may have sent it.
+        version: Version of its signature, with which the reply is signed.
         problem: Why it cannot be read, if it cannot.
         counter: Queue that counts its tries; empty where they are not counted.
     """
@@ -38,6 +39,7 @@ class Job(Record):
         "problem",
         "shortened",
         "untrusted",
+        "version",
     )
 
     def __init__(self, delivery: Delivery, receiver: Intake | None) -> None:
@@ -58,5 +60,6 @@ class Job(Record):
         self.greenlet: Any = None
         self.shortened = False
         self.untrusted = False
+        self.version = 1
         self.problem: WrongRequest | None = None
         self.counter = ""

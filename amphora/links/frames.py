@@ -23,6 +23,7 @@ __all__ = [
     "METHOD",
     "encode_ack",
     "encode_body",
+    "encode_give_back",
     "encode_header",
     "encode_publish",
     "encode_reject",
@@ -49,7 +50,10 @@ _CONTENT_HEADER = Struct(">HxxQH")
 _ACK = Struct(">BHIHHQBB")
 _TAG_AND_BIT = Struct(">QB")
 
-_BASIC, _PUBLISH, _ACK_METHOD, _REJECT_METHOD = 60, 40, 80, 90
+_BASIC, _PUBLISH, _ACK_METHOD, _REJECT_METHOD, _NACK_METHOD = 60, 40, 80, 90, 120
+
+#: The bit of `basic.nack` that gives the message back; that before it would do so with all earlier ones.
+_REQUEUE = 2
 
 _SHORT, _TABLE, _OCTET, _LONGLONG = "s", "F", "o", "L"
 
@@ -175,6 +179,14 @@ def encode_ack(channel: int, delivery_tag: int, *, multiple: bool) -> bytes:
 def encode_reject(channel: int, delivery_tag: int, *, requeue: bool) -> bytes:
     """Encode `basic.reject`, a whole frame."""
     return _ACK.pack(METHOD, channel, 13, _BASIC, _REJECT_METHOD, delivery_tag, requeue, FRAME_END)
+
+
+def encode_give_back(channel: int, delivery_tag: int) -> bytes:
+    """Encode `basic.nack` with requeue, a whole frame.
+
+    RabbitMQ 4.3 counts a `basic.reject` with requeue towards the delivery limit of a quorum queue, and this one not.
+    """
+    return _ACK.pack(METHOD, channel, 13, _BASIC, _NACK_METHOD, delivery_tag, _REQUEUE, FRAME_END)
 
 
 def parse_deliver(data: bytes, start: int, end: int) -> tuple[bytes, int, bool, tuple[str, str]]:

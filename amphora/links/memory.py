@@ -346,6 +346,10 @@ class Channel(memory.Channel):  # type: ignore[misc]
         )
         return True
 
+    def abandon(self) -> None:
+        """Close, as there is no broker to wait for."""
+        self.close()
+
     def close(self) -> None:
         """Give back what was not acknowledged, in its old order."""
         if self.closed:
@@ -371,7 +375,7 @@ class Connection:
         """Open a channel."""
         channel: Channel = self._transport.create_channel(self._transport)
         channel.owner = self
-        self._channels.append(channel)
+        self._channels = [*(each for each in self._channels if not each.closed), channel]
         return channel
 
     def pump(self) -> None:

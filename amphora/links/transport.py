@@ -14,7 +14,8 @@ from time import monotonic
 from typing import Any
 
 from amqp.exceptions import UnexpectedFrame
-from gevent import get_hub
+from gevent import get_hub, getcurrent
+from gevent.event import Event
 from kombu.transport import pyamqp
 
 from amphora.core.suspicion import Suspicion
@@ -91,6 +92,10 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         self._beat_due = False
         # Whether a synchronous method may have taken a wake, or dispatched something, meant for the owner's work.
         self._look_again = False
+        # The greenlet that pumps, and what others wait for that want an answer: its next turn.
+        self._owner: Any = None
+        self._turn = Event()
+        self._others = 0
 
     def Transport(  # noqa: N802  (py-amqp's name)
         self, host: str, connect_timeout: float | None, ssl: Any = None, *args: Any, **kwargs: Any
@@ -133,18 +138,34 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
             OSError: The connection is lost.
             AMQPError: The broker closed the connection.
         """
+        self._owner = getcurrent()
         look_again, self._look_again = self._look_again, False
         if not self._dispatch_all() and not look_again:
             self.socket.wait()
             self._receive()
             self._dispatch_all()
+        if self._others:
+            self._end_turn()
         self._beat()
+
+    def _end_turn(self) -> None:
+        """Let the greenlets that wait for answers look whether theirs was among what was dispatched."""
+        turn, self._turn = self._turn, Event()
+        turn.set()
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Dispatch frames up to and including one whole method, as py-amqp's own does.
 
-        Called by py-amqp's synchronous methods; ``timeout`` is left to `Channel.wait`.
+        Called by py-amqp's synchronous methods; ``timeout`` is left to `Channel.wait`. While a greenlet pumps, another
+        one only waits until that has dispatched something.
         """
+        if self._owner is not None and self._owner is not getcurrent():
+            self._others += 1
+            try:
+                self._turn.wait()
+            finally:
+                self._others -= 1
+            return
         self._look_again = True
         while not self._dispatch_one():
             self.socket.wait()
@@ -164,6 +185,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if self._transport is not None:
             self.socket.close()
         self.collect()
+        self._end_turn()
 
     def close(self, *args: Any, **kwargs: Any) -> None:
         """Say goodbye to the broker and wait for its answer, for a limited time.
@@ -378,8 +400,9 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         consumer_tag, delivery_tag, redelivered, source = parse_deliver(data, start, end)
         deliver = channel.consumers.get(consumer_tag.decode("utf-8", "surrogateescape"))
         if deliver is None:
-            # It crossed our cancel on its way: somebody else shall have it.
-            channel.reject(delivery_tag, requeue=True)
+            # It crossed our cancel on its way: it is for others. (So is what comes on a channel that closes.)
+            if not channel.is_closing:
+                channel.reject(delivery_tag, requeue=True)
             return
         deliver(Delivery(channel, delivery_tag, redelivered, properties, body, *source))
 

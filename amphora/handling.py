@@ -349,7 +349,8 @@ class RequestHandler:
             )
         if self._poison is not None and job.counter and how.acks:
             self._poison.forget(job)
-        self._one_less.set()
+        if not self._one_less.is_set():
+            self._one_less.set()
 
     def alarm(self, at: float) -> None:
         """Have the requests look at the time then."""

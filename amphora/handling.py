@@ -217,6 +217,8 @@ class RequestHandler:
         self._counts["dropped"] += 1
         job = Job(delivery, None)
         job.problem = WrongRequest("it has broken several connections")
+        # Its signature was not read either: the dead letter must not get the mark of a server.
+        job.untrusted = True
         self._served.set_aside(job, monotonic())
 
     def _trusts(self, job: Job, check: Callable[..., object], *rest: bytes) -> bool:
@@ -347,7 +349,8 @@ class RequestHandler:
             )
         if self._poison is not None and job.counter and how.acks:
             self._poison.forget(job)
-        self._one_less.set()
+        if not self._one_less.is_set():
+            self._one_less.set()
 
     def alarm(self, at: float) -> None:
         """Have the requests look at the time then."""

@@ -45,13 +45,14 @@ class Job(Record):
     def __init__(self, delivery: Delivery, receiver: Intake | None) -> None:
         properties = delivery.properties
         key, message_id = request_key(properties, delivery.body)
-        super().__init__(
+        Record.__init__(
+            self,
             delivery,
-            key=key,
-            client=properties.get("reply_to") or None,
-            named=message_id is not None,
-            redelivered=delivery.redelivered,
-            receiver=receiver,
+            key,
+            properties.get("reply_to") or None,
+            message_id is not None,
+            delivery.redelivered,
+            receiver,
         )
         self.delivery = delivery
         self.message_id = message_id

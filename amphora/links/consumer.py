@@ -52,7 +52,8 @@ _TRIES = 3
 #: Seconds for which a new connection waits for the queues that it may do without.
 _PATIENCE = 5.0
 
-#: Channels without an answer after which the connection is given up, as the broker keeps them open.
+#: Channels that wait for an answer in vain: with so many, no queue but an own one is looked for. After so many times in
+#: a row without an answer about an own one, the connection is given up.
 _ABANDONED = 8
 
 
@@ -101,7 +102,9 @@ class Consumer:
         self._ready = False
         self._looked = False
         self._trouble: Exception | None = None
-        self._abandoned = 0
+        # Channels that were given up, and how often in a row no answer came about an own queue.
+        self._hung: list[Any] = []
+        self._silences = 0
         self._patience = 0.0
         self._running: dict[MachineCommand, gevent.Greenlet[..., None]] = {}
         self._commands: list[Command] = []
@@ -203,9 +206,9 @@ class Consumer:
     def attach(self, connection: Any) -> None:
         """Declare the topology and take up every subscription; see `Worker`."""
         self._connection = connection
-        self._control, self._looks = DeclareChannel(connection), DeclareChannel(connection)
+        self._control, self._looks = (DeclareChannel(connection, self._hung.append) for _ in range(2))
         self._ready = self._looked = False
-        self._trouble, self._abandoned = None, 0
+        self._trouble, self._silences = None, 0
         self._machine.attach(monotonic())
         self._turn()
         self._patience = monotonic() + _PATIENCE
@@ -234,6 +237,7 @@ class Consumer:
         """Forget the connection; see `Worker`."""
         self._end_commands()
         self._forget_channels()
+        self._hung.clear()
         self._connection = self._control = self._looks = None
         self._ready = False
         self._machine.lost()
@@ -265,8 +269,8 @@ class Consumer:
                 self._running[command] = gevent.spawn(self._carry_out, command)
         if self._commands and self._ready and self._executor is None:
             self._executor = gevent.spawn(self._execute_all)
-        if self._abandoned >= _ABANDONED:
-            raise Silence(f"no answer from the broker on {self._abandoned} channels")
+        if self._silences >= _ABANDONED:
+            raise Silence(f"no answer from the broker on {self._silences} channels")
 
     def _is_calm(self) -> bool:
         """Return whether a new connection has been put to use, as far as that can be waited for.
@@ -282,7 +286,7 @@ class Consumer:
         if not machine.declared or any(wish.state is not State.CONSUMING for wish in own):
             return False
         # Where the broker does not answer about one, the others are not waited for either.
-        if self._abandoned or monotonic() >= self._patience:
+        if self._hung or monotonic() >= self._patience:
             return True
         return not any(wish.state in _FIRST for wish in machine.wishes)
 
@@ -320,6 +324,8 @@ class Consumer:
             self._on_failed(command, error)
             self._machine.refused(command, monotonic(), missing=False, closed=self._is_closed(command.lane))
         else:
+            if command.wish is None or command.wish.kind is Kind.OWN:
+                self._silences = 0
             self._machine.done(command, monotonic())
         finally:
             self._running.pop(command, None)
@@ -330,6 +336,9 @@ class Consumer:
         if control is None or looks is None:
             return
         subscription: Any = command.wish
+        looks_for = command.method in (Method.LOOK, Method.DECLARE) and subscription is not None
+        if looks_for and self._is_hanging():
+            raise BrokerUnreachable(f"the broker has not answered on {_ABANDONED} channels, which it keeps open")
         if command.method is Method.CONSUME:
             self._consume(subscription, command)
         elif command.method is Method.CANCEL:
@@ -434,7 +443,7 @@ class Consumer:
         try:
             command.result.set(control.run(command.action))
         except Silence as error:
-            self._abandoned += 1
+            self._silences += 1
             command.result.set_exception(BrokerUnreachable(f"{self.link.name}: {error}"))
         except ChannelError as error:
             command.result.set_exception(explain(error, self.link.address).error)
@@ -449,12 +458,13 @@ class Consumer:
 
     def _on_hung(self, command: MachineCommand, error: Silence) -> None:
         """The broker does not answer: the node of a queue is down, say."""
-        self._abandoned += 1
         if command.wish is None or command.wish.kind is Kind.OWN:
+            self._silences += 1
             self._trouble = error
         channel = self._forget(command.lane)
         if channel is not None:
             channel.abandon()
+            self._hung.append(channel)
         self._machine.timed_out(command, monotonic())
         what = _what(command)
         logger.warning(
@@ -490,6 +500,11 @@ class Consumer:
             logger.info("%s: doing without %s: %s", self.link.name, what, text, once=(self.link.name, "refused", what))
         else:
             logger.warning("%s: %s: %s", self.link.name, what, text, once=(self.link.name, "refused", what))
+
+    def _is_hanging(self) -> bool:
+        """Return whether too many channels wait in vain; the broker closes those whose queue answers after all."""
+        self._hung[:] = [channel for channel in self._hung if channel.connection is not None]
+        return len(self._hung) >= _ABANDONED
 
     def _is_closed(self, lane: Lane | None) -> bool:
         if lane is None:

@@ -21,10 +21,12 @@ class DeclareChannel:
 
     Args:
         connection: The connection; its owner goes on pumping it.
+        on_abandoned: Called with each channel that is given up.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, on_abandoned: Callable[[Any], None]) -> None:
         self._connection = connection
+        self._on_abandoned = on_abandoned
         self._channel: Any = None
         self._turn = Semaphore(1)
 
@@ -46,6 +48,7 @@ class DeclareChannel:
             except Silence:
                 self._channel = None
                 channel.abandon()
+                self._on_abandoned(channel)
                 raise
 
     def _on_closed(self, error: ChannelError) -> None:

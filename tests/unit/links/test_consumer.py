@@ -68,8 +68,8 @@ class NotingChannel:
         self.on_closed(error)
 
     def abandon(self) -> None:
+        # One that hangs stays open.
         self.abandoned = True
-        self.connection = None
 
     def close(self) -> None:
         self.closed = True
@@ -446,19 +446,42 @@ def test_a_topology_that_is_refused_later_costs_no_connection_and_is_declared_ag
     consumer.detach()
 
 
-def test_channels_without_answers_cost_the_connection_when_there_are_too_many(
+def test_label_queues_that_hang_cost_no_more_than_eight_channels_and_never_the_connection(
     consumer: Consumer, connection: NotingConnection
 ) -> None:
-    names = [f"hangs{number}" for number in range(8)]
-    for name in names:
-        connection.errors["look", name] = Silence("no answer")
+    own = subscribe(consumer, "own")
+    for number in range(20):
+        connection.errors["look", f"hangs{number}"] = Silence("no answer")
+        subscribe(consumer, f"hangs{number}", own=False)
 
-    def subscribe_to_all() -> None:
-        for name in names:
-            subscribe(consumer, name, own=False)
+    assert own.state is State.CONSUMING
+    assert sum(each.abandoned for each in connection.channels) == 8
+    for channel in connection.channels:
+        if channel.abandoned:
+            # The queue answers after all, and the broker closes the channel.
+            channel.connection = None
+    assert subscribe(consumer, "other", own=False).state is State.CONSUMING
+
+
+def test_an_own_queue_that_hangs_again_and_again_costs_the_connection(consumer: Consumer) -> None:
+    class Hanging(Topology):
+        hangs = False
+
+        def declare(self, channel: Any) -> None:
+            if self.hangs:
+                raise Silence("no answer")
+
+    topology = Hanging([])
+    consumer = consumer_of(topology)
+    consumer.attach(NotingConnection())
+    topology.hangs = True
+    for _ in range(7):
+        consumer._silences += 1
+    consumer.check_topology()
 
     with pytest.raises(Silence, match="8 channels"):
-        subscribe_to_all()
+        turn(consumer)
+    consumer.detach()
 
 
 def test_the_end_in_good_order_acknowledges_and_closes_every_channel() -> None:

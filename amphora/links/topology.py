@@ -65,23 +65,27 @@ class OwnQueue(Queue):  # type: ignore[misc]
     adapted: bool = False
     queue_arguments: Any
     _tried = 0
+    _refusals = 0
     _current: Any = None
 
     def declare_on(self, channel: Any) -> None:
         """Declare it with its exchange and binding.
 
         Raises:
-            DeclareAgain: The broker refuses its arguments; it will be declared with earlier ones.
+            DeclareAgain: The broker refuses these arguments; others will be tried.
             ChannelError: The broker refuses it.
         """
         try:
             self(channel).declare()
         except PreconditionFailed as error:
-            if self._tried == len(self.earlier):
+            self._refusals += 1
+            if self._refusals > len(self.earlier):
                 self._take(0)
+                self._refusals = 0
                 raise
-            self._take(self._tried + 1)
+            self._take((self._tried + 1) % (len(self.earlier) + 1))
             raise DeclareAgain from error
+        self._refusals = 0
         self.adapted = self._tried > 0
         if self.adapted:
             self._warn()

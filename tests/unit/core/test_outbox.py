@@ -415,6 +415,20 @@ def test_an_owner_that_publishes_again_does_not_lose_its_place(model: Model) -> 
     assert written(model) == [1, 1, 2, 3]
 
 
+def test_an_ack_of_a_lane_that_is_held_does_not_free_it_and_a_lost_connection_forgets_nothing(model: Model) -> None:
+    submit(model, "a", "a")
+    confirm(model, 1, acked=False)
+    confirm(model, 2)
+    submit(model, "a")
+    assert written(model) == [1, 2]
+
+    model.lose()
+    model.connect()
+    model.turn()
+
+    assert written(model) == [1, 3]
+
+
 # The delay of refused lanes.
 
 
@@ -566,3 +580,29 @@ def test_what_is_withdrawn_makes_room_and_is_not_sent() -> None:
     model.turn()
     assert not model.outbox.withdraw(second), "it is on its way"
     assert written(model) == [2]
+
+
+def test_what_is_withdrawn_before_it_is_merged_does_not_stop_the_others(model: Model) -> None:
+    first = submit(model, "a", stubborn=True)
+    model.routeless.add(first[0].lane)
+    model.process(1)
+    model.confirm(0, multiple=False)
+
+    assert model.outbox.withdraw(first[0])
+
+    submit(model, "a")
+    assert written(model) == [1, 2]
+
+
+def test_a_message_is_withdrawn_from_a_torn_outbox(model: Model) -> None:
+    for line in count(1):
+        message = model.new_message("a")
+        try:
+            with interrupted_at(line):
+                model.submit(message)
+        except Interrupt:
+            model.outbox.flush(lambda: None)
+            model.outbox.withdraw(message)
+            model.settle_everything()
+        else:
+            return

@@ -386,7 +386,8 @@ def test_what_cannot_be_restored_is_unroutable(model: Model) -> None:
     assert model.running is None
 
 
-def test_two_returned_messages_with_one_id_and_a_multiple_ack_are_both_unroutable(model: Model) -> None:
+def return_two_with_one_id(model: Model) -> None:
+    """Two of three messages with one id and routing key are returned, then two are acked together, then the third."""
     messages = submit(model, "a", "a", "a")
     model.routeless.add(messages[0].lane)
     model.process(2)
@@ -394,10 +395,33 @@ def test_two_returned_messages_with_one_id_and_a_multiple_ack_are_both_unroutabl
     model.process(1)
     channel = model.channel
     assert channel is not None
+    model.acked.add(id(messages[1]))
     model.outbox.confirmed(channel.epoch, 2, True, True, model.now)
     confirm(model, 3)
 
     assert model.outcomes == {1: UNROUTABLE, 2: UNROUTABLE, 3: CONFIRMED}
+
+
+def test_two_returned_messages_with_one_id_and_a_multiple_ack_are_both_unroutable(model: Model) -> None:
+    return_two_with_one_id(model)
+
+
+class MarksTheSameMessageTwice(Outbox):
+    def returned(self, epoch: int, text: str, exchange: str, routing_key: str, message_id: str | None) -> None:
+        self._returned_to = 0
+        for message in self.in_flight.values():
+            if message.state is State.RETURNED and message.properties["message_id"] == message_id:
+                return
+        super().returned(epoch, text, exchange, routing_key, message_id)
+
+
+def test_an_outbox_that_marks_the_same_message_twice_is_found_out() -> None:
+    model = Model(MarksTheSameMessageTwice)
+    model.connect()
+    model.turn()
+
+    with pytest.raises(AssertionError):
+        return_two_with_one_id(model)
 
 
 def test_an_owner_that_publishes_again_does_not_lose_its_place(model: Model) -> None:

@@ -347,15 +347,6 @@ class KeepsTheChannelAfterNacks(Outbox):
             self._come_back(message)
 
 
-class MarksTheSameMessageTwice(Outbox):
-    def returned(self, epoch: int, text: str, exchange: str, routing_key: str, message_id: str | None) -> None:
-        self._returned_to = 0
-        for message in self.in_flight.values():
-            if message.state is State.RETURNED and message.properties["message_id"] == message_id:
-                return
-        super().returned(epoch, text, exchange, routing_key, message_id)
-
-
 class KeepsTheRoom(Outbox):
     def withdraw(self, message: Outgoing) -> bool:
         withdrawn = super().withdraw(message)
@@ -446,7 +437,6 @@ BUGS = [
     (AppendsWhatComesBack, 1),
     (GivesANewPlaceToWhatIsPublishedAgain, 4),
     (KeepsTheChannelAfterNacks, 1),
-    (MarksTheSameMessageTwice, 9),
     (KeepsTheRoom, 1),
     (BelievesFormerChannels, 1),
     (LetsMessagesOvertakeCommands, 1),

@@ -73,6 +73,7 @@ from amphora.core.messages import Command, Lane, Outcome, Outgoing, State
 from amphora.core.outbox_ports import ChannelState, Ports, Step
 from amphora.core.window import Window
 from amphora.exceptions import AmqpRpcException
+from amphora.interrupts import let_through
 
 __all__ = ["Outbox"]
 
@@ -674,6 +675,7 @@ class Outbox:
         try:
             frames = self._ports.encode(message, remaining)
         except Exception as error:  # noqa: BLE001  (which errors encoders raise is not documented)
+            let_through(error)
             self._settle(message, Outcome.UNENCODABLE, error)
             return
         in_flight = self.in_flight

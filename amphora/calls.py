@@ -283,7 +283,12 @@ class Calls:
             call = self._pending.get(message_id)
             told = str(error) if call is None else self._note_distrust(call, delivery, error)
             logger.warning(
-                "%s: reply to request %r: %s", self._name, message_id, told, extra=request_fields(message_id)
+                "%s: reply to request %r: %s",
+                self._name,
+                message_id,
+                told,
+                extra=request_fields(message_id),
+                once=("untrusted reply", self._name),
             )
             return False
         return True

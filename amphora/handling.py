@@ -217,6 +217,8 @@ class RequestHandler:
         self._counts["dropped"] += 1
         job = Job(delivery, None)
         job.problem = WrongRequest("it has broken several connections")
+        # Its signature was not read either: the dead letter must not get the mark of a server.
+        job.untrusted = True
         self._served.set_aside(job, monotonic())
 
     def _trusts(self, job: Job, check: Callable[..., object], *rest: bytes) -> bool:

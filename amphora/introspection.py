@@ -54,7 +54,7 @@ _DOCSTRING = 4000
 
 #: Questions to all servers that are answered per second, and how many more after a pause. Anyone who may publish
 #: requests may ask, and no limit of concurrency holds.
-_RATE, _BURST = 100.0, 300.0
+_RATE, _BURST = 300.0, 600.0
 
 #: Bytes of an answer that cost as much as a question.
 _COSTLY = 16_384

@@ -217,8 +217,9 @@ class Signatures:
 
     def _fits(self, version: int, given: Any, head: bytes, body: bytes) -> bool:
         # The comparison takes text only where it is ASCII.
-        octets = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else b""
-        fits = [hmac.compare_digest(_signature(key, version, head, body).encode(), octets) for key in self._started]
+        if not isinstance(given, str) or not given.isascii():
+            return False
+        fits = [hmac.compare_digest(_signature(key, version, head, body), given) for key in self._started]
         return any(fits)
 
     def _signature(self, version: int, head: bytes, body: bytes) -> str:

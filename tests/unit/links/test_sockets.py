@@ -10,6 +10,7 @@ import pytest
 from gevent import socket
 
 from amphora.links.frames import HEARTBEAT
+from amphora.links.progress import Silence
 from amphora.links.sockets import BatchingSocket
 from tests.support.eventually import wait_until
 
@@ -493,3 +494,15 @@ def test_the_first_address_that_says_something_is_taken(peer: Peer, monkeypatch:
         assert sock.receive() == b" again"
         assert peer.receive(len(BANNER)) == BANNER
         sock.close()
+
+
+def test_a_connection_that_is_never_made_has_a_second_limit(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchingSocket, "_setup_transport", lambda _: gevent.sleep(60))
+    sock = BatchingSocket(peer.address, connect_timeout=0.02, tls=None)
+    accepting = gevent.spawn(peer.accept)
+
+    with pytest.raises(Silence, match="not made within"):
+        sock.connect()
+
+    accepting.join()
+    assert sock.sock is None

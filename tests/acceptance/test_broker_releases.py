@@ -13,7 +13,6 @@ from tests.acceptance.work import Work
 from tests.conftest import StartBroker
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
-from tests.support.proxy import Proxy
 
 QUORUM: dict[str, Any] = {"queue_type": "quorum"}
 TIMEOUT = 60

@@ -250,10 +250,9 @@ class RequestHandler:
 
     def _work(self, job: Job) -> None:
         served = self._served
-        if not served.begin(job, monotonic()):
-            return
         try:
-            self._run(job)
+            if served.begin(job, monotonic()):
+                self._run(job)
         finally:
             # Whatever was raised: it does not stay here without a worker.
             served.ended(job, monotonic())

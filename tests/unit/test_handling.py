@@ -277,3 +277,22 @@ def test_a_finished_request_does_not_keep_its_worker_from_the_next(notes: Notes)
 
     (worker,) = handler._pool._greenlets  # type: ignore[attr-defined]
     assert greenlets == {id(worker)}
+
+
+def test_an_error_while_a_request_begins_gives_it_back_and_its_slot(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = handler_of(notes, work, concurrency=1)
+    handler.deliver(notes.delivery("work", 1))
+    with monkeypatch.context() as patched:
+        # As what the handler of a signal raises there.
+        patched.setattr(handler._served._ports, "expired", fail_once)
+        wait_until(lambda: notes.settled)
+    handler.deliver(notes.delivery("work", 2))
+
+    assert replied(notes) == {"result": 2}
+    assert notes.settled == [(1, "give back"), (2, "ack")]
+
+
+def fail_once(_: object) -> bool:
+    raise RuntimeError("planted")

@@ -448,6 +448,8 @@ class ServedRequests(Generic[R]):
         self.duplicates += 1
         current = self._current
         known.tokens = [token for token in known.tokens if current(token)] + record.tokens
+        # Another server may have counted a try of it meanwhile.
+        known.counter = known.counter or record.counter
         record.state = _SETTLED
 
     def _join_unnamed(self, record: R) -> bool:

@@ -319,23 +319,23 @@ def test_quorum_queues_have_a_limit_by_default_and_a_further_one_of_the_broker(
 
     of_requests = {
         "x-queue-type": "quorum",
-        "x-delivery-limit": 200,
+        "x-delivery-limit": 10_000,
         "x-dead-letter-exchange": f"rpc_{service}_dead",
         "x-dead-letter-routing-key": f"rpc_{service}_dead",
     }
     assert queues[f"rpc_{service}_request"].arguments == of_requests
     assert queues[f"rpc_{service}_queue_{label}"].arguments == of_requests
-    assert queues[f"rpc_{service}_dead"].arguments == {"x-queue-type": "quorum"}
+    assert queues[f"rpc_{service}_dead"].arguments == {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
 
 
-def test_quorum_queues_without_a_limit_leave_it_to_the_broker(
+def test_quorum_queues_without_a_limit_do_not_have_the_default_one_of_the_broker(
     new_server: NewServer, broker: Broker, service: str
 ) -> None:
     new_server(connected=True, queue_type="quorum", delivery_limit=0)
 
     queues = broker.queues()
 
-    assert queues[f"rpc_{service}_request"].arguments == {"x-queue-type": "quorum"}
+    assert queues[f"rpc_{service}_request"].arguments == {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
     assert f"rpc_{service}_dead" not in queues
 
 

@@ -136,6 +136,16 @@ def test_a_request_that_comes_again_while_it_runs_is_acknowledged_with_it(shop: 
     assert shop.begins == {"k": 1}
 
 
+def test_a_request_that_comes_again_brings_the_name_of_its_count_along(shop: Shop) -> None:
+    request = shop.deliver()
+    again = Request(Token(1), redelivered=True)
+    again.counter = "count"
+
+    assert shop.machine.recall(again, shop.now)
+
+    assert request.counter == "count"
+
+
 def test_only_the_deliveries_of_the_present_channel_are_kept(shop: Shop) -> None:
     request = shop.deliver()
     shop.begin(request)

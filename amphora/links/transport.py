@@ -412,7 +412,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
     def _set_aside(self, channel_id: int, arguments: bytes, body: bytes) -> None:
         """Have the channel set a message aside; its properties stay unread."""
         channel = self.channels.get(channel_id)
-        if channel is not None:
+        # (What comes on a channel that closes is for others.)
+        if channel is not None and not channel.is_closing:
             _, delivery_tag, redelivered, source = parse_deliver(arguments, 0, len(arguments))
             channel.set_aside(Delivery(channel, delivery_tag, redelivered, {}, body, *source))
 

@@ -71,7 +71,9 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
     vhost = address.vhost if isinstance(address, BrokerAddress) else "?"
     text = _reply_text(error)
     if isinstance(error, amqp.AccessRefused):
-        if error.method_name == "" or "login" in text.lower():
+        if "mechanism EXTERNAL" in text:
+            why = "the client certificate is not that of a user of the broker"
+        elif error.method_name == "" or "login" in text.lower():
             why = f"wrong user or password for {user!r}"
         else:
             why = f"user {user!r} lacks a permission"

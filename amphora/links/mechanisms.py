@@ -63,12 +63,13 @@ def mechanisms(user: str, password: str, *, encrypted: bool) -> tuple[Any, ...]:
 
 def explain_mechanisms(error: NoMechanism) -> str:
     """Return what to do about it."""
-    offered = ", ".join(error.offered) or "no mechanism"
-    if "EXTERNAL" in error.offered and not error.encrypted:
+    if not error.encrypted and (not error.offered or "EXTERNAL" in error.offered):
+        # (RabbitMQ offers EXTERNAL with TLS only.)
         return (
-            f"it offers {offered} only. EXTERNAL logs in by a client certificate: use amqps:// with "
-            "ssl={'certfile': ..., 'keyfile': ...}"
+            "it lets no user log in by password without TLS. If it offers EXTERNAL, which logs in by a client "
+            "certificate, use amqps:// with ssl={'certfile': ..., 'keyfile': ...}"
         )
+    offered = ", ".join(error.offered) or "no mechanism"
     return (
         f"it offers {offered} only, and Amphora logs in with PLAIN, AMQPLAIN or (with TLS) EXTERNAL: enable one of "
         "them with auth_mechanisms in rabbitmq.conf"

@@ -73,7 +73,7 @@ def external(start_broker: StartBroker, tmp_path: Path) -> tuple[Broker, str, di
     plugins.write_text("[rabbitmq_auth_mechanism_ssl].\n")
     broker.eval(f'rabbit_plugins:ensure("{plugins}"), ok')
     broker.add_user("app", "of no use")
-    return broker, f"amqps://app:wrong@localhost:{port}//", authority.issue("app", "app")
+    return broker, f"amqps://app:wrong@localhost:{port}//", authority.issue("app", "app", user="app")
 
 
 @pytest.mark.usefixtures("transport")
@@ -85,6 +85,19 @@ def test_a_client_certificate_logs_in_where_the_broker_offers_external_only(
         assert call_abs(service, url, ssl=own) == 1
 
 
+def test_a_client_certificate_of_no_user_is_an_error_that_says_so(
+    external: tuple[Broker, str, dict[str, str]], service: str
+) -> None:
+    broker, url, own = external
+    broker.delete_user("app")
+    with (
+        offering(broker, "EXTERNAL"),
+        AmqpRpcClient(service, broker_url=url, timeout=20, ssl=own) as client,
+        pytest.raises(AccessRefused, match="the client certificate is not that of a user of the broker"),
+    ):
+        client.call.abs(-1)
+
+
 def test_external_without_tls_is_an_error_that_says_what_to_do(
     external: tuple[Broker, str, dict[str, str]], service: str
 ) -> None:
@@ -92,6 +105,6 @@ def test_external_without_tls_is_an_error_that_says_what_to_do(
     with (
         offering(broker, "EXTERNAL"),
         AmqpRpcClient(service, broker_url=broker.url, timeout=20) as client,
-        pytest.raises(AccessRefused, match="EXTERNAL logs in by a client certificate: use amqps://"),
+        pytest.raises(AccessRefused, match="EXTERNAL, which logs in by a client certificate, use amqps://"),
     ):
         client.call.abs(-1)

@@ -67,6 +67,9 @@ _WITHOUT, _WITHOUT_MOST = 60.0, 600.0
 #: Seconds after which the broker's consent to a cancellation is no longer waited for.
 _CANCEL = 5.0
 
+#: After so many attempts in a row that the broker did not answer, a queue that only this endpoint uses is deleted.
+_HANGS = 2
+
 #: Seconds of consuming after which failures count from the beginning.
 _STEADY = 1.0
 
@@ -307,11 +310,16 @@ class Subscriptions(Generic[W]):
         self._declare_due = now
         for wish in list(self._wishes):
             if wish.state is not State.WITHOUT:
-                wish.failures = wish._hangs = 0
+                wish.failures = 0
                 self._want(wish, now)
 
-    def lost(self) -> None:
-        """The connection is gone, with every command, channel and tag."""
+    def lost(self, *, internal_error: bool = False) -> None:
+        """The connection is gone, with every command, channel and tag.
+
+        Args:
+            internal_error: Whether the broker ended it for an error of its own, as RabbitMQ 4.0 does some seconds after
+                a queue without a leader was to be consumed from.
+        """
         self.attached = self.declared = False
         self._declare_due = inf
         self._control = self._looking = self._own = None
@@ -323,6 +331,11 @@ class Subscriptions(Generic[W]):
         ending = []
         for wish in self._wishes:
             wish.lane = wish.tag = None
+            if wish.state is State.STARTING and internal_error:
+                wish._hangs += 1
+            elif wish.state is State.RECREATING:
+                # Before it is consumed from on the next connection, which would break that one too.
+                wish._hangs = _HANGS
             if wish.state is State.CANCELING:
                 ending.append(wish)
             elif wish.state is not State.WITHOUT:
@@ -503,10 +516,8 @@ class Subscriptions(Generic[W]):
             wish._pause = min(_WITHOUT_MOST, max(_WITHOUT, 2 * wish._pause))
             self._enter(wish, State.WITHOUT, now + wish._pause)
             self._ports.settled(wish, missing=True)
-        elif wish.private and wish._hangs >= 2 and wish.state is not State.RECREATING:
-            wish._hangs = 0
-            self._enter(wish, State.RECREATING)
-            self._recreate.append(wish)
+        elif wish.private and wish._hangs >= _HANGS and wish.state is not State.RECREATING:
+            self._to_recreating(wish)
         else:
             self._again(wish, now)
 
@@ -607,7 +618,15 @@ class Subscriptions(Generic[W]):
 
     # -- lanes ------------------------------------------------------------------------------
 
+    def _to_recreating(self, wish: W) -> None:
+        wish._hangs = 0
+        self._enter(wish, State.RECREATING)
+        self._recreate.append(wish)
+
     def _start(self, wish: W) -> None:
+        if wish.private and wish._hangs >= _HANGS:
+            self._to_recreating(wish)
+            return
         lane = self._lane_for(wish)
         lane.wishes[wish] = None
         wish.lane = lane

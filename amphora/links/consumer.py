@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 import gevent
-from amqp.exceptions import AMQPError, ChannelError, ResourceError
+from amqp.exceptions import AMQPError, ChannelError, InternalError, ResourceError
 from gevent import get_hub
 from gevent.event import AsyncResult
 from kombu import Queue
@@ -242,7 +242,7 @@ class Consumer:
         self._hung.clear()
         self._connection = self._control = self._looks = None
         self._ready = False
-        self._machine.lost()
+        self._machine.lost(internal_error=isinstance(self.link.ended_by, InternalError))
 
     def finish(self) -> None:
         """Close the channels, which makes the broker take every acknowledgement; see `Worker`."""

@@ -213,7 +213,7 @@ def test_clients_go_on_whose_broker_was_killed_soon_after_they_had_declared_thei
     first = new_client(own_broker.url, timeout=TIMEOUT, **QUORUM)
     assert first.call.work(0) == 0
 
-    clients = [new_client(own_broker.url, timeout=TIMEOUT, connect_timeout=3, **QUORUM) for _ in range(20)]
+    clients = [new_client(own_broker.url, timeout=TIMEOUT, **QUORUM) for _ in range(20)]
     wait_until(lambda: sum(client.connected for client in clients) >= 5, 30)
     own_broker.kill()
     own_broker.start()

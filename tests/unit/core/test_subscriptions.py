@@ -281,6 +281,38 @@ def test_an_own_queue_that_hangs_is_tried_on_another_lane_and_then_declared_agai
     assert len({*lanes, wish.lane}) == 3
 
 
+def test_a_private_queue_at_which_connections_end_in_an_internal_error_is_declared_again(bench: Bench) -> None:
+    wish = bench.add(Kind.OWN, private=True)
+    for _ in range(2):
+        bench.attach()
+        bench.machine.done(bench.only(), bench.now)
+        assert bench.only().method is Method.CONSUME
+        bench.machine.lost(internal_error=True)
+    bench.attach()
+    bench.machine.done(bench.only(), bench.now)
+    assert bench.only().method is Method.RECREATE
+    # Not forgotten where the connection is lost before the answer.
+    bench.machine.lost()
+    bench.attach()
+    bench.machine.done(bench.only(), bench.now)
+    recreate = bench.only()
+    assert recreate.method is Method.RECREATE
+    bench.machine.done(recreate, bench.now)
+    bench.wait(1)
+    bench.agree()
+    assert wish.state is S.CONSUMING
+
+
+@pytest.mark.parametrize(("private", "internal_error"), [(True, False), (False, True)])
+def test_connections_that_are_lost_otherwise_cost_no_queue(bench: Bench, private: bool, internal_error: bool) -> None:
+    bench.add(Kind.OWN, private=private)
+    for _ in range(5):
+        bench.attach()
+        bench.machine.done(bench.only(), bench.now)
+        assert bench.only().method is Method.CONSUME
+        bench.machine.lost(internal_error=internal_error)
+
+
 def test_an_own_queue_of_others_that_hangs_is_never_deleted(bench: Bench) -> None:
     wish = bench.add(Kind.OWN)
     bench.attach()

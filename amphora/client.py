@@ -206,7 +206,9 @@ class AmqpRpcClient(ServiceEndpoint):
             signatures=signatures_of(signing_keys, service=names.namespace, versions=signature_versions),
             consumers=partial(self._consumer.run, partial(queue_status, response_queue.name)),
         )
-        self._consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
+        self._consumer.subscribe(
+            response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True, private=True
+        )
         self._labels = LabelQueues(
             self._publisher,
             topology,

@@ -219,7 +219,7 @@ def test_clients_go_on_whose_broker_was_killed_soon_after_they_had_declared_thei
     own_broker.start()
 
     for client in clients:
-        assert client.wait_connected(60)
+        assert client.wait_connected(90)
     results = [client.defer.work(number) for number, client in enumerate(clients)]
     assert [result.get() for result in results] == list(range(20))
 

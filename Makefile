@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo demo-celery demo-django test test-stock test-django6 lint format types bench bench-celery \
-	chaos chaos-celery hostile docs clean
+	chaos chaos-celery hostile docs constraints clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
@@ -32,6 +32,7 @@ help:
 	@echo "make chaos-celery   restart the broker RESTARTS=50 times under a Celery worker that serves calls"
 	@echo "make hostile   flood every queue with COUNT=100000 hostile messages, then ask whether all still answer"
 	@echo "make docs    build the site of the documentation in build/docs; a warning is an error"
+	@echo "make constraints   take the newest releases of all packages for continuous integration"
 	@echo "make clean   remove what the above made"
 
 # The program finds BROKER_URL in its environment, where make puts variables of the command line too: not in the
@@ -99,6 +100,9 @@ hostile: $(VENV)/.installed-test
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
 	@echo "the site is in build/docs/index.html"
+
+constraints:
+	PYTHON="$(PYTHON)" sh scripts/freeze-constraints
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -144,6 +144,7 @@ def test_an_endpoint_that_was_reset_is_made_again_from_the_settings_then(app: An
     assert app.amphora.client.real is not first
 
 
+@pytest.mark.expects_errors("ended with 1 requests")
 def test_a_client_that_ends_says_what_it_could_not_send(new_app: NewApp, caplog: pytest.LogCaptureFixture) -> None:
     app = new_app(broker_url="amqp://127.0.0.1:1//")
     app.amphora.client.defer(wait_publish=False).f()

@@ -30,7 +30,9 @@ from amphora.exceptions import (
     BrokerError,
     BrokerUnreachable,
     DeadLettered,
+    Forbidden,
     IgnoreRequest,
+    MessageRejected,
     MessageTooLarge,
     NoResult,
     PublishNacked,
@@ -50,6 +52,7 @@ from amphora.links.topology import QueueStatus
 from amphora.log_fields import RequestLogFilter
 from amphora.middleware import OutgoingRequest
 from amphora.overrides import override_arguments
+from amphora.permissions import require_user
 from amphora.protocol.signatures import sign_request
 from amphora.request import CurrentRequest, call_deadline, current_request
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
@@ -76,11 +79,13 @@ __all__ = [
     "DeadLetter",
     "DeadLettered",
     "DeadLetters",
+    "Forbidden",
     "FunctionDescription",
     "Health",
     "Histogram",
     "IgnoreRequest",
     "Inspector",
+    "MessageRejected",
     "MessageTooLarge",
     "NoResult",
     "OutgoingRequest",
@@ -112,6 +117,7 @@ __all__ = [
     "parse_keyword_arguments",
     "parse_value",
     "remote_name",
+    "require_user",
     "run_servers",
     "sign_request",
     "stub_of",

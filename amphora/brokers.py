@@ -20,6 +20,7 @@ __all__ = [
     "addresses",
     "brokers_of",
     "given_in_url",
+    "user_of",
 ]
 
 
@@ -71,6 +72,18 @@ class BrokerAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host
         user, vhost = quote(self.user, safe=""), quote(self.vhost, safe="/")
         return f"{self.scheme}://{user}@{host}:{self.port}/{vhost}"
+
+
+def user_of(brokers: tuple[BrokerAddress, ...]) -> str:
+    """Return the user of these addresses; on ``memory://``, which has no users, ``guest``.
+
+    Raises:
+        ValueError: They have several: which one a request will be sent as is not known when it is made.
+    """
+    users = {each.user for each in brokers}
+    if len(users) > 1:
+        raise ValueError("identify=True needs the same user in all addresses of broker_url")
+    return str(users.pop() or AMQP_USER)
 
 
 def brokers_of(

@@ -13,7 +13,7 @@ from uuid import uuid4
 import gevent
 from gevent.event import Event
 
-from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable, WrongResult
+from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, WrongResult
 from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
@@ -64,6 +64,7 @@ class Calls:
         topology: What the publisher declares.
         default_queue: Whether the service has a request queue of its own, which the topology
             declares again when somebody deletes it.
+        user: The user of the broker whom requests name; None to name none.
         signatures: Signs requests and checks replies; None where nobody signs.
     """
 
@@ -78,6 +79,7 @@ class Calls:
         topology: Topology,
         default_queue: bool,
         signatures: Signatures | None,
+        user: str | None = None,
     ) -> None:
         self._name = name
         self._exchange = exchange
@@ -87,11 +89,11 @@ class Calls:
         self._topology = topology
         self._default_queue = default_queue
         self._signatures = signatures
+        self._user = user
         self._pending = PendingCalls(self._on_expired)
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
         self._id_prefix = f"{uuid4().hex}-"
         self._ids = count(1)
-        self._restores: set[str] = set()
         self._gathering: dict[str, _Inbox] = {}
         self._counts = dict.fromkeys(("calls", "replies", "late_replies", "untrusted", "without_result", "refused"), 0)
 
@@ -141,11 +143,14 @@ class Calls:
             deadline=ends,
             headers=headers,
         )
+        if self._user is not None:
+            properties["user_id"] = self._user
         if self._signatures is not None:
             properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
         done = partial(self._on_published, call)
         expires_at = None if ends is None else monotonic() + ends - now
         call.message = message = Outgoing(self._exchange, routing_key, properties, body, done, expires_at)
+        message.restore = self._restoring
         deadline = self._pending.add(call)
         try:
             self._publisher.publish(message, deadline=deadline)
@@ -262,14 +267,9 @@ class Calls:
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
-    def _on_published(self, call: Call, message: Outgoing, error: AmqpRpcException | None) -> None:
+    def _on_published(self, call: Call, _: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
-        elif isinstance(error, Unroutable) and not call.retried and (restore := self._restoring(message.routing_key)):
-            call.retried = True
-            self._restore(message.routing_key, restore)
-            # Without waiting for that: later requests stay behind this one.
-            self._publisher.publish_now(message)
         elif self._pending.pop(call.id) is not None:
             expired = isinstance(error, NoResult)
             self._counts["without_result" if expired else "refused"] += 1
@@ -285,27 +285,23 @@ class Calls:
                 extra=request_fields(call.id, call.function),
             )
 
-    def _restore(self, routing_key: str, restore: Callable[[Any], Any]) -> None:
-        """Have a routing key restored, once for all the requests that come back together."""
-        if routing_key in self._restores:
-            return
-        self._restores.add(routing_key)
-        logger.warning("%s: no queue with routing key %r any more; restoring it", self._name, routing_key)
-        self._publisher.run(restore).rawlink(lambda _: self._restores.discard(routing_key))
+    def _restoring(self, message: Outgoing) -> Callable[[Any], Any] | None:
+        """Return what may restore the route of a request: its queue, or the binding of its queue, was deleted.
 
-    def _restoring(self, routing_key: str) -> Callable[[Any], Any] | None:
-        """Give what may restore a routing key of ours whose queue, or whose binding, somebody deleted.
-
-        Client and server both declare the service's own queue. A label's queue is bound again where
-        it lost its binding together with the exchange; a deleted one is not created behind the back
-        of whoever removed it.
+        Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
+        together with the exchange. A deleted one is not created behind the back of the client that removed it.
         """
+        routing_key = message.routing_key
+        restore: Callable[[Any], Any] | None = None
         if not routing_key and self._default_queue:
-            return self._topology.declare
-        for queue in self._topology.added:
-            if queue.routing_key == routing_key:
-                return partial(bind_queue, queue.name, self._exchange, routing_key)
-        return None
+            restore = self._topology.declare
+        else:
+            for queue in self._topology.added:
+                if queue.routing_key == routing_key:
+                    restore = partial(bind_queue, queue.name, self._exchange, routing_key)
+        if restore is not None:
+            logger.warning("%s: no queue with routing key %r any more; restoring it", self._name, routing_key)
+        return restore
 
     def _on_expired(self, call: Call) -> None:
         self._counts["without_result"] += 1

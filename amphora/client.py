@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
 from amphora.bound import bind
-from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
+from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of, user_of
 from amphora.caller import CALL_OPTIONS, DEFER_OPTIONS, PrettyCaller
 from amphora.calling import Calling
 from amphora.calls import Calls
@@ -101,6 +101,8 @@ class AmqpRpcClient(ServiceEndpoint):
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every request is
             signed with the first one, and a reply that was signed with none of them is refused (HMAC-SHA256, see
             docs/security.md). By default nothing is signed, and everything accepted.
+        identify: Whether requests carry the name of the broker's user, as AMQP's ``user_id``, which RabbitMQ checks:
+            servers find it in `CurrentRequest.user`, and functions can be restricted to users with `require_user`.
         signature_versions: With ``signing_keys``, versions of the signature that requests get and that are accepted in
             replies. Version 1 is that of Amphora 1.0.0a1. Pass ``(2,)`` when no server of that release is left; 1.1
             will have that as its default.
@@ -147,6 +149,7 @@ class AmqpRpcClient(ServiceEndpoint):
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
         signature_versions: Sequence[int] = SIGNATURE_VERSIONS,
+        identify: bool = False,
         declare: bool = True,
         response_queue_expires: float = 1800.0,
         outbox_max_count: int = 10_000,
@@ -189,6 +192,7 @@ class AmqpRpcClient(ServiceEndpoint):
             publisher=self._publisher,
             topology=topology,
             default_queue=not self._fanout,
+            user=user_of(brokers) if identify else None,
             signatures=signatures_of(signing_keys, service=names.namespace, versions=signature_versions),
         )
         self._consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)

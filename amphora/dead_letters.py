@@ -12,7 +12,7 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.queue import Empty, Queue
 
-from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
+from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of, user_of
 from amphora.endpoint import Endpoint
 from amphora.exceptions import AmqpRpcException, BrokerError, BrokerUnreachable, Unroutable, WrongRequest
 from amphora.links.delivery import Delivery
@@ -112,6 +112,8 @@ class DeadLetters(Endpoint):
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
         accept: Further serializers whose requests are understood.
         signing_keys: Keys of the service; what is given back is signed with the first one.
+        identify: Whether what is given back names the broker's user, as that of `AmqpRpcClient` does: functions with
+            `require_user` run it if that user may call them. (RabbitMQ does not let it name the original user.)
         max_received_size: Bytes of a letter's body that are decoded; a larger one is shown as unreadable.
 
     Raises:
@@ -135,6 +137,7 @@ class DeadLetters(Endpoint):
         connect_timeout: float = 10.0,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
+        identify: bool = False,
         max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
         self._check_patched()
@@ -144,6 +147,7 @@ class DeadLetters(Endpoint):
         self._signatures = signatures_of(signing_keys, service=service_name)
         self._signing_keys = signing_keys
         brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost)
+        self._user = user_of(brokers) if identify else None
         ssl = ssl_of(ssl, brokers)
         settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout)
         super().__init__(
@@ -232,6 +236,8 @@ class DeadLetters(Endpoint):
         target = self._target(letter, unverified=unverified)
         self._check_in_hand(letter)
         properties = given_back_properties(delivery.properties)
+        if self._user is not None:
+            properties["user_id"] = self._user
         if self._signing_keys:
             properties = sign_request(
                 self._signing_keys, self._service_name, properties, body, routing_key=target.routing_key

@@ -19,8 +19,7 @@ from amphora.health import Health
 from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
 from amphora.links.forks import let_go_after_fork
-from amphora.links.publisher import Publisher
-from amphora.links.refusals import patience_with
+from amphora.links.publisher import Publisher, patience_with
 from amphora.links.topology import QueueStatus, Topology, queue_status
 from amphora.loop_lag import LoopLag
 from amphora.settings import LinkSettings, OutboxLimits

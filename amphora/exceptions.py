@@ -5,6 +5,7 @@
     AmqpRpcException              root of all of them
     ├── NoResult                  no reply within the timeout
     ├── WrongRequest              the server could not read the request, or has no such function
+    │   └── Forbidden             the user of the broker may not call the function
     ├── WrongResult               the client could not read the reply
     ├── RemoteException           the remote function raised an exception
     ├── DeadLettered              the request was given up after too many tries
@@ -17,6 +18,7 @@
         ├── VhostNotFound         the virtual host does not exist
         ├── TopologyConflict      an exchange or queue exists with other properties
         ├── PublishNacked         the broker refused (nacked) the message
+        ├── MessageRejected       the message cannot be encoded, or the broker closes the channel because of it
         └── MessageTooLarge       the message is larger than the broker or the settings allow
 """
 
@@ -31,7 +33,9 @@ __all__ = [
     "BrokerError",
     "BrokerUnreachable",
     "DeadLettered",
+    "Forbidden",
     "IgnoreRequest",
+    "MessageRejected",
     "MessageTooLarge",
     "NoResult",
     "PublishNacked",
@@ -61,7 +65,19 @@ class NoResult(AmqpRpcException):
 
 
 class WrongRequest(AmqpRpcException):
-    """The server could not read the request, or has no function of that name."""
+    """The server could not read the request, has no such function, or refuses it; the request has not run.
+
+    Only what the server itself has decided is raised as such. One that a remote function raises, or that comes to it
+    from a call of its own, is a `RemoteException` for its caller, with the ``error_type`` ``"WrongRequest"``. The same
+    holds for `Forbidden` and `DeadLettered`.
+    """
+
+
+class Forbidden(WrongRequest):
+    """The user of the broker may not call this function, or the request does not name its user; it has not run.
+
+    See `require_user`.
+    """
 
 
 class WrongResult(AmqpRpcException):
@@ -73,6 +89,9 @@ class RemoteException(AmqpRpcException):
 
     Prints like the remote exception would: ``TypeError: unsupported operand``. It can be pickled
     and copied.
+
+    Where the remote function let a `RemoteException` of a call of its own escape, the ``error_type`` is
+    ``"RemoteException"``, and ``__cause__`` is that exception, with its own type and arguments.
 
     Args:
         error_type: Class name of the remote exception, such as ``"ValueError"``.
@@ -157,6 +176,13 @@ class PublishNacked(BrokerError):
 
     With ``queue_type="quorum"`` the message was sent again for 30 s before: such a queue refuses messages while its
     nodes elect a leader, too.
+    """
+
+
+class MessageRejected(BrokerError):
+    """The message can never be sent: AMQP cannot express it, or the broker closes the channel because of it.
+
+    Other messages are not affected. The request has not run.
     """
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from amphora.name_rules import printable_name
@@ -44,11 +46,17 @@ def remote_name(function: Any, name: str | None = None) -> str:
     """Return the remote name of a function: the one that is given, or its own.
 
     Raises:
-        TypeError: It is not callable, the name is not text, or it has no name of its own.
+        TypeError: It is not callable, it is asynchronous, the name is not text, or it has no name of its own.
         ValueError: The name is empty, or has control characters.
     """
     if not callable(function):
         raise TypeError(f"only a callable can be a remote function, not {function!r}")
+    if _is_async(function):
+        raise TypeError(
+            f"{function!r} is asynchronous, and servers run functions in greenlets: make it a plain function, in which "
+            "waiting for I/O does not block others either. It can run asynchronous code in a thread: "
+            "gevent.get_hub().threadpool.apply(asyncio.run, (coroutine,))"
+        )
     wanted = getattr(function, "__name__", None) if name is None else name
     if wanted is None:
         raise TypeError(f"{function!r} has no __name__: give it a name")
@@ -57,3 +65,9 @@ def remote_name(function: Any, name: str | None = None) -> str:
     if not wanted:
         raise ValueError("the name of a remote function must not be empty")
     return printable_name(wanted, "the name of a remote function")
+
+
+def _is_async(function: Any) -> bool:
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+    called = function if inspect.isroutine(function) or isinstance(function, partial) else type(function).__call__
+    return any(is_kind(function) or is_kind(called) for is_kind in kinds)

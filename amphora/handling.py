@@ -13,7 +13,7 @@ from gevent.event import Event
 from amphora.core.finished import FinishedRequests
 from amphora.core.requests import Exit, Options, ServedRequests
 from amphora.durations import Histogram
-from amphora.exceptions import WrongRequest
+from amphora.exceptions import Forbidden, WrongRequest
 from amphora.interrupts import from_signal
 from amphora.job import Job
 from amphora.links.consumer import Consumer
@@ -107,6 +107,7 @@ class RequestHandler:
         self._names = names
         self._codec = codec
         self._registry = registry
+        consumer.on_suspect = self.set_aside
         self._poison = poison
         self._signatures = signatures
         self._counts = dict.fromkeys(_COUNTED, 0)
@@ -200,6 +201,13 @@ class RequestHandler:
             return
         served.take(job, now)
 
+    def set_aside(self, delivery: Delivery) -> None:
+        """Dead-letter or drop a request that has broken several connections; nothing of it but the body was read."""
+        self._counts["dropped"] += 1
+        job = Job(delivery, None)
+        job.problem = WrongRequest("it has broken several connections")
+        self._served.set_aside(job, monotonic())
+
     def _trusts(self, job: Job, check: Callable[..., object], *rest: bytes) -> bool:
         """Return whether a request stands a check of its signature; refuse it otherwise."""
         try:
@@ -247,22 +255,31 @@ class RequestHandler:
         job.greenlet = gevent.getcurrent()
         enter_request(delivery, request.function)
         began = monotonic()
-        outcome = self._execute(request)
+        outcome = self._execute(request, delivery.properties.get("user_id") or None)
         now = monotonic()
         self._run_times.add(request.function, now - began)
         if isinstance(outcome, Ignored):
             self._counts["ignored"] += 1
             self._served.ignored(job, now)
         elif isinstance(outcome, Raised):
-            unknown = isinstance(outcome.error, WrongRequest)
-            self._counts["wrong_requests" if unknown else "errors"] += 1
-            self._served.finished(job, self._replies.encode_error(job, outcome.error), now)
+            if isinstance(outcome.error, Forbidden) and outcome.refused:
+                logger.warning(
+                    "%s: request %r is refused: %s",
+                    self._name,
+                    job.message_id,
+                    outcome.error,
+                    extra=request_fields(job.message_id, job.function),
+                    once=("forbidden", self._name, request.function),
+                )
+            self._counts["wrong_requests" if outcome.refused else "errors"] += 1
+            reply = self._replies.encode_error(job, outcome.error, of_function=not outcome.refused)
+            self._served.finished(job, reply, now)
         else:
             self._served.finished(job, self._replies.encode_result(job, outcome.value), now)
 
-    def _execute(self, request: Request) -> Returned | Raised | Ignored:
+    def _execute(self, request: Request, user: str | None) -> Returned | Raised | Ignored:
         try:
-            return self._registry.execute(request)
+            return self._registry.execute(request, user)
         except KeyboardInterrupt as error:
             if from_signal(error) is not None:
                 # The program is being ended: another server gets the request.

@@ -29,7 +29,6 @@ class Call:
         accepted: Whether the broker has confirmed the request.
         refused: The error, if the request can never reach a queue, or the deadline has passed.
         decided: Set when the request is accepted or refused, where somebody waits for that.
-        retried: Whether the request was published again after the broker had returned it.
         ignored: How many replies were ignored because their signatures did not fit.
         distrusted: Why the last one was.
     """
@@ -44,7 +43,6 @@ class Call:
         "message",
         "refused",
         "result",
-        "retried",
         "timeout",
     )
 
@@ -57,7 +55,6 @@ class Call:
         self.accepted = False
         self.refused: AmqpRpcException | None = None
         self.decided: Event | None = None
-        self.retried = False
         self.ignored = 0
         self.distrusted = ""
 

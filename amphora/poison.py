@@ -12,6 +12,7 @@ What is done with a request, `amphora.core.tries` decides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -22,12 +23,13 @@ from amphora.core.requests import ServedRequests
 from amphora.core.tries import Tries
 from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered
 from amphora.job import Job
+from amphora.links.frames import encode_header
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, delete_queue, open_counter
 from amphora.log_fields import request_fields
 from amphora.note_log import NoteLogger
-from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, identity
+from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, fitted, identity
 from amphora.protocol.messages import PERSISTENT
 from amphora.protocol.names import Names
 from amphora.protocol.signatures import Signatures
@@ -38,6 +40,10 @@ logger = NoteLogger(__name__)
 
 #: Milliseconds for which the broker keeps the count of a request that is not tried again.
 _KEPT = 24 * 60 * 60 * 1000
+
+#: Bytes of a dead letter's header frame: the smallest ``frame_max`` that AMQP allows (0-9-1, 4.2.3), less the mark of a
+#: server. With more, the broker could end the connection, and the next one with the letter that is sent again.
+_ROOM = 4096 - 128
 
 
 class PoisonGuard:
@@ -94,7 +100,7 @@ class PoisonGuard:
         delivery = job.delivery
         job.counter = self._names.tries_queue(identity(delivery.properties, delivery.body))
         action = partial(open_counter, job.counter, self._names.dead_letters, _KEPT)
-        self._publisher.run(action).rawlink(partial(self._on_told, job))
+        self._publisher.run(action, key=("tries", job.counter)).rawlink(partial(self._on_told, job))
 
     def _on_told(self, job: Job, answer: AsyncResult[Any]) -> None:
         if answer.successful():
@@ -142,7 +148,7 @@ class PoisonGuard:
     def forget(self, job: Job) -> None:
         """Delete the count of a request that is done with."""
         if job.counter:
-            self._publisher.run(partial(delete_queue, job.counter))
+            self._publisher.run(partial(delete_queue, job.counter), expendable=True)
             job.counter = ""
 
     # -- dead letters -----------------------------------------------------------------------
@@ -175,6 +181,7 @@ class PoisonGuard:
             tries=tries,
             routing_key=delivery.routing_key if known else None,
         )
+        properties = fitted(properties, room=_ROOM, size=_size)
         if self._signatures is not None and not job.untrusted:
             properties = self._signatures.sign_letter(properties, delivery.body)
         self._publisher.publish_now(Outgoing(dead, dead, properties, delivery.body, partial(self._on_buried, job)))
@@ -192,8 +199,12 @@ class PoisonGuard:
             extra=request_fields(job.message_id, job.function),
             once=("dead letter", self._name, str(error)),
         )
-        self._publisher.run(self._topology.declare)
+        self._publisher.run(self._topology.declare, key="dead letters")
         self._served.not_buried(job, monotonic())
+
+
+def _size(properties: Mapping[str, Any]) -> int:
+    return len(encode_header(0, properties, 0))
 
 
 class _Ports:

@@ -23,7 +23,7 @@ from gevent.event import AsyncResult
 
 from amphora.core.finished import Reply
 from amphora.core.requests import ServedRequests
-from amphora.exceptions import AmqpRpcException, BrokerError, MessageTooLarge, Unroutable, WrongRequest
+from amphora.exceptions import AmqpRpcException, BrokerError, MessageRejected, MessageTooLarge, Unroutable, WrongRequest
 from amphora.job import Job
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
@@ -92,10 +92,10 @@ class Replies:
         """Return the reply with what a function returned; if it is too large, the reply that says so."""
         return self._sized(job, Reply(*self._codec.encode_result(value, content_type=job.content_type)))
 
-    def encode_error(self, job: Job, error: BaseException) -> Reply:
+    def encode_error(self, job: Job, error: BaseException, *, of_function: bool = False) -> Reply:
         """Return the reply with what a function raised, or with what is wrong with the request."""
         text = None
-        if not isinstance(error, WrongRequest):
+        if of_function or not isinstance(error, WrongRequest):
             logger.log(
                 logging.DEBUG,
                 "%s: request %r raised",
@@ -106,7 +106,10 @@ class Replies:
             )
             if self._send_tracebacks:
                 text = "".join(traceback.format_exception(error))
-        return self._sized(job, Reply(*self._codec.encode_error(error, content_type=job.content_type, traceback=text)))
+        encoded = self._codec.encode_error(
+            error, content_type=job.content_type, traceback=text, of_function=of_function
+        )
+        return self._sized(job, Reply(*encoded))
 
     def send(self, job: Job) -> None:
         """Publish the reply of a request; an event of `ServedRequests` follows."""
@@ -154,7 +157,7 @@ class Replies:
             return self._too_large(job, error)
         return reply
 
-    def _too_large(self, job: Job, error: MessageTooLarge) -> Reply:
+    def _too_large(self, job: Job, error: MessageRejected | MessageTooLarge) -> Reply:
         logger.warning(
             "%s: reply to request %r: %s",
             self._name,
@@ -175,11 +178,11 @@ class Replies:
                 served.reply_lost(job, f"client {job.client!r} has no queue", now)
             else:
                 served.unroutable(job, now)
-        elif isinstance(error, MessageTooLarge) and not job.shortened:
+        elif isinstance(error, (MessageRejected, MessageTooLarge)) and not job.shortened:
             job.shortened = True
             job.reply = self._too_large(job, error)
             self.send(job)
-        elif isinstance(error, MessageTooLarge) or not isinstance(error, BrokerError):
+        elif isinstance(error, (MessageRejected, MessageTooLarge)) or not isinstance(error, BrokerError):
             served.reply_lost(job, str(error), now)
         else:
             logger.warning(

@@ -34,6 +34,9 @@ class CurrentRequest:
         function (str): Name of the function, as the client called it.
         deadline (float | None): Time (`time.time`, in seconds) after which nobody waits for the reply
             any more; None if the client set no ``expires``.
+        user (str | None): The user of the broker who has sent it, if its client was made with ``identify=True``.
+            RabbitMQ refuses a message that names another user than that of its connection (unless that user has the
+            tag ``impersonator``).
         redelivered (bool): Whether the broker has delivered it before, here or elsewhere: it may have
             run, in part or whole.
         headers (Mapping[str, object]): Header table of the message; read-only, and empty if it has none.
@@ -45,6 +48,7 @@ class CurrentRequest:
     deadline: float | None
     redelivered: bool
     headers: Mapping[str, Any]
+    user: str | None = None
 
     @property
     def remaining(self) -> float | None:
@@ -71,6 +75,7 @@ def current_request() -> CurrentRequest | None:
         deadline=deadline_of(properties),
         redelivered=delivery.redelivered,
         headers=MappingProxyType(properties.get("headers") or {}),
+        user=properties.get("user_id") or None,
     )
 
 

@@ -73,13 +73,19 @@ class Serving:
     Args:
         say: Told what goes on, a line at a time; by default it is logged at INFO.
         on_ready: Called once all servers take requests.
+        forwarded: Number of a further signal, by which a process that started this one passes on the SIGINT or SIGTERM
+            that it has got itself. A signal that both processes get, as the whole group does, counts once then.
 
     Attributes:
         failed: Name of the server whose error `run` has raised; None where there is none.
     """
 
     def __init__(
-        self, say: Callable[[str], object] = logger.info, on_ready: Callable[[], object] | None = None
+        self,
+        say: Callable[[str], object] = logger.info,
+        on_ready: Callable[[], object] | None = None,
+        *,
+        forwarded: int | None = None,
     ) -> None:
         self.failed: str | None = None
         self._say = say
@@ -91,7 +97,8 @@ class Serving:
         self._failure: Exception | None = None
         self._ready = 0
         self._stopped: list[_Served] = []
-        self._signals = 0
+        self._signals = self._forwards = 0
+        self._forwarded = forwarded
 
     def add(
         self, server: Any, *, labels: Sequence[str] = (), grace: float | None = 30.0, name: str | None = None
@@ -198,8 +205,12 @@ class Serving:
         wake.start(self._end.set)
 
         def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (as `signal` calls it)
-            self._signals += 1
-            if self._signals > 1:
+            if number == self._forwarded:
+                number = signal.SIGTERM
+                self._forwards += 1
+            else:
+                self._signals += 1
+            if max(self._signals, self._forwards) > 1:
                 # A function that never lets go of the processor would keep anything gentler from happening.
                 os.write(2, b"Stopped at once: requests that were running go back to their queues.\n")
                 os._exit(128 + number)
@@ -207,7 +218,8 @@ class Serving:
             wake.send()
 
         # One that is ignored stays so: nohup, or a process that is to outlive Ctrl-C, wants it.
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        numbers = _SIGNALS if self._forwarded is None else (*_SIGNALS, self._forwarded)
+        before = {number: signal.getsignal(number) for number in numbers}
         try:
             for number, handler in before.items():
                 if handler != signal.SIG_IGN:

@@ -92,12 +92,25 @@ def damaged(rng: Random, table: bytes) -> bytes:
     return bytes(data)
 
 
-def header_of(table: bytes, *, size: int = 0) -> bytes:
-    """Return the payload of a content header with a table and the usual properties of a request."""
-    short = b"\x04name"
-    listed = b"\x10application/json" + len(table).to_bytes(4, "big") + table + b"\x02" + short + short + short
-    flags = 0x8000 | 0x2000 | 0x1000 | 0x0400 | 0x0200 | 0x0080
-    return pack(">HHQH", 60, 0, size, flags) + listed
+def header_of(table: bytes, *, size: int = 0, message_id: str = "name", reply_to: str = "name") -> bytes:
+    """Return the payload of a content header with a table and the usual properties of a request.
+
+    Args:
+        table: The entries of the table.
+        size: Bytes of the body.
+        message_id: Also the correlation id.
+        reply_to: Left out if it is empty.
+    """
+    flags = 0x8000 | 0x2000 | 0x1000 | 0x0400 | 0x0080 | (0x0200 if reply_to else 0)
+    listed = [_short("application/json"), len(table).to_bytes(4, "big"), table, b"\x02", _short(message_id)]
+    if reply_to:
+        listed.append(_short(reply_to))
+    listed.append(_short(message_id))
+    return pack(">HHQH", 60, 0, size, flags) + b"".join(listed)
+
+
+def _short(text: str) -> bytes:
+    return bytes((len(text),)) + text.encode()
 
 
 def check(table: bytes) -> bool:

@@ -9,6 +9,7 @@ https://www.w3.org/TR/trace-context/ has, or those of the propagator that the pr
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -33,6 +34,9 @@ _SYSTEM = "amphora"
 
 #: Bytes of a request's headers that a trace may take, at the most: half of all, the rest is the program's.
 _ROOM = 1536
+
+#: Characters of names and ids, of an error's message and of its traceback that a span has at the most.
+_NAME, _MESSAGE, _STACKTRACE = 255, 4096, 16_384
 
 #: Key in a context of what `opentelemetry.instrumentation.utils.suppress_instrumentation` sets.
 _SUPPRESSED = "suppress_instrumentation"
@@ -93,8 +97,8 @@ def _around_calls(client: Any, tracer: Tracer, enabled: Callable[[], bool]) -> C
         attributes = _attributes(client, request.function)
         attributes["messaging.operation.name"] = attributes["messaging.operation.type"] = "send"
         if request.routing_key:
-            attributes["messaging.destination.name"] += f":{request.routing_key}"
-            attributes["messaging.rabbitmq.destination.routing_key"] = request.routing_key
+            attributes["messaging.destination.name"] += f":{_text(request.routing_key)}"
+            attributes["messaging.rabbitmq.destination.routing_key"] = _text(request.routing_key)
         context = _callers_context(request.headers)
         span = tracer.start_span(attributes["rpc.method"], context=context, kind=SpanKind.CLIENT, attributes=attributes)
         mark = _sending.set(request)
@@ -107,7 +111,7 @@ def _around_calls(client: Any, tracer: Tracer, enabled: Callable[[], bool]) -> C
         finally:
             _sending.reset(mark)
         if request.id is not None:
-            span.set_attribute("messaging.message.id", request.id)
+            span.set_attribute("messaging.message.id", _text(request.id))
         # What exports spans may wait, which the event loop that tells of a result must not.
         result.rawlink(lambda done: gevent.spawn(_end_call, span, done))
         return result
@@ -130,7 +134,7 @@ def _around_functions(server: Any, tracer: Tracer, enabled: Callable[[], bool]) 
         attributes = _attributes(server, request.function)
         attributes["messaging.operation.name"] = attributes["messaging.operation.type"] = "process"
         if request.id is not None:
-            attributes["messaging.message.id"] = request.id
+            attributes["messaging.message.id"] = _text(request.id)
         links = []
         if request.redelivered:
             caller = trace.get_current_span(context).get_span_context()
@@ -149,7 +153,7 @@ def _around_functions(server: Any, tracer: Tracer, enabled: Callable[[], bool]) 
             span.end()
             raise
         except BaseException as error:
-            span.record_exception(error)
+            _record(span, error)
             _end_with(span, error)
             raise
         finally:
@@ -165,7 +169,7 @@ def _attributes(endpoint: Any, function: str) -> dict[str, Any]:
     service = endpoint.service_name
     attributes = {
         "rpc.system.name": _SYSTEM,
-        "rpc.method": f"{service}/{function}",
+        "rpc.method": _text(f"{service}/{function}"),
         "messaging.system": "rabbitmq",
         "messaging.destination.name": f"rpc_{service}_request",
     }
@@ -185,8 +189,8 @@ def _callers_context(headers: Mapping[str, Any]) -> Context:
 
 
 def _extract(headers: Mapping[str, Any], context: Context) -> Context:
-    # Anybody may send a request, and propagators fail with other things than text.
-    text = {name: value for name, value in headers.items() if isinstance(value, str)}
+    # Anybody may send a request. Propagators fail with other things than text, and what they take over is exported.
+    text = {name: value for name, value in headers.items() if isinstance(value, str) and value == _encodable(value)}
     return propagate.extract(text, context)
 
 
@@ -208,6 +212,37 @@ def _inject(headers: dict[str, Any], context: Context) -> None:
 
 def _end_with(span: Span, error: BaseException) -> None:
     kind = error.error_type if isinstance(error, RemoteException) else type(error).__qualname__
-    span.set_attribute("error.type", kind)
-    span.set_status(Status(StatusCode.ERROR, str(error)))
+    span.set_attribute("error.type", _text(kind))
+    span.set_status(Status(StatusCode.ERROR, _text(_told_by(error), _MESSAGE)))
     span.end()
+
+
+def _record(span: Span, error: BaseException) -> None:
+    """Note an exception in a span, as the SDK does, but with texts that every exporter takes."""
+    trace_text = "".join(traceback.format_exception(error)) if span.is_recording() else ""
+    attributes = {
+        "exception.type": _text(f"{type(error).__module__}.{type(error).__qualname__}"),
+        "exception.message": _text(_told_by(error), _MESSAGE),
+        # Its end says what happened.
+        "exception.stacktrace": _encodable(trace_text[-_STACKTRACE:]),
+    }
+    span.add_event("exception", attributes)
+
+
+def _told_by(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as problem:  # noqa: BLE001  (an exception's own __str__ may raise anything)
+        return f"{type(error).__qualname__} cannot be described: {type(problem).__name__}"
+
+
+def _text(text: str, most: int = _NAME) -> str:
+    """Return a text that every exporter takes: of bounded length, and without halves of surrogate pairs.
+
+    One such half, which JSON and AMQP may bring, would keep a whole batch of spans from being encoded.
+    """
+    return _encodable(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

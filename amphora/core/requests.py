@@ -348,6 +348,17 @@ class ServedRequests(Generic[R]):
         self.records[record] = None
         self._reply(record, reply, now)
 
+    def set_aside(self, record: R, now: float) -> None:
+        """Dead-letter or drop a request that must not be read."""
+        record.receiver = None
+        record.apart = True
+        self.records[record] = None
+        if self._options.letters:
+            record.state = State.BURYING
+            self._ports.bury(record)
+        else:
+            self._exit(record, Exit.DROPPED, now)
+
     def take(self, record: R, now: float) -> None:
         """Take a request that is not known here."""
         receiver = record.receiver

@@ -7,22 +7,21 @@ from typing import Any
 
 from amqp import spec
 from amqp.exceptions import ChannelError, error_for_code
-from gevent import Timeout
 from kombu.transport import pyamqp
 
 from amphora.interrupts import let_through
 from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_ack, encode_body, encode_header, encode_publish, encode_reject
+from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.unencodable import too_large, unencodable
+from amphora.note_log import NoteLogger
 
 __all__ = ["Channel", "Silence"]
 
+logger = NoteLogger(__name__)
+
 #: How many encoded method frames (one per exchange and routing key) a channel keeps.
 _METHOD_FRAMES = 1024
-
-
-class Silence(OSError):
-    """The broker has been silent for too long."""
 
 
 class Channel(pyamqp.Channel):  # type: ignore[misc]
@@ -34,6 +33,9 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         on_confirm: Called with (delivery tag, multiple, acked) for the broker's confirms.
         on_return: Called with (reply text, exchange, routing key, message id) for a returned message.
         on_closed: Called with the error when the broker closes the channel.
+        on_suspect: Called with a message that has broken several connections (see `amphora.core.suspicion`) and is not
+            parsed again: the `Delivery` has no properties. Without it, the message is dropped, or dead-lettered by the
+            broker where the queue is declared so.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,6 +44,7 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         self.on_confirm: Callable[[int, bool, bool], None] | None = None
         self.on_return: Callable[[str, str, str, str | None], None] | None = None
         self.on_closed: Callable[[ChannelError], None] | None = None
+        self.on_suspect: Callable[[Delivery], None] | None = None
         self._method_frames: dict[tuple[str, str, bool], bytes] = {}
         # Its own `connection` is None as soon as it is closed.
         self._owner: Any = self.connection
@@ -113,6 +116,19 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         frame = encode_reject(self.channel_id, delivery_tag, requeue=requeue)
         self.connection.socket.write_frames(frame)
 
+    def set_aside(self, delivery: Delivery) -> None:
+        """Get rid of a message that has broken several connections."""
+        logger.error(
+            "a message of %d bytes to exchange %r, routing key %r broke several connections: it is set aside unread",
+            len(delivery.body),
+            delivery.exchange,
+            delivery.routing_key,
+        )
+        if self.on_suspect is not None:
+            self.on_suspect(delivery)
+        else:
+            self.reject(delivery.delivery_tag, requeue=False)
+
     def basic_publish(
         self,
         msg: Any,
@@ -128,14 +144,13 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         return self.send_method(spec.Basic.Publish, argsig, (0, exchange, routing_key, mandatory, immediate), msg)
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
-        """Wait for the answer to a synchronous method, for a limited time.
+        """Wait for the answer to a synchronous method, for as long as anything moves; see `AnswerWatch`.
 
         Raises:
-            Silence: No answer came within the connection's ``answer_timeout``.
+            Silence: The answer is late.
         """
-        connection = self.connection
-        limit = connection.answer_timeout if connection is not None else None
-        with Timeout(limit, Silence(f"no answer from the broker for {limit} s")):
+        owner = self._owner
+        with AnswerWatch(owner.socket, owner.answer_timeout):
             return super().wait(*args, **kwargs)
 
     def _on_basic_cancel(self, consumer_tag: str) -> None:

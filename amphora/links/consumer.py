@@ -51,6 +51,9 @@ class Consumer:
         ack_on_delivery: Acknowledge each message once its ``deliver`` has returned, many at a time.
         insists: Whether to begin with asking for `_CANCEL`, which only classic queues know.
         on_fatal: See `Link`.
+
+    Attributes:
+        on_suspect: What to do with a message that has broken several connections; see `Channel`.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Consumer:
         on_fatal: Callable[[Any], None],
     ) -> None:
         self.link = Link(f"{name} consumer", settings, self, on_fatal=on_fatal)
+        self.on_suspect: Callable[[Delivery], None] | None = None
         self._topology = topology
         self._ack_on_delivery = ack_on_delivery
         self._connection: Any = None
@@ -209,6 +213,7 @@ class Consumer:
         self._control.run(self._topology.declare)
         channel = self._connection.channel()
         channel.on_closed = self._on_closed
+        channel.on_suspect = self.on_suspect
         self._channel = channel
         self._prefetch = None
         # After those that were cancelled meanwhile: somebody may wait for their end.

@@ -1,50 +1,51 @@
-"""The outbox: messages on their way to the broker until it has confirmed them.
+"""Publishes messages, confirmed and in order, over a connection of its own.
 
-Publishing is pipelined: any number of messages may await their confirms. What is not confirmed when
-the connection breaks is sent again on the next one, in the old order. Source: RabbitMQ's publisher
-confirms, https://www.rabbitmq.com/docs/confirms.
+What happens to a message, and when, is decided by `amphora.core.outbox`. This is its driver: it opens channels, runs
+commands and hands on what the broker says. Source: RabbitMQ's publisher confirms, https://www.rabbitmq.com/docs/confirms.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from time import monotonic
 from typing import Any
 
 import amqp
-import gevent
-from amqp.exceptions import ChannelError
-from gevent.event import AsyncResult
+from amqp.exceptions import AMQPError, ChannelError
+from gevent.event import AsyncResult, Event
 
-from amphora.durations import Durations, Histogram
-from amphora.exceptions import (
-    AmqpRpcException,
-    BrokerError,
-    MessageTooLarge,
-    NoResult,
-    PublishNacked,
-    Unroutable,
-)
+from amphora.core.limiter import Limiter, TicketState
+from amphora.core.messages import Command
+from amphora.core.outbox import Outbox
+from amphora.core.outbox_ports import Step
+from amphora.durations import Histogram
+from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, MessageRejected, MessageTooLarge
 from amphora.links.connection import Link
-from amphora.links.control import Command, ControlChannel
+from amphora.links.control import ControlChannel
 from amphora.links.faults import explain
 from amphora.links.outgoing import Outgoing
-from amphora.links.refusals import Refusals
-from amphora.links.room import Room
 from amphora.links.topology import Topology, create_queue
-from amphora.protocol.deadlines import expiration
+from amphora.links.wire import Wire
+from amphora.note_log import NoteLogger
 from amphora.settings import LinkSettings, OutboxLimits
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "patience_with"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
 
-#: Seconds that unconfirmed messages have to be confirmed before their channel is given up for another.
-_DRAIN = 1.0
+#: Seconds for which a message to a quorum queue is sent again. An election takes a second or so, on busy machines
+#: several; a queue that is full stays so.
+_PATIENCE = 30.0
+
+#: Reply codes of AMQP 0-9-1 with which a broker ends a connection because of what was sent to it.
+_PROTOCOL_ERRORS = frozenset((501, 502, 503, 504, 505, 506, 540))
+
+
+def patience_with(queue_type: str) -> float:
+    """Return the seconds for which messages that a queue of this type refuses should be sent again."""
+    return _PATIENCE if queue_type == "quorum" else 0.0
 
 
 class Publisher:
@@ -70,34 +71,23 @@ class Publisher:
         patience: float = 0.0,
     ) -> None:
         self.link = Link(f"{name} publisher", settings, self, on_fatal=on_fatal)
-        self._patience = patience
-        self._refusals: Refusals[Outgoing] = Refusals(self.link.name, patience, self._send_again)
-        self._room = Room(limits, lambda: f"{self.link.name}: {self.link.state}")
+        self._wire = Wire(self.link, patience)
+        self._limiter = Limiter(limits.count, limits.size)
+        self._outbox = Outbox(self._wire, self._limiter, patience=patience)
         self._largest = limits.message_size
         self._topology = topology
         self._connection: Any = None
-        self._channel: Any = None
         self._control: Any = None
-        self._sequence = 0
-        self._lowest = 1
-        self._unconfirmed: dict[int, Outgoing] = {}
-        self._waiting: deque[Outgoing | Command] = deque()
-        self._returned: dict[tuple[str | None, str], str] = {}
-        self._confirm_times = Durations()
-        self._number = 0
-        self._reopen = False
-        # Time until which another channel is waited for, while it is.
-        self._renew_by = 0.0
 
     # -- for anyone -------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return self._room.count
+        return self._limiter.count
 
     @property
     def confirm_times(self) -> Histogram:
         """How long the broker took to confirm what it has taken, each from its last sending on."""
-        return self._confirm_times.so_far()
+        return self._wire.confirm_times.so_far()
 
     def check_size(self, body: bytes) -> None:
         """Refuse a body that is too large for the settings or for the broker.
@@ -113,61 +103,91 @@ class Publisher:
 
         Args:
             message: The message; its ``done`` is called when its outcome is known.
-            deadline: Time (`time.monotonic`) until which to wait for room; None for ever.
+            deadline: Time (`time.monotonic`) until which to wait for room; None for no limit.
 
         Raises:
             Backlogged: No room came in time.
             AmqpRpcException: What `turn_away` or `refuse_all` was called with meanwhile.
         """
-        self._room.wait(len(message.body), deadline)
+        if not self._limiter.admits(message.size):
+            self._wait_for_room(message.size, deadline)
         self.publish_now(message)
 
     def publish_now(self, message: Outgoing) -> None:
-        """Take a message whether or not there is room."""
-        self._number += 1
-        message.number = self._number
-        self._room.take(len(message.body))
-        if self._channel is None or self._waiting or self.link.blocked:
-            self._waiting.append(message)
-        else:
-            self._send(message)
+        """Take a message whether or not there is room.
 
-    def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
+        A message that its ``done`` publishes again keeps its place: it is sent before what was published after it.
+        """
+        outbox = self._outbox
+        outbox.blocked = self.link.blocked
+        outbox.submit(message, monotonic())
+
+    def withdraw(self, message: Outgoing) -> bool:
+        """Take back a message that is not sent, or is to be sent again; return whether it was not on its way.
+
+        Its ``done`` is called with a `NoResult`.
+        """
+        return self._outbox.withdraw(message)
+
+    def run(self, action: Callable[[Any], Any], *, key: Hashable = None, expendable: bool = False) -> AsyncResult[Any]:
         """Do something on the control channel, after the messages before it.
 
         Args:
             action: Takes the channel; runs in the owner's greenlet, again if the connection broke
                 in the middle.
+            key: If a command with this key is waiting, its result is returned and the action dropped.
+            expendable: Whether the action may be dropped where a thousand of these wait; its result is an error then.
 
         Returns:
-            Its result, or the `BrokerError` or other exception that it ended with.
+            Its result, or the `BrokerError` that it ended with.
         """
-        command = Command(action)
-        self._waiting.append(command)
-        self.link.wake()
-        return command.result
+        command = Command(action, AsyncResult(), key=key, expendable=expendable)
+        added = self._outbox.add(command)
+        if added is None:
+            command.result.set_exception(BrokerError(f"{self.link.name}: dropped, as too many commands wait"))
+            added = command
+        result: AsyncResult[Any] = added.result
+        return result
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything is confirmed while the connection is up; tell whether it is."""
-        if self._room.count and (not self.link.connected or self.link.blocked):
+        """Wait until what was taken before has its outcome, while the connection is up; return whether it has."""
+        if self._limiter.count and (not self.link.connected or self.link.blocked):
             return False
-        return self._room.wait_empty(timeout)
+        empty = Event()
+        flush = self._outbox.flush(empty.set)
+        if not flush.left:
+            return True
+        try:
+            return bool(empty.wait(timeout))
+        finally:
+            self._outbox.end_flush(flush)
 
     def refuse_all(self, error: BrokerError) -> None:
         """End everything that waits with an error, as the broker will never take it."""
-        self.turn_away(error)
-        items = [*self._unconfirmed.values(), *self._refusals.take_all(), *self._waiting]
-        self._unconfirmed.clear()
-        self._waiting.clear()
-        for item in items:
-            if isinstance(item, Command):
-                item.result.set_exception(error)
-            else:
-                self._settle(item, None if item.arrived else error)
+        self._outbox.refuse_all(error)
 
     def turn_away(self, error: AmqpRpcException, *, only_endless: bool = False) -> None:
-        """Raise an error to those who wait for room, or to those of them who would wait for ever."""
-        self._room.turn_away(error, only_endless=only_endless)
+        """Raise an error to those who wait for room, or to those of them who have no deadline."""
+        self._limiter.turn_away(error, only_endless=only_endless)
+
+    def _wait_for_room(self, size: int, deadline: float | None) -> None:
+        changed, limiter = Event(), self._limiter
+        ticket = limiter.wait(size, endless=deadline is None, on_change=changed.set)
+        try:
+            remaining = None if deadline is None else deadline - monotonic()
+            if ticket.state is TicketState.WAITING and (remaining is None or remaining > 0):
+                changed.wait(remaining)
+            if ticket.refusal is not None:
+                raise ticket.refusal
+            if ticket.state is TicketState.WAITING:
+                raise Backlogged(
+                    f"{limiter.count} messages ({limiter.size} bytes) await the broker's "
+                    f"confirmation, no room for one more ({self.link.name}: {self.link.state})"
+                )
+            limiter.redeem(ticket)
+        except BaseException:
+            limiter.abandon(ticket)
+            raise
 
     # -- the owner's greenlet: Worker -------------------------------------------------------
 
@@ -175,31 +195,33 @@ class Publisher:
         """Declare the topology, then send what waits; see `Worker`."""
         self._connection = connection
         self._control = ControlChannel(connection)
+        self._outbox.attached()
         self._open()
 
     def work(self) -> None:
         """Send what waits, as far as the broker allows; see `Worker`."""
-        if self._reopen:
-            self._open()
-        if self._renew_by and self._channel is not None and not self._renew():
-            return
-        waiting = self._waiting
-        while waiting and self._channel is not None and not self.link.blocked:
-            item = waiting[0]
-            if isinstance(item, Command):
-                self._execute(item)
-            else:
-                waiting.popleft()
-                if item.arrived:
-                    self._settle(item, None)
-                else:
-                    self._send(item)
+        outbox = self._outbox
+        while True:
+            outbox.blocked = self.link.blocked
+            step = outbox.next_step(monotonic())
+            if step is None:
+                return
+            if step is Step.OPEN:
+                self._open()
+            elif step is Step.RENEW:
+                self._renew()
+            elif isinstance(step, Command):
+                self._execute(step)
 
     def detach(self) -> None:
         """Keep what is not confirmed for the next connection; see `Worker`."""
-        self._connection = self._control = None
-        self._lose_channel()
-        self._refusals.forget()
+        self._connection = self._control = self._wire.channel = None
+        error = self.link.ended_by
+        # One that the broker sent has the method that it is about; the driver raises such errors of its own too.
+        if isinstance(error, AMQPError) and error.method_sig and error.reply_code in _PROTOCOL_ERRORS:
+            self._outbox.lost(self._rejection(error))
+        else:
+            self._outbox.lost()
 
     def finish(self) -> None:
         """Nothing to say: what is not confirmed is sent again; see `Worker`."""
@@ -207,25 +229,38 @@ class Publisher:
     # -- channels ---------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._reopen = False
-        self._control.run(self._topology.declare)
+        try:
+            self._control.run(self._topology.declare)
+        except Exception as error:
+            if isinstance(error, ChannelError) or not self._is_local(error):
+                raise
+            # No other connection would do better.
+            raise explain(error, self.link.address).error from error
         self._redeclare_added()
         self._open_channel()
 
     def _open_channel(self) -> None:
         channel = self._connection.channel()
-        channel.on_confirm = self._on_confirm
-        channel.on_return = self._on_return
-        channel.on_closed = self._on_closed
         channel.confirm_select()
-        self._channel = channel
-        self._sequence = 0
-        self._lowest = 1
+        self._wire.channel = channel
+        epoch = self._outbox.opened()
+        channel.on_confirm = partial(self._on_confirm, epoch)
+        channel.on_return = partial(self._outbox.returned, epoch)
+        channel.on_closed = partial(self._on_closed, epoch)
+
+    def _renew(self) -> None:
+        """Give up the channel for another one."""
+        channel, self._wire.channel = self._wire.channel, None
+        channel.close()
+        self._outbox.renewed()
+        self._open_channel()
 
     def _redeclare_added(self) -> None:
         try:
             self._control.run(self._topology.declare_added)
-        except ChannelError:
+        except Exception as error:
+            if not isinstance(error, ChannelError) and not self._is_local(error):
+                raise
             # Find out which, and declare the others.
             self._redeclare_singly()
 
@@ -233,169 +268,63 @@ class Publisher:
         for queue in self._topology.added:
             try:
                 self._control.run(partial(create_queue, queue))
-            except ChannelError as error:
-                fault = explain(error, self.link.address)
-                logger.error("%s: %r: %s", self.link.name, queue.name, fault.error)
+            except Exception as error:
+                refused = isinstance(error, ChannelError)
+                if not refused and not self._is_local(error):
+                    raise
+                if not refused:
+                    # It cannot even be encoded.
+                    self._topology.discard(queue.name)
+                logger.error("%s: %r: %s", self.link.name, queue.name, explain(error, self.link.address).error)
 
-    def _lose_channel(self) -> None:
-        """Put what is not confirmed back to the front, in order."""
-        self._channel = None
-        self._renew_by = 0.0
-        self._returned.clear()
-        unconfirmed, self._unconfirmed = list(self._unconfirmed.values()), {}
-        if self._refusals:
-            unconfirmed = sorted([*unconfirmed, *self._refusals.take_all()], key=lambda message: message.number)
-        self._waiting.extendleft(reversed(unconfirmed))
+    def _is_local(self, error: Exception) -> bool:
+        """Return whether an error is an action's own, and the connection is as good as before."""
+        return not isinstance(error, OSError) and bool(getattr(self._connection, "connected", True))
 
-    def _on_closed(self, error: ChannelError) -> None:
+    def _execute(self, command: Command) -> None:
+        try:
+            value = self._control.run(command.action)
+        except Exception as error:
+            if not isinstance(error, ChannelError) and not self._is_local(error):
+                # The connection's: the command runs again on the next one.
+                raise
+            if self._outbox.command_failed(command) and command.result is not None:
+                command.result.set_exception(explain(error, self.link.address).error)
+        else:
+            if self._outbox.command_ended(command) and command.result is not None:
+                command.result.set(value)
+
+    # -- what the broker says ---------------------------------------------------------------
+
+    def _on_confirm(self, epoch: int, tag: int, multiple: bool, acked: bool) -> None:
+        self._outbox.confirmed(epoch, tag, multiple, acked, monotonic())
+
+    def _on_closed(self, epoch: int, error: ChannelError) -> None:
         """The broker closed the publishing channel because of one of the messages."""
-        unconfirmed = list(self._unconfirmed.values())
-        self._lose_channel()
-        self._reopen = True
         fault = explain(error, self.link.address).error
         too_large = re.search(r"message size \d+ .*max size (\d+)", str(error))
         if too_large:
             self._largest = int(too_large.group(1))
-            self._fail([m for m in unconfirmed if len(m.body) > self._largest], MessageTooLarge)
+            self._outbox.closed_by_size(epoch, self._largest, self._rejection(error))
         elif isinstance(error, amqp.NotFound):
             logger.warning("%s: %s; declaring it again", self.link.name, fault)
-        else:
+            self._outbox.closed_by_missing_exchange(epoch, fault)
+        elif isinstance(error, amqp.AccessRefused):
             logger.error("%s: the broker refuses to take messages: %s", self.link.name, fault)
-            self._fail(unconfirmed, type(fault), str(fault))
-
-    def _fail(self, messages: list[Outgoing], kind: type[AmqpRpcException], text: str | None = None) -> None:
-        for message in messages:
-            self._waiting.remove(message)
-            self._settle(
-                message,
-                kind(
-                    text
-                    or f"a message of {len(message.body)} bytes is larger than the broker's limit "
-                    f"of {self._largest} bytes (max_message_size)"
-                ),
-            )
-
-    def _execute(self, command: Command) -> None:
-        """Run the command at the head of the queue; it leaves the queue when its outcome is known."""
-        # It stays in the queue while it runs, so that nothing overtakes it; where the connection
-        # breaks (any other error), it stays for the next one. Unconfirmed messages may have come
-        # to stand before it meanwhile.
-        try:
-            value = self._control.run(command.action)
-        except ChannelError as error:
-            if self._leaves(command):
-                command.result.set_exception(explain(error, self.link.address).error)
+            self._outbox.closed_by(epoch, fault, lane_wide=True)
         else:
-            if self._leaves(command):
-                command.result.set(value)
+            suspects = self._outbox.closed_by(epoch, self._rejection(error))
+            if suspects == 1:
+                logger.error("%s: the broker refuses to take a message: %s", self.link.name, fault)
+            else:
+                logger.warning(
+                    "%s: the broker refuses one of %d messages: %s; sending them again to find out which",
+                    self.link.name,
+                    suspects,
+                    fault,
+                )
 
-    def _leaves(self, command: Command) -> bool:
-        """Take a command out of the queue; tell whether it was there, and not refused with all others meanwhile."""
-        if command.result.ready():
-            return False
-        self._waiting.remove(command)
-        return True
-
-    # -- messages ---------------------------------------------------------------------------
-
-    def _send(self, message: Outgoing) -> None:
-        if self._refusals and self._refusals.hold_back(message):
-            return
-        now = monotonic()
-        if message.expires_at is not None:
-            remaining = message.expires_at - now
-            if remaining <= 0:
-                self._settle(message, NoResult(_expired(message)))
-                return
-            limit = expiration(remaining)
-            # What remains only becomes less: one that was set once is set again.
-            if limit is not None:
-                message.properties["expiration"] = limit
-        self._sequence += 1
-        unconfirmed = self._unconfirmed
-        unconfirmed[self._sequence] = message
-        message.sent_at = now
-        self._channel.publish(
-            message.exchange,
-            message.routing_key,
-            message.properties,
-            message.body,
-            mandatory=True,
-            at_once=len(unconfirmed) == 1,
-        )
-
-    def _on_confirm(self, tag: int, multiple: bool, acked: bool) -> None:
-        now = monotonic()
-        for sequence in range(self._lowest, tag + 1) if multiple else (tag,):
-            self._confirm_one(sequence, acked, now)
-        while self._lowest <= self._sequence and self._lowest not in self._unconfirmed:
-            self._lowest += 1
-
-    def _confirm_one(self, sequence: int, acked: bool, now: float) -> None:
-        message = self._unconfirmed.pop(sequence, None)
-        if message is None:
-            return
-        if self._returned:
-            key = (message.properties.get("message_id"), message.routing_key)
-            text = self._returned.pop(key, None)
-            if text is not None:
-                self._settle(message, Unroutable(_unroutable(message, text)))
-                return
-        if acked:
-            # (What was sent again, after a reconnect say, has waited for this connection no longer.)
-            self._confirm_times.add(now - message.sent_at)
-            if self._refusals:
-                self._refusals.taken(message)
-            self._settle(message, None)
-        elif not self._refusals.keep(message):
-            self._settle(message, PublishNacked(self._nacked(message)))
-
-    def _nacked(self, message: Outgoing) -> str:
-        what = f"a message to exchange {message.exchange!r}, routing key {message.routing_key!r}"
-        if not self._patience:
-            return f"the broker refused (nacked) {what}: is a queue full?"
-        return (
-            f"the broker refused (nacked) {what}, for {self._patience:g} s: is a queue full, or are most nodes of a "
-            "quorum queue down?"
-        )
-
-    def _send_again(self, messages: list[Outgoing]) -> None:
-        """Send what the broker refused a moment ago, before anything newer, on another channel."""
-        self._waiting.extendleft(reversed(messages))
-        self._renew_by = monotonic() + _DRAIN
-        self.link.wake()
-        gevent.spawn_later(_DRAIN, self.link.wake)
-
-    def _renew(self) -> bool:
-        """Take another channel for what was refused on this one; tell whether that is done.
-
-        What is still unconfirmed gets a moment to be confirmed: it would have to be sent again.
-        """
-        if self._unconfirmed and monotonic() < self._renew_by:
-            return False
-        self._renew_by = 0.0
-        channel, self._channel = self._channel, None
-        channel.close()
-        self._lose_channel()
-        self._open_channel()
-        return True
-
-    def _settle(self, message: Outgoing, error: AmqpRpcException | None) -> None:
-        message.done(message, error)
-        self._room.give_back(len(message.body))
-
-    def _on_return(self, text: str, exchange: str, routing_key: str, message_id: str | None) -> None:
-        # Comes before the confirm of the same message, and carries no delivery tag.
-        self._returned[message_id, routing_key] = text
-
-
-def _unroutable(message: Outgoing, text: str) -> str:
-    return (
-        f"no queue takes messages to exchange {message.exchange!r} with routing key "
-        f"{message.routing_key!r} (the broker says: {text})"
-    )
-
-
-def _expired(message: Outgoing) -> str:
-    held = "sent, but not confirmed by the broker, and it is not sent again" if message.sent else "never sent"
-    return f"the deadline of a message to exchange {message.exchange!r} has passed: it was {held}"
+    def _rejection(self, error: AMQPError) -> MessageRejected:
+        rejection = MessageRejected(f"the broker at {self.link.address} rejects the message: {error.reply_text}")
+        rejection.__cause__ = error
+        return rejection

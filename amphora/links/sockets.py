@@ -11,15 +11,20 @@ import errno
 import socket as stdlib_socket
 import ssl
 from contextlib import suppress
+from fcntl import ioctl
+from sys import byteorder
+from termios import TIOCOUTQ
 from time import monotonic
 from typing import Any
 
 from amqp.transport import TCPTransport
-from gevent import get_hub, socket
+from gevent import Timeout, get_hub, socket
 from gevent.hub import Waiter
 
 from amphora.interrupts import contained, from_signal
 from amphora.links.forks import let_go_after_fork
+from amphora.links.frames import HEARTBEAT
+from amphora.links.progress import Silence
 from amphora.links.tls_faults import NoTls, TlsPort
 from amphora.links.tls_session import TlsSession
 
@@ -70,12 +75,19 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         tls: tuple[ssl.SSLContext, str] | None,
     ) -> None:
         super().__init__(host, connect_timeout=connect_timeout, socket_settings=dict(_SOCKET_SETTINGS))
-        self.last_received = self.last_sent = monotonic()
+        self.last_received = self.last_sent = self.last_moved = monotonic()
+        #: Bytes handed to the kernel so far.
+        self.sent = 0
+        self._address: Any = None
+        # What arrived while the address was tried.
+        self._early = b""
         self._tls = tls
         self._session: TlsSession | None = None
         self._outgoing: list[bytes | memoryview] = []
         # With TLS: what is encrypted already.
         self._encrypted: bytes | memoryview = b""
+        # ... and whether it is a heartbeat and nothing else.
+        self._is_beat = False
         self._anything_received = False
         self._receive_size = _RECEIVE
         self._flush_scheduled = False
@@ -94,8 +106,63 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
 
     # -- called by py-amqp ------------------------------------------------------------------
 
+    def connect(self) -> None:
+        """Connect to the first address of the host whose server begins to talk AMQP.
+
+        One that accepts connections and stays silent, or drops them, would otherwise stand before all others for good.
+
+        Raises:
+            OSError: No address works; this is the error of the last one.
+        """
+        with Timeout(self.connect_timeout, Silence(f"host name {self.host!r} was not resolved in time")):
+            found = socket.getaddrinfo(self.host, self.port, socket.AF_UNSPEC, socket.SOCK_STREAM, socket.SOL_TCP)
+        # A name may have the same address more than once.
+        *others, last = dict.fromkeys((family, address) for family, _, _, _, address in found)
+        for address in others:
+            self._address = address
+            try:
+                super().connect()
+                self._wait_for_first_byte()
+            except OSError:
+                self._forget_address()
+            else:
+                return
+        self._address = last
+        super().connect()
+
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
-        self.sock = socket.create_connection((host, port), timeout=timeout)
+        family, address = self._address
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock.settimeout(timeout)
+        self.sock.connect(address)
+
+    def _wait_for_first_byte(self) -> None:
+        """Wait until the server has said something.
+
+        Raises:
+            OSError: It does not, or has closed the connection.
+        """
+        limit = self.connect_timeout
+        with Timeout(limit, Silence(f"no answer to the handshake for {limit} s")):
+            while not self._early:
+                self.wait()
+                self._early = self.receive()
+        # The next `wait` has not to wait for it.
+        self._woken = True
+
+    def _forget_address(self) -> None:
+        """Make ready for a connection to another address."""
+        self._close_watchers()
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            sock.close()
+        self.connected = False
+        self._session = self._error = None
+        self._outgoing.clear()
+        self._encrypted = b""
+        self._early = b""
+        self._anything_received = self._woken = False
+        self.last_received = self.last_sent = self.last_moved = monotonic()
 
     def _setup_transport(self) -> None:
         if self._tls is not None:
@@ -117,6 +184,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         received = b""
         while not self._go_on_with_handshake(session, received):
             received = self.sock.recv(_RECEIVE)
+            self.last_moved = monotonic()
             if not received:
                 session.end_of_input()
             if not self._anything_received and received.startswith(_AMQP):
@@ -203,6 +271,35 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             self._loop.run_callback(self._waiter.switch, None)
         self._woken = True
 
+    # -- what `AnswerWatch` looks at --------------------------------------------------------
+
+    def unsent(self) -> int:
+        """Return how many bytes are queued and not handed to the kernel yet."""
+        return sum(map(len, self._outgoing)) + len(self._encrypted)
+
+    def unacknowledged(self) -> int:
+        """Return how many bytes the kernel holds that the peer has not acknowledged."""
+        if self.sock is None:
+            return 0
+        try:
+            return int.from_bytes(ioctl(self.sock.fileno(), TIOCOUTQ, bytes(4)), byteorder)
+        except OSError:
+            # Not on this system, or the connection is gone, which is noticed elsewhere.
+            return 0
+
+    def has_arrived(self) -> bool:
+        """Return whether there are bytes, or the end of the connection, to be read."""
+        if self.sock is None:
+            return False
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # Which the owner is to be told.
+            return True
+        return True
+
     # -- called by the owner ----------------------------------------------------------------
 
     def wait(self) -> None:
@@ -260,6 +357,9 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         sock = self.sock
         if sock is None:
             raise OSError(errno.ENOTCONN, "the connection is closed")
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         if self._session is not None and self._session.failure is not None:
             raise self._session.failure
         try:
@@ -277,6 +377,8 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             self._receive_size = _RECEIVE
         if self._session is not None:
             return self._decrypt(self._session, data)
+        if data != HEARTBEAT:
+            self.last_moved = self.last_received
         if not self._anything_received:
             if data.startswith(_ALERT):
                 raise TlsPort("it wants TLS")
@@ -293,6 +395,8 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         data = session.decrypt(received)
         if data:
             self._anything_received = True
+            if data != HEARTBEAT:
+                self.last_moved = self.last_received
         if session.failure is not None:
             # Raised by the next call, which is to come soon: the socket itself may have nothing more to say.
             self._woken = True
@@ -345,6 +449,9 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         except BlockingIOError:
             return False
         self.last_sent = monotonic()
+        self.sent += sent
+        if outgoing[0] is not HEARTBEAT:
+            self.last_moved = self.last_sent
         if sent < size:
             self._drop_sent(sent)
             return False
@@ -373,6 +480,9 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
                 sent = 0
             else:
                 self.last_sent = monotonic()
+                self.sent += sent
+                if not self._is_beat:
+                    self.last_moved = self.last_sent
             if sent < len(data):
                 self._encrypted = memoryview(data)[sent:]
                 return False
@@ -381,7 +491,9 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
     def _next_encrypted(self, session: TlsSession) -> bytes | memoryview:
         """Take what the socket should send next out of the buffers."""
         if not self._encrypted:
-            data = memoryview(self._take())
+            taken_out = self._take()
+            self._is_beat = taken_out is HEARTBEAT
+            data = memoryview(taken_out)
             taken = session.encrypt(data[:_JOINED]) if data else 0
             if taken < len(data):
                 self._outgoing.insert(0, data[taken:])

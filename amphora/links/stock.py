@@ -16,13 +16,13 @@ import amqp
 from amqp import spec
 from amqp.exceptions import UnexpectedFrame
 from amqp.method_framing import frame_writer
-from amqp.serialization import dumps
+from amqp.serialization import dumps, loads
 
 from amphora.interrupts import let_through
 from amphora.links import transport
 from amphora.links.channel import Channel as DirectChannel
 from amphora.links.delivery import Delivery
-from amphora.links.frames import FRAME_END, FRAME_HEADER, HEADER, METHOD
+from amphora.links.frames import FRAME_END, FRAME_HEADER, HEADER, METHOD, parse_header
 from amphora.links.transport import DELIVER, RETURN, Content
 from amphora.links.unencodable import too_large, unencodable
 
@@ -121,6 +121,8 @@ class Connection(transport.Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._methods: dict[int, bytes] = {}
+        # Headers of the messages that py-amqp reads, until it has handled them.
+        self._headers: dict[int, bytes] = {}
 
     def _dispatch_frame(self) -> bool | None:
         data, start = self._buffer, self._position
@@ -140,14 +142,39 @@ class Connection(transport.Connection):
             return False
         if kind == HEADER and channel_id in self._methods:
             method = self._methods.pop(channel_id)
-            channel = self.channels.get(channel_id)
-            if _is_readable(payload) and not (channel is not None and channel.is_closing):
+            if self._is_for_py_amqp(channel_id, method, payload):
+                self._headers[channel_id] = payload
                 self.on_inbound_frame((METHOD, channel_id, method))
             else:
                 self._contents[channel_id] = Content(method)
         if channel_id in self._contents:
             return self._collect_content(channel_id, kind, memoryview(payload))
-        return bool(self.on_inbound_frame((kind, channel_id, payload)))
+        return self._handle(kind, channel_id, payload)
+
+    def _is_for_py_amqp(self, channel_id: int, method: bytes, header: bytes) -> bool:
+        channel = self.channels.get(channel_id)
+        if channel is not None and channel.is_closing:
+            return False
+        if self.suspicion and self.suspicion.is_suspect(header):
+            return False
+        try:
+            return _is_readable(method, header)
+        except BaseException:
+            self.in_hand = header
+            raise
+
+    def _handle(self, kind: int, channel_id: int, payload: bytes) -> bool:
+        """Give a frame to py-amqp; return whether it completed a method."""
+        try:
+            complete = bool(self.on_inbound_frame((kind, channel_id, payload)))
+        except BaseException:
+            self.in_hand = self._headers.get(channel_id)
+            raise
+        if complete and channel_id in self._headers:
+            header = self._headers.pop(channel_id)
+            if self.suspicion:
+                self.suspicion.clear(header)
+        return complete
 
 
 def _is_plain(value: Any) -> bool:
@@ -161,13 +188,24 @@ def _is_plain(value: Any) -> bool:
     return value is None or type(value) in (int, bool, bytes)
 
 
-def _is_readable(header: bytes) -> bool:
-    """Tell whether py-amqp can read the payload of a content header."""
+def _is_readable(method: bytes, header: bytes) -> bool:
+    """Return whether py-amqp can read a message, and reads it as `amphora.links.frames` does."""
+    _, properties = parse_header(header, 0, len(header))
+    if header[12] & 0x20 and "headers" not in properties:
+        return False
     try:
+        loads("sLbss" if method[:4] == DELIVER else "Bsss", method, 4)
         amqp.Message().inbound_header(header)
     except Exception:  # noqa: BLE001  (what it raises is not documented, and differs from fault to fault)
         return False
-    return True
+    # It leaves names that are not UTF-8 bytes, which nothing expects.
+    return _are_plain_names(properties.get("headers"))
+
+
+def _are_plain_names(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(name.isprintable() and _are_plain_names(each) for name, each in value.items())
+    return not isinstance(value, list) or all(map(_are_plain_names, value))
 
 
 class Transport(transport.Transport):

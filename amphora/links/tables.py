@@ -11,6 +11,7 @@ text that is not UTF-8 as bytes, and timestamps later than the year 9999 as `Tim
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -58,10 +59,17 @@ class TableError(ValueError):
     """A header table that cannot be read."""
 
 
-class Timestamp(int):
-    """Seconds since 1970 of a timestamp that is too late for a `datetime`; written as a timestamp again."""
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """A timestamp that is too late for a `datetime`; written as a timestamp again.
 
-    __slots__ = ()
+    It is not an integer: ``value in range(...)`` counts up to a value of a subclass of `int`, one by one.
+
+    Attributes:
+        seconds: Seconds since 1970.
+    """
+
+    seconds: int
 
 
 # -- reading --------------------------------------------------------------------------------
@@ -203,8 +211,6 @@ def _put_value(value: Any, put: Any, depth: int) -> None:
         put(encoded)
     elif isinstance(value, bool):
         put(b"t\x01" if value else b"t\x00")
-    elif isinstance(value, Timestamp):
-        put(_MOMENT.pack(b"T", value))
     elif isinstance(value, int):
         put(_LONG.pack(b"L", value) if value > 2147483647 or value < -2147483647 else _INT.pack(b"I", value))
     elif value is None:
@@ -219,6 +225,8 @@ def _put_rarer(value: Any, put: Any, depth: int) -> None:
             # RabbitMQ cannot read it, and ends the connection.
             raise ValueError(f"a header cannot be {value}")
         put(_DOUBLE.pack(b"d", value))
+    elif isinstance(value, Timestamp):
+        put(_MOMENT.pack(b"T", value.seconds))
     elif isinstance(value, datetime):
         put(_MOMENT.pack(b"T", _seconds(value)))
     elif isinstance(value, Decimal):

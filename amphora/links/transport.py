@@ -14,11 +14,12 @@ from time import monotonic
 from typing import Any
 
 from amqp.exceptions import UnexpectedFrame
-from gevent import Timeout, get_hub
+from gevent import get_hub
 from kombu.transport import pyamqp
 
+from amphora.core.suspicion import Suspicion
 from amphora.interrupts import contained
-from amphora.links.channel import Channel, Silence
+from amphora.links.channel import Channel
 from amphora.links.delivery import Delivery
 from amphora.links.frames import (
     BODY,
@@ -31,6 +32,7 @@ from amphora.links.frames import (
     parse_header,
     parse_return,
 )
+from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.sockets import BatchingSocket
 
 __all__ = ["DELIVER", "RETURN", "Connection", "Content", "Transport"]
@@ -47,11 +49,11 @@ RETURN = b"\x00\x3c\x00\x32"
 class Content:
     """A message whose frames are still arriving."""
 
-    __slots__ = ("body_size", "chunks", "method", "properties", "received")
+    __slots__ = ("body_size", "chunks", "header", "method", "received")
 
     def __init__(self, method: bytes) -> None:
         self.method = method
-        self.properties: dict[str, Any] = {}
+        self.header = b""
         self.body_size = -1
         self.received = 0
         self.chunks: list[memoryview] = []
@@ -63,6 +65,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
     Attributes:
         socket: The socket under it.
         answer_timeout: Seconds that any one answer of the broker may take.
+        suspicion: Which messages broke connections, as the `Link` knows; a suspect is set aside without being parsed.
+        in_hand: Payload of the content header of the message at which this connection broke; None if it was none.
     """
 
     Channel = Channel
@@ -71,6 +75,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.answer_timeout = answer_timeout
         self.socket: BatchingSocket
+        self.suspicion = Suspicion()
+        self.in_hand: bytes | None = None
         self._buffer = b""
         self._position = 0
         # A large frame that is still arriving, in pieces, and how many bytes of it are missing.
@@ -88,25 +94,30 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         self.socket = BatchingSocket(host, connect_timeout=connect_timeout, tls=ssl or None)
         return self.socket
 
-    def connect(self, callback: Callable[[], Any] | None = None) -> Any:
-        """Connect and shake hands within ``connect_timeout``, then start the heartbeat.
+    def connect(self, callback: Callable[[], Any] | None = None) -> None:
+        """Connect and shake hands, then start the heartbeat.
+
+        Each step has ``connect_timeout``; see `AnswerWatch` for those of AMQP.
 
         Raises:
             Silence: The broker accepted the connection but did not answer in time.
             OSError: The connection could not be made.
             AMQPError: The broker refused.
         """
-        limit = self.connect_timeout
         try:
-            with Timeout(limit, Silence(f"no answer to the handshake for {limit} s")):
-                result = super().connect(callback)
+            self.transport = self.Transport(self.host, self.connect_timeout, self.ssl)
+            self.socket.connect()
+            self.on_inbound_frame = self.frame_handler_cls(self, self.on_inbound_method)
+            self.frame_writer = self.frame_writer_cls(self, self.transport)
+            with AnswerWatch(self.socket, self.connect_timeout, "answer to the handshake"):
+                while not self._handshake_complete:
+                    self.drain_events()
         except BaseException:
             self.abandon()
             raise
         if self.heartbeat:
             self._beat_timer = get_hub().loop.timer(self.heartbeat / 4, self.heartbeat / 4)
             self._beat_timer.start(contained, self._on_beat)
-        return result
 
     def pump(self) -> None:
         """Dispatch every frame that is here; where none is, wait for some, or for `wake`.
@@ -156,12 +167,19 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         Raises:
             Silence: No answer came.
         """
-        limit = self.answer_timeout
         try:
-            with Timeout(limit, Silence(f"no answer from the broker for {limit} s")):
-                super().close(*args, **kwargs)
+            super().close(*args, **kwargs)
         finally:
             self.abandon()
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait for the answer to a method of the connection's own; see `Channel.wait`.
+
+        Raises:
+            Silence: The answer is late.
+        """
+        with AnswerWatch(self.socket, self.answer_timeout):
+            return super().wait(*args, **kwargs)
 
     # -- heartbeats -------------------------------------------------------------------------
 
@@ -278,7 +296,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         header_end = header + 7 + size
         if header_end >= limit or kind != HEADER or channel != channel_id:
             return False
-        body_size, properties = parse_header(data, header + 7, header_end)
+        body_size = int.from_bytes(data[header + 11 : header + 19], "big")
         end, body = header_end, b""
         if body_size:
             start = header_end + 8
@@ -292,13 +310,22 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if data[header_end] != FRAME_END or data[end] != FRAME_END:
             raise UnexpectedFrame("a content frame does not end with 0xce")
         self._position = end + 1
-        self._deliver(channel_id, data, arguments, header - 1, properties, body)
+        try:
+            if self.suspicion:
+                self._deliver_warily(channel_id, data[arguments : header - 1], data[header + 7 : header_end], body)
+            else:
+                _, properties = parse_header(data, header + 7, header_end)
+                self._deliver(channel_id, data, arguments, header - 1, properties, body)
+        except BaseException:
+            self.in_hand = data[header + 7 : header_end]
+            raise
         return True
 
     def _collect_content(self, channel_id: int, kind: int, payload: memoryview) -> bool:
         content = self._contents[channel_id]
         if kind == HEADER:
-            content.body_size, content.properties = parse_header(bytes(payload), 0, len(payload))
+            content.header = bytes(payload)
+            content.body_size = int.from_bytes(payload[4:12], "big")
         elif kind == BODY and content.body_size >= 0:
             content.chunks.append(payload)
             content.received += len(payload)
@@ -307,12 +334,33 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if content.received < content.body_size:
             return False
         del self._contents[channel_id]
-        if content.method[:4] == DELIVER:
-            body = b"".join(content.chunks)
-            self._deliver(channel_id, content.method, 4, len(content.method), content.properties, body)
-        else:
-            self._return(channel_id, content)
+        try:
+            if content.method[:4] == DELIVER:
+                self._deliver_warily(channel_id, content.method[4:], content.header, b"".join(content.chunks))
+            else:
+                self._return(channel_id, content)
+        except BaseException:
+            self.in_hand = content.header
+            raise
         return True
+
+    def _deliver_warily(self, channel_id: int, arguments: bytes, header: bytes, body: bytes) -> None:
+        """Deliver a message, or set it aside if it is suspected of breaking connections."""
+        suspicion = self.suspicion
+        if suspicion and suspicion.is_suspect(header):
+            self._set_aside(channel_id, arguments, body)
+        else:
+            _, properties = parse_header(header, 0, len(header))
+            self._deliver(channel_id, arguments, 0, len(arguments), properties, body)
+        if suspicion:
+            suspicion.clear(header)
+
+    def _set_aside(self, channel_id: int, arguments: bytes, body: bytes) -> None:
+        """Have the channel set a message aside; its properties stay unread."""
+        channel = self.channels.get(channel_id)
+        if channel is not None:
+            _, delivery_tag, redelivered, source = parse_deliver(arguments, 0, len(arguments))
+            channel.set_aside(Delivery(channel, delivery_tag, redelivered, {}, body, *source))
 
     def _deliver(
         self, channel_id: int, data: bytes, start: int, end: int, properties: dict[str, Any], body: bytes
@@ -332,7 +380,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         channel = self.channels.get(channel_id)
         if channel is not None and channel.on_return is not None:
             code, text, exchange, routing_key = parse_return(content.method, 4)
-            message_id = content.properties.get("message_id")
+            _, properties = parse_header(content.header, 0, len(content.header))
+            message_id = properties.get("message_id")
             channel.on_return(f"{code} {text}", exchange, routing_key, message_id)
 
 

@@ -52,8 +52,8 @@ _LEFT_OUT = frozenset({"expiration", "user_id", "headers", "delivery_mode"})
 #: (https://www.rabbitmq.com/docs/dlx#effects).
 _HISTORY = (RESERVED, "x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
 
-#: Integers that a header table can hold.
-_INTEGERS = range(-(2**63), 2**63)
+#: Integers that a header table can hold, from and to.
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 #: Longest name of a header in bytes (AMQP 0-9-1, 4.2.5.3).
 _LONGEST_NAME = 255
@@ -212,7 +212,8 @@ def _is_plain(name: Any, value: Any) -> bool:
     if not 0 < len(name.encode()) <= _LONGEST_NAME:
         return False
     if isinstance(value, int):
-        return value in _INTEGERS
+        # Not `in range(...)`, which counts one by one to a subclass of int.
+        return _SMALLEST <= value <= _LARGEST
     if isinstance(value, str):
         return value.isascii() or value.isprintable()
     return value is None or isinstance(value, bytes)

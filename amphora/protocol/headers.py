@@ -20,8 +20,6 @@ _LONGEST_NAME = 255
 #: a broker's ``frame_max`` may be as low as 4096 bytes.
 _ROOM = 3072
 
-_INT64 = range(-(1 << 63), 1 << 63)
-
 
 def check_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of the headers of a request, once it is certain that they can be sent.
@@ -50,7 +48,7 @@ def _size(name: str, value: Any) -> int:
     if value is None or isinstance(value, (bool, float)):
         return 8
     if isinstance(value, int):
-        if value not in _INT64:
+        if not -(1 << 63) <= value < 1 << 63:
             raise ValueError(f"header {name!r}: {value} does not fit into 64 bits")
         return 8
     if isinstance(value, str):

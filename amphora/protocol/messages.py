@@ -10,10 +10,10 @@ Whatever arrives, the readers here return a value or raise `WrongRequest` or `Wr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from amphora.exceptions import AmqpRpcException, DeadLettered, RemoteException, WrongRequest, WrongResult
+from amphora.exceptions import AmqpRpcException, DeadLettered, Forbidden, RemoteException, WrongRequest, WrongResult
 from amphora.interrupts import let_through
 from amphora.protocol.deadlines import deadline_header
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
@@ -37,7 +37,15 @@ PERSISTENT = 2
 _LAST_RESORT = RpcJsonSerializer()
 
 #: Errors that are the server's and not a function's, by the names under which they travel.
-_OF_THE_SERVER: dict[str, type[AmqpRpcException]] = {each.__name__: each for each in (DeadLettered, WrongRequest)}
+_OF_THE_SERVER: dict[str, type[AmqpRpcException]] = {
+    each.__name__: each for each in (DeadLettered, Forbidden, WrongRequest)
+}
+
+#: Before such a name where a function raised it: so no client, of any release, takes it for the server's.
+_RAISED = "amphora."
+
+#: Exceptions of further calls, one in another, that travel at most.
+_CHAIN = 5
 
 #: Text of an unreadable body that an error quotes, at the most.
 _QUOTED = 200
@@ -197,18 +205,34 @@ class Codec:
             return self.encode_error(TypeError(text), content_type=content_type)
 
     def encode_error(
-        self, error: BaseException, *, content_type: str | None, traceback: str | None = None
+        self,
+        error: BaseException,
+        *,
+        content_type: str | None,
+        traceback: str | None = None,
+        of_function: bool = False,
     ) -> tuple[str, bytes]:
-        """Encode what a function raised; arguments that cannot be encoded travel as text.
+        """Encode what a function raised, or what the server has decided; what cannot be encoded travels as text.
+
+        Args:
+            error: The exception.
+            content_type: Content type of the request.
+            traceback: The traceback as text, where the caller is to get it.
+            of_function: Whether a function raised it: then it does not pass for a decision of the server.
 
         Returns:
             Content type and body. Those of JSON where the serializer fails at everything: a caller
             who cannot read the answer knows more than one who gets none.
         """
         serializer = self._replying(content_type)
-        exception: dict[str, Any] = {"type": type(error).__name__, "args": _arguments(error)}
+        name = type(error).__name__
+        if of_function and name in _OF_THE_SERVER:
+            name = f"{_RAISED}{name}"
+        exception: dict[str, Any] = {"type": name, "args": _arguments(error)}
         if traceback is not None:
             exception["traceback"] = traceback
+        if isinstance(error, RemoteException):
+            exception["cause"] = _described(error, _CHAIN)
         for plainer in _ever_plainer(serializer, exception):
             try:
                 return serializer.content_type, _dumps(serializer, {"exception": plainer})
@@ -266,9 +290,34 @@ def _read_exception(value: Any, body: bytes) -> AmqpRpcException:
             own = _OF_THE_SERVER.get(error_type)
             if own is not None:
                 return own(*args)
-            traceback = value.get("traceback")
-            return RemoteException(error_type, tuple(args), traceback if isinstance(traceback, str) else None)
+            raised = error_type.removeprefix(_RAISED)
+            error = _remote_exception({**value, "type": raised if raised in _OF_THE_SERVER else error_type}, _CHAIN)
+            if error is not None:
+                return error
     return WrongResult(f"An exception needs a type and a list of args; body: {_quoted(body)}")
+
+
+def _remote_exception(value: Any, depth: int) -> RemoteException | None:
+    """Return the exception that was described, with those in it; None if it cannot be read."""
+    if not isinstance(value, dict):
+        return None
+    error_type, args, traceback = value.get("type"), value.get("args"), value.get("traceback")
+    if not isinstance(error_type, str) or not isinstance(args, (list, tuple)):
+        return None
+    error = RemoteException(error_type, tuple(args), traceback if isinstance(traceback, str) else None)
+    if depth:
+        error.__cause__ = _remote_exception(value.get("cause"), depth - 1)
+    return error
+
+
+def _described(error: RemoteException, depth: int) -> dict[str, Any]:
+    """Describe an exception of a further call, and those in it."""
+    described: dict[str, Any] = {"type": error.error_type, "args": list(error.args)}
+    if error.remote_traceback is not None:
+        described["traceback"] = error.remote_traceback
+    if depth > 1 and isinstance(error.__cause__, RemoteException):
+        described["cause"] = _described(error.__cause__, depth - 1)
+    return described
 
 
 def _dumps(serializer: AbstractRpcSerializer, value: Any) -> bytes:
@@ -293,10 +342,16 @@ def _arguments(error: BaseException) -> list[Any]:
 def _ever_plainer(serializer: AbstractRpcSerializer, exception: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Give the exception whole, then with text where the serializer cannot take something, then all in text."""
     yield exception
-    args = exception["args"]
-    plainer = {name: _text(value) for name, value in exception.items()}
-    yield {**plainer, "args": [_encodable(serializer, arg) for arg in args]}
-    yield {**plainer, "args": [_text(arg) for arg in args]}
+    yield _plainer(exception, lambda arg: _encodable(serializer, arg))
+    yield _plainer(exception, _text)
+
+
+def _plainer(exception: dict[str, Any], plain: Callable[[Any], Any]) -> dict[str, Any]:
+    plainer: dict[str, Any] = {name: _text(value) for name, value in exception.items()}
+    plainer["args"] = [plain(arg) for arg in exception["args"]]
+    if "cause" in exception:
+        plainer["cause"] = _plainer(exception["cause"], plain)
+    return plainer
 
 
 def _encodable(serializer: AbstractRpcSerializer, value: Any) -> Any:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from amphora.exceptions import IgnoreRequest, WrongRequest
+from amphora.exceptions import Forbidden, IgnoreRequest, WrongRequest
 from amphora.function_names import remote_name
 from amphora.interrupts import let_through
 from amphora.protocol.messages import Request
 
-__all__ = ["Ignored", "Raised", "Registry", "Returned"]
+__all__ = ["USERS", "Ignored", "Raised", "Registry", "Returned", "denial"]
+
+#: Attribute of a function with the names of the users who may call it; others may not.
+USERS = "__amphora_users__"
 
 
 class Returned(NamedTuple):
@@ -21,9 +24,15 @@ class Returned(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """The function raised, or there is no such function."""
+    """The function raised, or was not run.
+
+    Attributes:
+        error: What the caller is to get.
+        refused: Whether that is the decision of this server: there is no such function, or the user may not call it.
+    """
 
     error: BaseException
+    refused: bool = False
 
 
 class Ignored(NamedTuple):
@@ -36,6 +45,7 @@ class Registry:
     def __init__(self) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
         self._reserved: dict[str, Callable[..., Any]] = {}
+        self._users: dict[str, frozenset[str]] = {}
         self._around: list[Callable[[Callable[[], Any]], Any]] = []
 
     def add(self, function: Callable[..., Any], name: str | None = None) -> None:
@@ -56,6 +66,9 @@ class Registry:
         if taken is not None and taken is not function:
             raise ValueError(f"there is already a remote function {name!r}: {taken!r}")
         self._functions[name] = function
+        users = getattr(function, USERS, None)
+        if users is not None:
+            self._users[name] = users
 
     def reserve(self, functions: Mapping[str, Callable[..., Any]]) -> None:
         """Add functions that are nobody's own: they are not listed, and nothing runs around them."""
@@ -79,8 +92,12 @@ class Registry:
         """The functions by name (a copy)."""
         return dict(self._functions)
 
-    def execute(self, request: Request) -> Returned | Raised | Ignored:
+    def execute(self, request: Request, user: str | None = None) -> Returned | Raised | Ignored:
         """Run the function that the request names.
+
+        Args:
+            request: The request.
+            user: The user of the broker who has sent it, if it says so.
 
         An exception of the function is a value here, ``gevent.Timeout`` and ``SystemExit``
         included; only a ``KeyboardInterrupt``, which ends the program, comes out.
@@ -90,7 +107,9 @@ class Registry:
         if function is None:
             function, around = self._reserved.get(request.function), []
         if function is None:
-            return Raised(WrongRequest(f"No function {request.function} defined"))
+            return Raised(WrongRequest(f"No function {request.function} defined"), refused=True)
+        if self._users and user not in self._users.get(request.function, (user,)):
+            return Raised(Forbidden(denial(request.function, user)), refused=True)
         try:
             if not around:
                 return Returned(function(*request.args, **request.kwargs))
@@ -105,3 +124,12 @@ class Registry:
         except BaseException as error:  # noqa: BLE001  (whatever a user's function raises)
             let_through(error)
             return Raised(error)
+
+
+def denial(function: str, user: str | None) -> str:
+    """Return why a user may not call a function."""
+    if user is None:
+        return (
+            f"{function!r} is for certain users, and the request does not name its user (identify=True of its client)"
+        )
+    return f"{function!r} is not for the user {user!r}"

@@ -16,6 +16,7 @@ from amphora import (
     DeadLettered,
     IgnoreRequest,
     TopologyConflict,
+    sign_request,
 )
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.functions import Noting
@@ -405,3 +406,25 @@ def test_what_expires_in_its_queue_is_a_dead_letter_with_quorum_queues_only(
 
     assert [dead_letter(amqp_channel, service).headers["x-first-death-reason"] for _ in reasons] == reasons
     assert amqp_channel.basic_get(f"rpc_{service}_dead") is None
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_unreadable_request_with_headers_that_fill_a_frame_becomes_a_dead_letter(
+    new_server: NewServer, amqp_channel: amqp.Channel, service: str, options: Options, signed: bool
+) -> None:
+    keys: Options = {"signing_keys": ["a key for this service"]} if signed else {}
+    server = new_server(connected=True, **options, **keys)
+    properties: Options = {"message_id": "1", "headers": {"large": "x" * 130_500, "small": "y"}}
+    if signed:
+        properties = sign_request(keys["signing_keys"], service, properties, b"\xff unreadable", routing_key="")
+    headers = properties.pop("headers")
+    message = amqp.Message(b"\xff unreadable", application_headers=headers, **properties)
+    amqp_channel.basic_publish(message, f"rpc_{service}_request")
+
+    kept = dead_letter(amqp_channel, service).properties["application_headers"]
+
+    assert kept["small"] == "y"
+    assert "large" not in kept
+    assert ("x-amphora-signature-letter" in kept) is signed
+    wait_until(lambda: server.stats()["running"] == 0)
+    assert server.stats()["reconnects"] == 0

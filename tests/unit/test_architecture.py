@@ -32,7 +32,7 @@ LAYERS = (
     ("amphora.bound", "amphora.calling", "amphora.stubs"),
     ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
     ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
-    ("amphora.poison", "amphora.replies"),
+    ("amphora.permissions", "amphora.poison", "amphora.replies"),
     ("amphora.job", "amphora.log_fields", "amphora.service_endpoint"),
     (
         "amphora.declarations",
@@ -103,6 +103,7 @@ AND_ALSO = {
     # Where Django is set up, its databases are looked after, whoever serves.
     "amphora.contrib.celery.*": (
         "amphora.contrib.django.databases",
+        "amphora.contrib.django.late_patching",
         "amphora.contrib.stand_ins",
         "amphora.remote_text",
     ),

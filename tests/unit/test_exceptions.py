@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from amphora import exceptions
-from amphora.exceptions import AmqpRpcException, BrokerError, RemoteException
+from amphora.exceptions import AmqpRpcException, BrokerError, RemoteException, WrongRequest
 
 BROKER_ERRORS = {
     "AccessRefused",
     "BrokerUnreachable",
+    "MessageRejected",
     "MessageTooLarge",
     "PublishNacked",
     "TopologyConflict",
@@ -36,6 +37,7 @@ def test_every_exception_is_in_its_place_under_the_one_root() -> None:
     assert parents == {
         "AmqpRpcException": Exception,
         **dict.fromkeys(CALL_ERRORS, AmqpRpcException),
+        "Forbidden": WrongRequest,
         **dict.fromkeys(BROKER_ERRORS, BrokerError),
     }
 

@@ -1,8 +1,10 @@
 """What `add_function` takes, whoever has one."""
 
+import asyncio
 from functools import partial
 from typing import Any
 
+import gevent
 import pytest
 
 from amphora import add_or_decorate, remote_name
@@ -59,3 +61,35 @@ def test_what_cannot_be_a_remote_function_is_refused(
 ) -> None:
     with pytest.raises(error, match=text):
         remote_name(*arguments)
+
+
+async def coroutine_function() -> None: ...
+
+
+async def asynchronous_generator() -> Any:
+    yield
+
+
+class Called:
+    async def __call__(self) -> None: ...
+
+
+class Server:
+    async def method(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [coroutine_function, asynchronous_generator, partial(coroutine_function), Called(), Server().method],
+)
+def test_an_asynchronous_function_is_refused_with_what_to_do(function: Any) -> None:
+    with pytest.raises(TypeError, match=r"is asynchronous, .* make it a plain function.*threadpool"):
+        remote_name(function, "name")
+
+
+def test_a_plain_function_may_run_asynchronous_code_as_the_error_says() -> None:
+    async def answer() -> int:
+        await asyncio.sleep(0)
+        return 42
+
+    assert gevent.get_hub().threadpool.apply(asyncio.run, (answer(),)) == 42

@@ -22,6 +22,8 @@ from amphora import AmqpRpcException, describe_function
 from amphora.contrib.celery import inspection  # noqa: F401
 from amphora.contrib.celery.attach import Amphora
 from amphora.contrib.celery.serving import Serving
+from amphora.contrib.django.late_patching import let_opentelemetry_patch
+from amphora.remote_text import printable_json, printable_lines
 
 __all__ = ["amphora"]
 
@@ -47,8 +49,9 @@ def amphora(context: click.Context) -> None:
 
 def _start_again_patched() -> NoReturn:
     """Become the same program with the standard library patched by gevent before anything is imported."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    let_opentelemetry_patch()
     os.execv(sys.executable, [sys.executable, "-m", "gevent.monkey", "--module", "celery", *sys.argv[1:]])  # noqa: S606
 
 
@@ -119,7 +122,7 @@ def call(
     keywords = _json_object(named)
     result = _checked(lambda: client.call(**options)(*map(_value, arguments), **keywords))
     client.stop()
-    program.echo(json.dumps(result, indent=2, ensure_ascii=False, default=repr))
+    program.echo(printable_json(json.dumps(result, indent=2, ensure_ascii=False, default=repr)))
 
 
 @amphora.command()
@@ -147,7 +150,7 @@ def _checked(action: Callable[[], Any]) -> Any:
     try:
         return action()
     except AmqpRpcException as error:
-        raise click.ClickException(f"{type(error).__name__}: {error}") from error
+        raise click.ClickException(printable_lines(f"{type(error).__name__}: {error}")) from error
     except (TypeError, ValueError, ImproperlyConfigured) as error:
         raise click.ClickException(str(error)) from error
 

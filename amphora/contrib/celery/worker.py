@@ -13,6 +13,7 @@ from gevent import monkey
 
 from amphora.contrib.celery.inspection import STEP
 from amphora.contrib.celery.serving import Serving
+from amphora.contrib.django.late_patching import patched_too_late
 
 __all__ = ["AmphoraStep", "WorkerRefused"]
 
@@ -129,3 +130,5 @@ def _refuse_other_pools(worker: Any) -> None:
             f"patches it only where the command line names the pool, as two words. {start}: the setting worker_pool "
             "comes too late for that, and so does -Pgevent."
         )
+    if (late := patched_too_late()) is not None:
+        raise WorkerRefused(f"Amphora's server cannot run in this worker: {late}")

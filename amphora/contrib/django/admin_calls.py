@@ -17,12 +17,16 @@ from django.utils.translation import gettext_lazy
 
 from amphora import AmqpRpcException, RemoteException
 from amphora.contrib.django.endpoints import clients
+from amphora.remote_text import printable
 
 __all__ = ["CallForm", "Outcome", "make_call"]
 
 #: Seconds that a call from the admin may take, at the most: a worker of the web server is busy with it.
 LONGEST_TIMEOUT = 300.0
 DEFAULT_TIMEOUT = 10.0
+
+#: Longest type of an error that is shown, and kept in the log of the admin.
+_TYPE_SHOWN = 255
 
 #: Longest result that is shown, in characters.
 _SHOWN = 100_000
@@ -163,14 +167,15 @@ def make_call(alias: str, wanted: dict[str, Any]) -> Outcome:
             name,
             monotonic() - started,
             # Of one argument that, of several all of them: what the remote exception would print.
-            _printable(BaseException.__str__(error)),
-            _printable(error.error_type),
+            _printable(BaseException.__str__(error)[:_SHOWN]),
+            # It goes into the admin's log too.
+            printable(error.error_type[:_TYPE_SHOWN]),
             remote=True,
-            remote_traceback=None if error.remote_traceback is None else _printable(error.remote_traceback),
+            remote_traceback=None if error.remote_traceback is None else _printable(error.remote_traceback[-_SHOWN:]),
         )
     except (AmqpRpcException, TypeError, ValueError, RuntimeError) as error:
         # The last three: arguments that cannot be sent, or settings that no client can be made of.
-        return Outcome(name, monotonic() - started, _printable(str(error)), type(error).__name__)
+        return Outcome(name, monotonic() - started, _printable(str(error)[:_SHOWN]), type(error).__name__)
     seconds = monotonic() - started
     text = _printable(_readable(result))
     if len(text) > _SHOWN:

@@ -6,10 +6,18 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import register
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.translation import gettext_lazy as _
 
-from amphora.contrib.django.checks import TAG, check_deployment, check_handlers, check_patching, check_settings
+from amphora.contrib.django.checks import (
+    TAG,
+    check_deployment,
+    check_error_reports,
+    check_handlers,
+    check_patching,
+    check_settings,
+)
 from amphora.contrib.django.conf import forget, services
 from amphora.contrib.django.connections import connect_receivers
 from amphora.contrib.django.development import patch_runserver, patch_test
@@ -17,6 +25,7 @@ from amphora.contrib.django.discovery import forget_failures
 from amphora.contrib.django.drivers import check_drivers
 from amphora.contrib.django.endpoints import LazyClient, LazyServer, clients, servers
 from amphora.contrib.django.hidden import hide_passwords
+from amphora.contrib.django.late_patching import patched_too_late
 from amphora.contrib.django.process import check_event_loop
 from amphora.contrib.django.tasks import connect_worker
 
@@ -36,8 +45,10 @@ class AmphoraConfig(AppConfig):
         patch_runserver()
         patch_test()
         check_event_loop()
+        if (late := patched_too_late()) is not None:
+            raise ImproperlyConfigured(late)
         hide_passwords()
-        for check in (check_settings, check_handlers, check_patching, check_drivers):
+        for check in (check_settings, check_handlers, check_patching, check_error_reports, check_drivers):
             register(check, TAG)
         register(check_deployment, TAG, deploy=True)
         connect_receivers()

@@ -10,13 +10,14 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
+from django.views.debug import get_default_exception_reporter_filter
 from gevent import monkey
 
 from amphora.contrib.django.conf import ServiceSettings, problems, sound_services
 from amphora.contrib.django.constructors import wrong_arguments
 from amphora.contrib.django.discovery import failures
 
-__all__ = ["TAG", "check_deployment", "check_handlers", "check_patching", "check_settings"]
+__all__ = ["TAG", "check_deployment", "check_error_reports", "check_handlers", "check_patching", "check_settings"]
 
 #: Tag of the checks: ``manage.py check --tag amphora``.
 TAG = "amphora"
@@ -76,6 +77,27 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
         )
         found.append(checks.Warning(text, hint=hint, id="amphora.W022"))
     return found
+
+
+def check_error_reports(**_: Any) -> list[CheckMessage]:
+    """Check that the project's own filter of error reports, if it has one, shows no password of a broker."""
+    given = getattr(settings, "AMPHORA", None)
+    if not isinstance(given, Mapping):
+        return []
+    try:
+        shown = repr(get_default_exception_reporter_filter().get_safe_settings().get("AMPHORA"))
+    except Exception:  # noqa: BLE001  (whatever the project's own class raises; Django's reports say so)
+        return []
+    urls = ((alias, options.get("BROKER_URL")) for alias, options in given.items() if isinstance(options, Mapping))
+    return [
+        checks.Warning(
+            f"Django's error reports show AMPHORA[{alias!r}]['BROKER_URL'] with its password.",
+            hint="Let the hidden_settings of the class in DEFAULT_EXCEPTION_REPORTER_FILTER match BROKER_URL.",
+            id="amphora.W013",
+        )
+        for alias, url in urls
+        if isinstance(url, str) and "@" in url and url in shown
+    ]
 
 
 def _all_threaded() -> bool:

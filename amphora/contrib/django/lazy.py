@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
+from django.views.decorators.debug import sensitive_variables
 
 from amphora import AmqpRpcClient, AmqpRpcServer
 from amphora.contrib.django.conf import ServiceSettings, imported, service
@@ -143,12 +144,16 @@ class LazyEndpoint(Generic[Real]):
     def _make(self) -> Real:
         raise NotImplementedError
 
+    @sensitive_variables()
     def _build(self, kind: Callable[..., Real], settings: ServiceSettings, options: Any) -> Real:
         """Make the real endpoint from its options."""
         try:
             return kind(settings.service_name, **{**imported(options), **self._overrides})
-        except (ImportError, TypeError, ValueError) as error:
+        except ImportError as error:
             raise ImproperlyConfigured(f"AMPHORA[{self.alias!r}]: {error}") from error
+        except (TypeError, ValueError) as error:
+            # Without its cause: Django's error reports show the variables of its frames, and passwords among them.
+            raise ImproperlyConfigured(f"AMPHORA[{self.alias!r}]: {error}") from None
 
 
 _all: WeakSet[LazyEndpoint[Any]] = WeakSet()

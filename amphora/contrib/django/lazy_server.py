@@ -119,7 +119,7 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         check_process(self.alias)
         self._collect()
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
-        server = self._build(kind, settings, settings.server_options)
+        server: AmqpRpcServer = self._build(kind, settings, settings.server_options)
         for middleware in self._outermost:
             server.add_middleware(middleware)
         # The first is the outermost. Errors of a commit are errors too; and what other middleware does with the

@@ -12,6 +12,9 @@ import pkgutil
 import runpy
 import sys
 
+#: Environment variable: name of another one, which is for this program alone.
+UNSET = "AMPHORA_PATCHED_UNSET"
+
 
 def main() -> None:
     """Patch, then run the program that the command line names."""
@@ -21,6 +24,7 @@ def main() -> None:
     from gevent import monkey  # noqa: PLC0415  (the path is right only now)
 
     monkey.patch_all()
+    os.environ.pop(os.environ.pop(UNSET, ""), None)
     _, kind, target, *arguments = sys.argv
     try:
         _run(kind, target, arguments)

@@ -13,8 +13,10 @@ from django.core.management.base import CommandError
 from gevent import monkey
 
 from amphora.contrib.django import patched
+from amphora.contrib.django.late_patching import OPENTELEMETRY_SWITCH, let_opentelemetry_patch
+from amphora.contrib.django.streams import open_closed_streams
 
-__all__ = ["is_patched", "not_patched", "patched_command", "run_again_patched"]
+__all__ = ["is_patched", "not_patched", "patched_command", "prepare_environment", "run_again_patched"]
 
 #: Holds the id of the process that has run itself again: one that still is not patched must not do so for ever.
 _GUARD = "AMPHORA_PATCHED_PID"
@@ -47,10 +49,19 @@ def run_again_patched() -> None:
     if os.environ.get(_GUARD) == str(os.getpid()):
         raise not_patched("although it was run again under gevent's monkey-patching, that has no effect")
     os.environ[_GUARD] = str(os.getpid())
+    prepare_environment()
     command = patched_command()
+    open_closed_streams()
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)  # noqa: S606  (the command line that this process was started with)
+
+
+def prepare_environment() -> None:
+    """Let what starts before the first line of the program that is run again be patched too."""
+    if let_opentelemetry_patch():
+        # For that program, and not for those that it starts itself.
+        os.environ[patched.UNSET] = OPENTELEMETRY_SWITCH
 
 
 def patched_command() -> list[str]:

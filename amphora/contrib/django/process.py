@@ -8,6 +8,8 @@ from typing import Any
 
 from gevent import monkey
 
+from amphora.contrib.django.late_patching import patched_too_late
+
 __all__ = ["check_event_loop", "check_process", "not_patched"]
 
 _WSGI = "gunicorn -k gevent PROJECT.wsgi"
@@ -33,7 +35,7 @@ def check_process(alias: str, otherwise: str = "") -> None:
         RuntimeError: It is not monkey-patched; the text says what to do. Or see `check_event_loop`.
     """
     check_event_loop()
-    why = not_patched()
+    why = not_patched() or patched_too_late()
     if why is not None:
         raise RuntimeError(f"AMPHORA[{alias!r}]: {why} {otherwise}".rstrip())
 

@@ -109,12 +109,12 @@ class ErrorRecorder:
             alias=_storable(self._alias)[:NAME_LENGTH],
             service=_storable(self._service_name)[:NAME_LENGTH],
             function=_storable(request.function)[:NAME_LENGTH],
-            error_type=type(error).__name__[:NAME_LENGTH],
+            error_type=_storable(type(error).__name__)[:NAME_LENGTH],
             message=_storable(str(error))[:_MESSAGE_LENGTH],
             traceback=_storable(text)[-_TRACEBACK_LENGTH:],
-            server_host=self._host[:NAME_LENGTH],
+            server_host=_storable(self._host)[:NAME_LENGTH],
             server_pid=os.getpid(),
-            server_uuid=self._server_uuid[:NAME_LENGTH],
+            server_uuid=_storable(self._server_uuid)[:NAME_LENGTH],
             request_id=_storable(request.id or "")[:NAME_LENGTH],
         )
 

@@ -17,7 +17,7 @@ from types import FrameType
 from django.apps import apps
 from django.utils import autoreload
 
-__all__ = ["RELOAD", "end_or_wait_for_change", "is_reloaded", "supervise", "watch"]
+__all__ = ["FORWARDED", "RELOAD", "end_or_wait_for_change", "is_reloaded", "supervise", "watch"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,10 @@ _AGAIN = 1.0
 
 #: Exit status of a child that is to be started again, as Django's own reloader has it.
 RELOAD = 3
+
+#: What the child gets for the SIGINT or SIGTERM of its parent. With SIGTERM itself, it could not tell one signal to the
+#: whole process group, which both get, from two.
+FORWARDED: int = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIGTERM
 
 #: How often the child was started again; set in children only.
 _RELOADS = "AMPHORA_RELOADS"
@@ -39,7 +43,7 @@ def is_reloaded() -> bool:
 def supervise(command: list[str]) -> int:
     """Run a command, again and again for as long as it ends to be reloaded.
 
-    A first SIGINT or SIGTERM reaches it as SIGTERM, so that it stops warm; so does a second one.
+    A first SIGINT or SIGTERM reaches it as `FORWARDED`, so that it stops warm; so does a second one.
 
     Args:
         command: The command line.
@@ -54,7 +58,7 @@ def supervise(command: list[str]) -> int:
         nonlocal stops
         stops += 1
         if child is not None:
-            child.send_signal(signal.SIGTERM)
+            child.send_signal(FORWARDED)
 
     signal.signal(signal.SIGTERM, forward)
     # Ignored already, by nohup or a shell's "&", it stays so.
@@ -68,12 +72,12 @@ def supervise(command: list[str]) -> int:
         child = subprocess.Popen(command, env=environment, close_fds=False)  # noqa: S603  (this program's own)
         signal.signal(signal.SIGINT, on_interrupt)
         if stops > seen:
-            child.send_signal(signal.SIGTERM)
+            child.send_signal(FORWARDED)
         status = child.wait()
         if status != RELOAD or stops:
             break
         reloads += 1
-    if stops and status in (-signal.SIGTERM, RELOAD):
+    if stops and status in (-signal.SIGTERM, -FORWARDED, RELOAD):
         # It was told to end before it could serve, or while it was ending anyway.
         return 0
     return status if status >= 0 else 128 - status

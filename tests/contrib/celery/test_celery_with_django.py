@@ -73,9 +73,9 @@ def test_server_and_client_are_those_of_django(
         "server": True,
         "client": True,
         "fanout": [True, True],
-        "functions": ["count", "early", "headers", "late", "order", "total"],
+        "functions": ["count", "early", "headers", "late", "order", "query", "total"],
         "tasks": [
-            *(f"amphora.{service}.{name}" for name in ("count", "early", "headers", "late", "order")),
+            *(f"amphora.{service}.{name}" for name in ("count", "early", "headers", "late", "order", "query")),
             "stock.tasks.label",
             "stock.tasks.pack",
             "stock.tasks.report",

@@ -5,26 +5,31 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from gevent.subprocess import DEVNULL, PIPE, run
 
 from tests.support.die_with_parent import lead_session_and_die_with_parent
 from tests.support.processes import ROOT
 
+Output = int | IO[bytes]
+
 PROJECTS = Path(__file__).parent / "projects"
 
 
-def manage(project: str, *arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+def manage(
+    project: str, *arguments: str, env: Mapping[str, str] | None = None, stdout: Output = PIPE
+) -> "subprocess.CompletedProcess[str]":
     """Run `manage.py` of a sample project to its end, unpatched as it comes.
 
     Returns:
         What it wrote, and the status that it ended with.
     """
-    return run_python(PROJECTS / project, "manage.py", *arguments, env=env)
+    return run_python(PROJECTS / project, "manage.py", *arguments, env=env, stdout=stdout)
 
 
 def run_python(
-    directory: Path, *arguments: str, env: Mapping[str, str] | None = None
+    directory: Path, *arguments: str, env: Mapping[str, str] | None = None, stdout: Output = PIPE
 ) -> "subprocess.CompletedProcess[str]":
     """Run Python in a directory to its end, with this checkout first in its path."""
     done: subprocess.CompletedProcess[str] = run(
@@ -32,7 +37,7 @@ def run_python(
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
         stdin=DEVNULL,
-        stdout=PIPE,
+        stdout=stdout,
         stderr=PIPE,
         text=True,
         timeout=100,

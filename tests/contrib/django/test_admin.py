@@ -16,6 +16,7 @@ from django.test import Client, override_settings
 from django.urls import resolve
 from django.utils import timezone
 
+from amphora import AmqpRpcServer
 from amphora.contrib.django import admin_calls, admin_services, client, server
 from amphora.contrib.django.discovery import HandlersNotImported, discover
 from amphora.contrib.django.models import FailedCall
@@ -26,6 +27,9 @@ SERVICES = "/admin/amphora/service/"
 SERVICE = f"{SERVICES}default/change/"
 CALL = f"{SERVICES}default/call/"
 FAILED = "/admin/amphora/failedcall/"
+
+#: Of a server that is not made from the settings.
+SERVICE_NAME = f"foreign_{uuid4().hex[:8]}"
 
 PROJECTS = Path(__file__).parent / "projects"
 
@@ -139,6 +143,26 @@ def test_what_a_function_raises_is_shown_as_text_and_logged():
     assert "it raised ValueError" in LogEntry.objects.latest("action_time").change_message
 
 
+def test_the_name_of_a_remote_error_is_of_bounded_length_and_without_control_characters():
+    browser = browser_of("call_service")
+    error = type("Bad\u202e" + "x" * 100_000, (Exception,), {})
+
+    def fail():
+        raise error("y" * 1_000_000)
+
+    with override_settings(AMPHORA={"default": {"SERVICE_NAME": SERVICE_NAME, "BROKER_URL": "memory://"}}):
+        remote = AmqpRpcServer(SERVICE_NAME, broker_url="memory://")
+        remote.add_function(fail)
+        with remote:
+            response = browser.post(CALL, calling("fail"))
+
+    outcome = response.context["outcome"]
+    assert outcome.error_type.startswith("Bad\\u202exxx")
+    assert len(outcome.error_type) < 300
+    assert len(outcome.text) <= 100_000
+    assert len(LogEntry.objects.latest("action_time").change_message) < 500
+
+
 def test_a_call_that_the_service_cannot_take_says_why():
     browser = browser_of("call_service")
 
@@ -241,7 +265,7 @@ def test_wrong_settings_are_shown_and_no_error_page(settings_of_amphora):
         assert "did you mean &#x27;TIMEOUT&#x27;" in content(browser.get(SERVICES))
         assert browser.get(SERVICE).status_code == 404
     with settings_of_amphora(default={"SERVICE_NAME": "shop", "BROKER_URL": "gopher://there"}):
-        assert "gopher" in content(browser.get(SERVICE))
+        assert "must begin with amqp://" in content(browser.get(SERVICE))
 
 
 def test_an_alias_may_be_any_text(settings_of_amphora):

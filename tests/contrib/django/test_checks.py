@@ -1,14 +1,21 @@
 """The system checks: `manage.py check` names alias, setting and remedy."""
 
+import re
 import sys
+from uuid import uuid4
 
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
-from django.views.debug import SafeExceptionReporterFilter
+from django.views.debug import (
+    ExceptionReporter,
+    SafeExceptionReporterFilter,
+    get_default_exception_reporter_filter,
+)
 from gevent import monkey
 
+from amphora import NoResult
 from amphora.contrib.django import client, discovery
 from amphora.contrib.django.checks import TAG
 from tests.support.secrets import UNREADABLE_URLS, shown_parts, told_by
@@ -193,3 +200,44 @@ def test_the_memory_transport_is_warned_of_before_a_deployment():
 
     assert checked(memory) == []
     assert [kind for kind, _ in checked(memory, deploy=True)] == ["amphora.W021"]
+
+
+class CarelessFilter(SafeExceptionReporterFilter):
+    """Hides less than Django does."""
+
+    hidden_settings = re.compile("SECRET_KEY")
+
+
+def test_error_reports_that_show_the_broker_s_password_are_complained_about():
+    get_default_exception_reporter_filter.cache_clear()
+    try:
+        with override_settings(DEFAULT_EXCEPTION_REPORTER_FILTER=f"{__name__}.CarelessFilter"):
+            found = checked({"default": SHOP, "local": {"SERVICE_NAME": "local"}})
+    finally:
+        get_default_exception_reporter_filter.cache_clear()
+
+    assert found == [
+        ("amphora.W013", "Django's error reports show AMPHORA['default']['BROKER_URL'] with its password.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        pytest.param({"BROKER_URL": "amqp://shop:{}@127.0.0.1:1//", "TIMEOUT": 0.1}, NoResult, id="call"),
+        pytest.param({"BROKER_URL": "amqp://shop:{}@host:port//"}, ImproperlyConfigured, id="URL"),
+        pytest.param({"AMQP_PASSWORD": "{}", "AMQP_PORT": "wrong"}, ImproperlyConfigured, id="argument"),
+    ],
+)
+def test_error_reports_about_calls_show_no_password(options, error):
+    password = f"p{uuid4().hex}"
+    filled = {name: value.format(password) if isinstance(value, str) else value for name, value in options.items()}
+    with override_settings(AMPHORA={"default": {"SERVICE_NAME": "shop", **filled}}):
+        with pytest.raises(error) as caught:
+            client.call.f()
+        # Without the frame of this test, which knows it.
+        reporter = ExceptionReporter(None, caught.type, caught.value, caught.tb.tb_next)
+        report = reporter.get_traceback_html() + reporter.get_traceback_text()
+
+    assert "AMPHORA" in report
+    assert password not in report

@@ -32,6 +32,20 @@ def test_a_program_that_is_not_patched_calls_over_rabbitmq(broker: Broker, servi
     assert failed.stderr == "RemoteError: ValueError: invalid literal for int() with base 10: 'none'\n"
 
 
+def test_text_of_the_server_cannot_control_the_terminal(broker: Broker, service: str):
+    environment = {"SHOP_BROKER_URL": broker.url, "SHOP_SUFFIX": service}
+    with AmqpRpcServer(f"django_shop{service}", broker_url=broker.url) as server:
+        server.add_function(lambda: "a\x9b2J\u202eb", "answer")
+        server.add_function(lambda: {}["\x1b[2J"], "fail")
+
+        answered = manage("shop", "rpc_call", "answer", env=environment)
+        failed = manage("shop", "rpc_call", "fail", env=environment)
+
+    assert answered.stdout == '"a\\u009b2J\\u202eb"\n'
+    assert "\x1b" not in failed.stderr
+    assert "x1b[2J" in failed.stderr
+
+
 def test_on_memory_the_project_s_own_handlers_are_called(capsys):
     assert call(capsys, "add", "-1", "3") == 2
     assert call(capsys, "add", "1", "--kw", "y=2", "--timeout", "30") == 3

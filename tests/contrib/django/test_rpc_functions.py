@@ -1,6 +1,8 @@
 """`manage.py rpc_functions`."""
 
 import json
+import signal
+import socket
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -41,6 +43,16 @@ def test_json_has_an_object_for_each_function(capsys):
         "docstring": "Return the total of an order.",
         "module": "orders.rpc",
     }
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reader_that_has_ended_is_no_error(options):
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.shutdown(socket.SHUT_RD)
+        listed = manage("shop", "rpc_functions", *options, stdout=writing.fileno())
+
+    assert (listed.returncode, listed.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_an_alias_that_is_not_there_is_an_error():

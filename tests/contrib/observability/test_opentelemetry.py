@@ -388,3 +388,25 @@ def test_a_timeout_of_gevent_s_is_an_error_of_the_function(
     for span in ended(2):
         assert span.attributes is not None
         assert (span.attributes["error.type"], span.status.status_code) == ("Timeout", StatusCode.ERROR)
+
+
+def test_texts_of_others_can_be_exported(
+    traced: AmqpRpcClient, server: AmqpRpcServer, ended: NewSpans, service: str
+) -> None:
+    error = type("Bad" + "x" * 10_000, (Exception,), {})
+
+    def explode(text: str) -> None:
+        raise error(text)
+
+    server.add_function(explode)
+    with pytest.raises(RemoteException):
+        traced.call.explode("\udfff" + "y" * 1_000_000)
+
+    for span in ended(2):
+        texts = [span.name, span.status.description or ""]
+        for attributes in (span.attributes, *(event.attributes for event in span.events)):
+            texts += [value for value in (attributes or {}).values() if isinstance(value, str)]
+        for text in texts:
+            # One that cannot be encoded would keep a whole batch from its collector.
+            assert len(text.encode()) < 40_000
+        assert str((span.attributes or {})["error.type"]).startswith("Badxxx")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from amphora.brokers import BrokerAddress
+from amphora.core.outbox_ports import ChannelState
 from amphora.exceptions import AccessRefused, AmqpRpcException, Backlogged, NoResult, PublishNacked, Unroutable
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
@@ -35,8 +36,11 @@ class NotingChannel:
     def close(self) -> None:
         self.closed = True
 
-    def publish(self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, **how: bool) -> None:
-        self.published.append(body)
+    def encode(self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, **how: bool) -> bytes:
+        return body
+
+    def write(self, frames: bytes, *, at_once: bool) -> None:
+        self.published.append(frames)
 
 
 class NotingConnection:
@@ -319,8 +323,7 @@ def test_what_is_confirmed_in_time_is_not_sent_again_with_refused_messages(
     patient.publish_now(new_message(b"refused"))
     patient.publish_now(new_message(b"slow", "other"))
     first.on_confirm(1, False, False)
-    wait_until(lambda: patient._renew_by, message="the time to send again")
-    patient.work()
+    wait_until(lambda: patient.work() or patient._outbox.channel is ChannelState.DRAINING, message="it is due")
     assert connection.messages is first
 
     first.on_confirm(2, False, True)

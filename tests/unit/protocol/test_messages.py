@@ -12,7 +12,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amphora.exceptions import AmqpRpcException, IgnoreRequest, NoResult, RemoteException, WrongRequest, WrongResult
+from amphora.exceptions import (
+    AmqpRpcException,
+    DeadLettered,
+    Forbidden,
+    IgnoreRequest,
+    NoResult,
+    RemoteException,
+    Unroutable,
+    WrongRequest,
+    WrongResult,
+)
 from amphora.protocol.messages import (
     Codec,
     Failure,
@@ -237,7 +247,7 @@ def test_a_request_that_cannot_be_read_is_a_wrong_request_that_quotes_it(body: b
 
 
 def test_names_of_arguments_must_be_text_in_messagepack_too() -> None:
-    with pytest.raises(WrongRequest, match="kwargs must be an object with names"):
+    with pytest.raises(WrongRequest, match="is not allowed for map key"):
         MSGPACK.read_request({}, msgpack.packb({"func": "f", "args": [], "kwargs": {5: 6}}))
 
 
@@ -355,6 +365,34 @@ def test_a_wrong_request_arrives_as_itself(codec: Codec) -> None:
     assert error.args == ("No function f defined",)
 
 
+@pytest.mark.parametrize("kind", [WrongRequest, Forbidden, DeadLettered])
+def test_what_the_server_has_decided_arrives_as_such(codec: Codec, kind: type[Exception]) -> None:
+    error = error_of(reply_of(codec, codec.encode_error(kind("x"), content_type=None)))
+
+    assert type(error) is kind
+
+
+@pytest.mark.parametrize("kind", [WrongRequest, Forbidden, DeadLettered, NoResult, Unroutable])
+def test_what_a_function_raises_does_not_pass_for_a_decision_of_the_server(codec: Codec, kind: type[Exception]) -> None:
+    error = error_of(reply_of(codec, codec.encode_error(kind("x", 5), content_type=None, of_function=True)))
+
+    assert type(error) is RemoteException
+    assert error.error_type == kind.__name__
+    assert error.args == ("x", 5)
+
+
+@pytest.mark.parametrize("name", ["WrongRequest", "DeadLettered", "Forbidden"])
+def test_nor_does_it_for_clients_of_older_releases(codec: Codec, name: str) -> None:
+    kind = {"WrongRequest": WrongRequest, "DeadLettered": DeadLettered, "Forbidden": Forbidden}[name]
+
+    _, body = codec.encode_error(kind("x"), content_type=None, of_function=True)
+
+    # They know these by their bare names.
+    assert name.encode() in body
+    assert f'"{name}"'.encode() not in body
+    assert f"{name}".encode() in body.replace(f"amphora.{name}".encode(), name.encode())
+
+
 @pytest.mark.parametrize("raised", [NoResult("x"), WrongResult("x"), IgnoreRequest("x")])
 def test_our_other_exceptions_arrive_as_remote_ones(codec: Codec, raised: Exception) -> None:
     error = error_of(reply_of(codec, codec.encode_error(raised, content_type=None)))
@@ -367,6 +405,77 @@ def test_a_remote_exception_of_a_further_call_keeps_its_type_in_the_text(codec: 
     error = error_of(reply_of(codec, codec.encode_error(RemoteException("KeyError", ["x"]), content_type=None)))
 
     assert str(error) == "RemoteException: KeyError: x"
+
+
+def test_a_remote_exception_of_a_further_call_is_the_cause_with_its_own_type_and_arguments(codec: Codec) -> None:
+    innermost = RemoteException("OSError", [5], "Traceback of the innermost")
+    inner = RemoteException("RemoteException", ["OSError: 5"])
+    inner.__cause__ = innermost
+
+    error = error_of(reply_of(codec, codec.encode_error(inner, content_type=None, of_function=True)))
+
+    cause = error.__cause__
+    assert isinstance(cause, RemoteException)
+    assert (cause.error_type, cause.args) == ("RemoteException", ("OSError: 5",))
+    assert isinstance(cause.__cause__, RemoteException)
+    assert (cause.__cause__.error_type, cause.__cause__.args) == ("OSError", (5,))
+    assert cause.__cause__.remote_traceback == "Traceback of the innermost"
+
+
+def test_what_cannot_be_encoded_of_a_further_exception_travels_as_text(codec: Codec) -> None:
+    error = error_of(reply_of(codec, codec.encode_error(RemoteException("KeyError", [1j]), content_type=None)))
+
+    assert isinstance(error.__cause__, RemoteException)
+    assert error.__cause__.args == ("1j",)
+
+
+def test_a_chain_of_exceptions_has_an_end(codec: Codec) -> None:
+    endless = RemoteException("KeyError")
+    endless.__cause__ = endless
+
+    error: Any = error_of(reply_of(codec, codec.encode_error(endless, content_type=None)))
+
+    length = 0
+    while error is not None:
+        error, length = error.__cause__, length + 1
+    assert length == 6
+
+
+@pytest.mark.parametrize("cause", [5, {}, {"type": 5, "args": []}, {"type": "X"}, []])
+def test_a_cause_that_cannot_be_read_is_left_out(cause: Any) -> None:
+    body = (
+        JSON.encode_result(None, content_type=None)[1]
+        .replace(b'"result":null', b'"exception":{"type":"X","args":[],"cause":%s}' % json.dumps(cause).encode())
+        .replace(b'"result": null', b'"exception":{"type":"X","args":[],"cause":%s}' % json.dumps(cause).encode())
+    )
+
+    error = error_of(JSON.read_reply({}, body))
+
+    assert isinstance(error, RemoteException)
+    assert error.__cause__ is None
+
+
+# Size.
+
+
+def test_what_is_too_large_is_not_decoded() -> None:
+    class Strict(RpcJsonSerializer):
+        def loads(self, body: bytes) -> Any:
+            raise AssertionError("decoded")
+
+    codec = Codec(Strict(), max_size=10)
+
+    with pytest.raises(WrongRequest, match=r"has 11 bytes, and this server reads 10 at most \(max_received_size\)"):
+        codec.read_request({}, b"x" * 11)
+    error = error_of(codec.read_reply({}, b"x" * 11))
+    assert isinstance(error, WrongResult)
+    assert "has 11 bytes, and this client reads 10 at most (max_received_size)" in str(error)
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (None, TypeError), ("1", TypeError)])
+def test_the_largest_size_is_a_count(size: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="max_received_size"):
+        Codec.of(RpcJsonSerializer, [], size)
 
 
 AWKWARD_ERRORS = [

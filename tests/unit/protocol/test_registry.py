@@ -6,7 +6,8 @@ from typing import Any
 import gevent
 import pytest
 
-from amphora.exceptions import IgnoreRequest, RemoteException, WrongRequest
+from amphora import require_user
+from amphora.exceptions import Forbidden, IgnoreRequest, RemoteException, WrongRequest
 from amphora.protocol.messages import Request
 from amphora.protocol.registry import Ignored, Raised, Registry, Returned
 
@@ -221,3 +222,65 @@ def test_nothing_runs_around_a_function_that_does_not_exist(registry: Registry) 
     registry.surround(lambda _: pytest.fail("it ran"))
 
     assert isinstance(execute(registry, "nothing"), Raised)
+
+
+# Users.
+
+
+@pytest.mark.parametrize(("user", "allowed"), [("shop", True), ("backoffice", True), ("Shop", False), (None, False)])
+def test_a_function_for_certain_users_runs_for_them_alone(registry: Registry, user: str | None, allowed: bool) -> None:
+    runs: list[int] = []
+    refund = require_user("shop", "backoffice")(runs.append)
+    registry.add(refund, "refund")
+    registry.surround(lambda call: call() if allowed else pytest.fail("middleware ran"))
+
+    outcome = registry.execute(Request("refund", [5], {}), user)
+
+    assert runs == ([5] if allowed else [])
+    if not allowed:
+        assert isinstance(outcome, Raised)
+        assert type(outcome.error) is Forbidden
+        assert outcome.refused
+
+
+@pytest.mark.parametrize("user", ["shop", None])
+def test_other_functions_run_for_anybody(registry: Registry, user: str | None) -> None:
+    registry.add(require_user("backoffice")(add), "refund")
+    registry.add(add)
+
+    assert registry.execute(Request("add", [1], {}), user) == Returned(11)
+
+
+def test_a_function_that_does_not_exist_is_refused_and_one_that_raises_is_not(registry: Registry) -> None:
+    registry.add(require_user("shop")(add), "refund")
+
+    missing = registry.execute(Request("missing", [], {}), "shop")
+    assert isinstance(missing, Raised)
+    assert missing.refused
+    assert raising(WrongRequest("inner")).execute(Request("boom", [], {})).refused is False  # type: ignore[union-attr]
+
+
+def test_the_users_of_two_restrictions_are_those_in_both(registry: Registry) -> None:
+    registry.add(require_user("shop", "admin")(require_user("shop", "backoffice")(add)), "add")
+
+    assert registry.execute(Request("add", [1], {}), "shop") == Returned(11)
+    for user in ("admin", "backoffice"):
+        assert isinstance(registry.execute(Request("add", [1], {}), user), Raised)
+
+
+@pytest.mark.parametrize("users", [(), (add,), (["shop"],), (None,)])
+def test_users_are_named_by_text(users: Any) -> None:
+    with pytest.raises(TypeError, match="require_user takes the names of users"):
+        require_user(*users)
+
+
+def test_the_name_of_a_user_is_not_empty() -> None:
+    with pytest.raises(ValueError, match="must not be empty"):
+        require_user("")
+
+
+def test_a_restricted_function_can_be_called_within_the_program_and_looks_the_same() -> None:
+    restricted = require_user("shop")(add)
+
+    assert restricted(1, y=2) == 3
+    assert restricted.__name__ == "add"

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import signal
+import sys
 import sysconfig
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,8 @@ def test_it_is_patched_however_it_is_started(start_program):
 @pytest.mark.expects_errors("refuses access")
 def test_a_wrong_configuration_is_told_and_ends_it_with_a_status_that_is_not_zero(start_program, broker, depot):
     refused = {**depot, "BROKER_URL": broker.url_for(password="wrong")}
+    # As 0.1 names queues: a label can have the name of a service.
+    old_names = {**depot, "QUEUE_TEMPLATE": "rpc_{label}_request"}
     developing = {"DEPOT_DEBUG": "yes"}
     programs = {
         "has no alias 'nosuch'": start_program(MANAGE, "runserver_rpc", "nosuch"),
@@ -163,7 +167,7 @@ def test_a_wrong_configuration_is_told_and_ends_it_with_a_status_that_is_not_zer
         "broken on purpose": start_program(MANAGE, "runserver_rpc", env={"DEPOT_BROKEN": "yes"}),
         "ACCESS_REFUSED": start_program(MANAGE, "runserver_rpc", env=amphora(default=refused)),
         "the request queue of the service itself": start_program(
-            MANAGE, "runserver_rpc", "--queue", depot["SERVICE_NAME"], env=amphora(default=depot)
+            MANAGE, "runserver_rpc", "--queue", depot["SERVICE_NAME"], env=amphora(default=old_names)
         ),
         "AMPHORA['default']": start_program(MANAGE, "runserver_rpc", env={**amphora(default=refused), **developing}),
     }
@@ -199,3 +203,45 @@ def test_it_starts_again_when_the_code_changes(start_program, depot, new_client,
     os.killpg(program.pid, signal.SIGINT)
     assert program.wait(PATIENCE) == 0
     assert program.lines[-1] == "Stopped."
+
+
+def test_a_signal_to_the_whole_process_group_counts_once(start_program, depot, new_client, tmp_path):
+    env = {**amphora(default=depot), "DEPOT_DEBUG": "yes"}
+    go_on = tmp_path / "go on"
+    program = start_program(MANAGE, "runserver_rpc", env=env)
+    result = new_client().defer.hold.until(str(go_on))
+    program.wait_for_line("holding", PATIENCE)
+
+    # Both processes get it: the one that watches over reloading, and the one that serves.
+    os.killpg(program.pid, signal.SIGTERM)
+    program.wait_for_line("SIGTERM: stopping .*waiting for 1 running request", PATIENCE)
+    go_on.touch()
+
+    assert result.get(timeout=PATIENCE) == "done"
+    assert program.wait(PATIENCE) == 0
+    assert program.lines[-1] == "Stopped."
+
+
+@pytest.mark.parametrize("to_group", [True, False], ids=["the group", "the parent"])
+def test_a_second_signal_stops_a_reloading_server_at_once(start_program, depot, new_client, to_group):
+    program = start_program(MANAGE, "runserver_rpc", env={**amphora(default=depot), "DEPOT_DEBUG": "yes"})
+    send = partial(os.killpg if to_group else os.kill, program.pid, signal.SIGTERM)
+    new_client().defer.hold.until("/never")
+    program.wait_for_line("holding", PATIENCE)
+
+    send()
+    program.wait_for_line("SIGTERM: stopping", PATIENCE)
+    send()
+
+    assert program.wait(PATIENCE) == 128 + signal.SIGTERM
+    assert "Stopped at once" in program.output
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
+def test_it_serves_with_closed_streams(start_program, depot, new_client, closed):
+    shell = f'exec "$0" "$@" {closed}'
+    call = "import os, sys; os.execv('/bin/sh', ['/bin/sh', '-c', *sys.argv[1:]])"
+    program = start_program("-c", call, shell, sys.executable, MANAGE, "runserver_rpc", env=amphora(default=depot))
+
+    assert new_client().call.value() == 1
+    assert program.terminate(PATIENCE) == 0

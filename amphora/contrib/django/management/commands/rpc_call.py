@@ -26,6 +26,8 @@ from amphora import (
 )
 from amphora.contrib.django.endpoints import clients, servers
 from amphora.contrib.django.patching import is_patched, not_patched, run_again_patched
+from amphora.contrib.django.streams import exiting_on_broken_pipe, open_closed_streams
+from amphora.remote_text import printable_json, printable_lines
 
 _NOTES = """\
 each VALUE is JSON, or else text: 42 is a number, '"42"' is text, and so is O-42
@@ -62,6 +64,10 @@ class Command(BaseCommand):
     help = "Call a remote function and print its result as JSON."
     requires_system_checks: Sequence[str] = ()
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        open_closed_streams()
+        super().__init__(*args, **options)
+
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Let the help end with the notes above."""
         return super().create_parser(prog_name, subcommand, epilog=_NOTES, formatter_class=_HelpFormatter, **kwargs)
@@ -94,7 +100,8 @@ class Command(BaseCommand):
         hub = get_hub()
         # It ends the command, and is nothing to print a report of.
         hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
-        super().run_from_argv(argv)
+        with exiting_on_broken_pipe():
+            super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002  (Django's signature)
         """Call, and print the result."""
@@ -154,12 +161,12 @@ def _remaining(deadline: float | None) -> float | None:
 def _with_traceback(error: AmqpRpcException) -> str:
     text = str(error) or type(error).__name__
     remote = getattr(error, "remote_traceback", None)
-    return f"{text}\n\n{remote}".rstrip() if remote else text
+    return printable_lines(f"{text}\n\n{remote}".rstrip() if remote else text)
 
 
 def _json(value: Any, *, pretty: bool) -> str:
     indent = 2 if pretty else None
-    text = json.dumps(value, cls=_ResultEncoder, indent=indent, ensure_ascii=False)
+    text = printable_json(json.dumps(value, cls=_ResultEncoder, indent=indent, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

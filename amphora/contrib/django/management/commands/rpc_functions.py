@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from amphora.contrib.django.conf import service, services
 from amphora.contrib.django.functions import RemoteFunction, remote_functions
+from amphora.contrib.django.streams import exiting_on_broken_pipe, open_closed_streams
 
 #: Names of the columns.
 _HEADINGS = ("NAME", "SIGNATURE", "DESCRIPTION", "MODULE")
@@ -25,12 +26,21 @@ class Command(BaseCommand):
     help = "List the remote functions of this project: name, signature, first line of the docstring, module."
     requires_system_checks: Sequence[str] = ()
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        open_closed_streams()
+        super().__init__(*args, **options)
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the command's arguments."""
         parser.add_argument(
             "aliases", nargs="*", metavar="alias", help="aliases of the setting AMPHORA; by default all of them"
         )
         parser.add_argument("--json", action="store_true", help="print a JSON array with one object for each function")
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run the command, and end quietly when its output is read no further."""
+        with exiting_on_broken_pipe():
+            super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002  (Django's signature)
         """Print the table, or the JSON."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,8 +25,15 @@ from amphora.contrib.django.console_log import log_to_console
 from amphora.contrib.django.drivers import make_cooperative
 from amphora.contrib.django.endpoints import LazyServer, clients, servers
 from amphora.contrib.django.functions import describe
-from amphora.contrib.django.patching import is_patched, not_patched, patched_command, run_again_patched
-from amphora.contrib.django.reloading import RELOAD, is_reloaded, supervise, watch
+from amphora.contrib.django.patching import (
+    is_patched,
+    not_patched,
+    patched_command,
+    prepare_environment,
+    run_again_patched,
+)
+from amphora.contrib.django.reloading import FORWARDED, RELOAD, is_reloaded, supervise, watch
+from amphora.contrib.django.streams import open_closed_streams
 
 #: What `--broker` replaces, besides ``BROKER_URL``.
 _ADDRESS = ("AMQP_HOST", "AMQP_PORT", "AMQP_USER", "AMQP_PASSWORD", "AMQP_VHOST")
@@ -54,6 +63,10 @@ class Command(BaseCommand):
     """Serves one alias, several or all of them in one process."""
 
     help = "Serve the remote functions of this project."
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        open_closed_streams()
+        super().__init__(*args, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the command's arguments."""
@@ -92,6 +105,7 @@ class Command(BaseCommand):
         options = self.create_parser(argv[0], argv[1]).parse_args(argv[2:])
         try:
             if settings.DEBUG and options.use_reloader and not is_reloaded():
+                prepare_environment()
                 sys.exit(supervise(patched_command()))
             run_again_patched()
         except CommandError as error:
@@ -133,7 +147,7 @@ class Command(BaseCommand):
         self._say("Stopped.")
 
     def _serve(self, served: Sequence[ServedService]) -> None:
-        serving = Serving(self._say)
+        serving = Serving(self._say, forwarded=FORWARDED if is_reloaded() and FORWARDED != signal.SIGTERM else None)
         for each in served:
             serving.add(each.server, labels=each.queues, grace=each.grace, name=each.alias)
         reloads = False
@@ -212,8 +226,10 @@ class Command(BaseCommand):
         self.stdout.write("")
 
     def _say(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
+        # A terminal or a pipe that is gone is no reason to stop serving.
+        with suppress(OSError):
+            self.stdout.write(text)
+            self.stdout.flush()
 
 
 def _count(text: str) -> int:

@@ -1,0 +1,119 @@
+"""Lanes in trouble: messages that the broker has nacked, and those behind them.
+
+A lane is an exchange and a routing key. While a quorum queue has no leader, RabbitMQ nacks what is published to it at
+once. Such a lane is *held*: the nacked message, and whatever would overtake it, wait until the lane is due. Then all of
+them go back to the outbox, which merges them by order.
+
+    free   refuse                held   due after 0.05 s, after 1 s at the most; each refusal doubles it
+    held   refuse, hold          held   the message is put into its place; the due time stays
+    held   due, take_all         free   everything that is held is given back
+    any    taken                        the next refusal waits 0.05 s again; a held lane stays held
+    any    forget                free   on another connection the next refusal waits 0.05 s again
+
+An acknowledged message says that the broker takes messages of this lane (again). It says nothing about those that are
+held, which were nacked before: they stay.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+
+from amphora.core.messages import Lane, Outgoing
+
+__all__ = ["Lanes"]
+
+#: Seconds until the first try, which double, and at most.
+_SOON, _LATE = 0.05, 1.0
+
+#: Lanes whose delay is remembered.
+_REMEMBERED = 1_000
+
+
+def _order(message: Outgoing) -> int:
+    return message.order
+
+
+class _Held:
+    """The messages of a held lane, sorted by order, and when they are due."""
+
+    __slots__ = ("due", "messages")
+
+    def __init__(self, due: float) -> None:
+        self.due = due
+        self.messages: list[Outgoing] = []
+
+
+class Lanes:
+    """Holds back the messages of lanes that the broker refuses for now.
+
+    Attributes:
+        held: The held lanes. Empty in an outbox without trouble.
+        delays: The last delay of each lane, until the broker has taken one of its messages.
+    """
+
+    __slots__ = ("delays", "held")
+
+    def __init__(self) -> None:
+        self.held: dict[Lane, _Held] = {}
+        self.delays: dict[Lane, float] = {}
+
+    def __len__(self) -> int:
+        """Return how many messages are held."""
+        return sum(len(lane.messages) for lane in self.held.values())
+
+    @property
+    def next_due(self) -> float:
+        """When the next lane is due; infinite where none is held."""
+        return min((lane.due for lane in self.held.values()), default=math.inf)
+
+    def refuse(self, message: Outgoing, now: float) -> float | None:
+        """Hold a message that was nacked; return when its lane is due if it was free before."""
+        key = message.lane
+        lane = self.held.get(key)
+        if lane is not None:
+            insort(lane.messages, message, key=_order)
+            return None
+        delay = self.delays.pop(key, 0.0)
+        delay = min(2 * delay, _LATE) if delay else _SOON
+        while len(self.delays) >= _REMEMBERED:
+            del self.delays[next(iter(self.delays))]
+        self.delays[key] = delay
+        lane = self.held[key] = _Held(now + delay)
+        lane.messages.append(message)
+        return lane.due
+
+    def hold(self, message: Outgoing) -> bool:
+        """Hold a message that would overtake others of its lane; return whether it would."""
+        lane = self.held.get((message.exchange, message.routing_key))
+        if lane is None:
+            return False
+        insort(lane.messages, message, key=_order)
+        return True
+
+    def taken(self, message: Outgoing) -> None:
+        """Note that the broker takes messages of this lane (again)."""
+        self.delays.pop((message.exchange, message.routing_key), None)
+
+    def remove(self, message: Outgoing) -> None:
+        """Forget a held message; a lane without messages is free."""
+        key = message.lane
+        lane = self.held[key]
+        lane.messages.remove(message)
+        if not lane.messages:
+            del self.held[key]
+
+    def due(self, now: float) -> list[Outgoing]:
+        """Free the lanes whose time has come; return their messages."""
+        due = [key for key, lane in self.held.items() if lane.due <= now]
+        return [message for key in due for message in self.held.pop(key).messages]
+
+    def take_all(self) -> list[Outgoing]:
+        """Free all lanes; return their messages."""
+        messages = [message for lane in self.held.values() for message in lane.messages]
+        self.held.clear()
+        return messages
+
+    def forget(self) -> None:
+        """Forget the delays: the next connection may be to another node."""
+        self.delays.clear()

@@ -1,0 +1,156 @@
+"""What the outbox of a publisher calls: encodes and writes on its channel, and tells owners of outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import gevent
+
+from amphora.core.messages import Command, Outcome, Outgoing
+from amphora.durations import Durations
+from amphora.exceptions import (
+    AmqpRpcException,
+    MessageRejected,
+    MessageTooLarge,
+    NoResult,
+    PublishNacked,
+    Unroutable,
+)
+from amphora.links.connection import Link
+from amphora.note_log import NoteLogger
+from amphora.protocol.deadlines import expiration
+
+__all__ = ["Wire"]
+
+logger = NoteLogger(__name__)
+
+
+class Wire:
+    """The ports of an outbox; see `amphora.core.outbox_ports.Ports`.
+
+    Args:
+        link: The connection's.
+        patience: Seconds for which a nacked message is sent again.
+
+    Attributes:
+        channel: The channel that messages are published on; None while there is none.
+        confirm_times: How long the broker took to confirm what it has taken, each from its last sending on.
+    """
+
+    def __init__(self, link: Link, patience: float) -> None:
+        self.channel: Any = None
+        self.confirm_times = Durations()
+        self._link = link
+        self._patience = patience
+
+    def encode(self, message: Outgoing, remaining: float | None) -> Sequence[bytes | memoryview]:
+        """Return the frames of a message, with the time that it has left."""
+        if remaining is not None:
+            left = expiration(remaining)
+            if left is None:
+                message.properties.pop("expiration", None)
+            else:
+                message.properties["expiration"] = left
+        frames: Sequence[bytes | memoryview] = self.channel.encode(
+            message.exchange, message.routing_key, message.properties, message.body, mandatory=True
+        )
+        return frames
+
+    def write(self, frames: Sequence[bytes | memoryview], *, at_once: bool) -> None:
+        """Queue frames for sending."""
+        self.channel.write(frames, at_once=at_once)
+
+    def confirmed(self, message: Outgoing, now: float) -> None:
+        """Tell the owner of a message that the broker has it."""
+        self.confirm_times.add(now - message.sent_at)
+        self._tell(message, None)
+
+    def settled(self, message: Outgoing, outcome: Outcome, detail: Any) -> None:
+        """Tell the owner of a message of any other outcome."""
+        self._tell(message, self._error_of(message, outcome, detail))
+
+    def command_refused(self, command: Command, error: Any) -> None:
+        """Tell the owner of a command that it is not run (again)."""
+        if command.result is not None:
+            command.result.set_exception(error)
+
+    def lane_refused(self, message: Outgoing) -> None:
+        """Warn that the broker refuses messages for now."""
+        logger.warning(
+            "%s: the broker refuses messages to exchange %r with routing key %r for now (a quorum queue without a "
+            "leader, or a full queue); sending them again for %.0f s",
+            self._link.name,
+            message.exchange,
+            message.routing_key,
+            self._patience,
+            once="lane refused",
+        )
+
+    def alarm(self, at: float) -> None:
+        """Wake the owner at that time."""
+        gevent.spawn_later(max(0.0, at - monotonic()), self._on_alarm, at)
+
+    def wake(self) -> None:
+        """Wake the owner."""
+        self._link.wake()
+
+    def _on_alarm(self, at: float) -> None:
+        # The loop's clock may be a little ahead of ours.
+        while (remaining := at - monotonic()) > 0:
+            gevent.sleep(remaining)
+        self._link.wake()
+
+    def _tell(self, message: Outgoing, error: AmqpRpcException | None) -> None:
+        try:
+            message.done(message, error)
+        except Exception:
+            # One owner's mistake must not cost the others their outcomes, nor the connection.
+            logger.exception("%s: error while a message was settled", self._link.name)
+
+    def _error_of(self, message: Outgoing, outcome: Outcome, detail: Any) -> AmqpRpcException | None:
+        if outcome is Outcome.CONFIRMED:
+            return None
+        if outcome is Outcome.UNROUTABLE:
+            return Unroutable(_unroutable(message, detail))
+        if outcome is Outcome.NACKED:
+            return PublishNacked(self._nacked(message))
+        if outcome is Outcome.EXPIRED:
+            return NoResult(_expired(message))
+        if outcome is Outcome.WITHDRAWN:
+            return NoResult(f"a message to exchange {message.exchange!r} was withdrawn")
+        if outcome is Outcome.TOO_LARGE:
+            return MessageTooLarge(
+                f"a message of {message.size} bytes is larger than the broker's limit of {detail} bytes "
+                "(max_message_size)"
+            )
+        if isinstance(detail, AmqpRpcException):
+            return detail
+        error = MessageRejected(
+            f"a message to exchange {message.exchange!r}, routing key {message.routing_key!r} cannot be encoded: "
+            f"{type(detail).__name__}: {detail}"
+        )
+        error.__cause__ = detail
+        return error
+
+    def _nacked(self, message: Outgoing) -> str:
+        what = f"a message to exchange {message.exchange!r}, routing key {message.routing_key!r}"
+        if not self._patience:
+            return f"the broker refused (nacked) {what}: is a queue full?"
+        return (
+            f"the broker refused (nacked) {what}, for {self._patience:g} s: is a queue full, or are most nodes of a "
+            "quorum queue down?"
+        )
+
+
+def _unroutable(message: Outgoing, text: str) -> str:
+    return (
+        f"no queue takes messages to exchange {message.exchange!r} with routing key "
+        f"{message.routing_key!r} (the broker says: {text})"
+    )
+
+
+def _expired(message: Outgoing) -> str:
+    held = "sent, but not confirmed by the broker, and it is not sent again" if message.sent else "never sent"
+    return f"the deadline of a message to exchange {message.exchange!r} has passed: it was {held}"

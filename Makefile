@@ -12,7 +12,13 @@ RESTARTS ?= 50
 # Of the hostile flood.
 COUNT ?= 100000
 
+# The release of RabbitMQ that tests run on, where it is not the machine's own: make test RABBITMQ=4.3
+RABBITMQ ?=
+
 BIN := $(VENV)/bin
+# Shell commands that install it and tell the tests where it is (tests/support/broker.py).
+chosen_rabbitmq = $(if $(RABBITMQ),\
+	AMPHORA_RABBITMQ=$$(sh scripts/install-rabbitmq --release "$(RABBITMQ)"); export AMPHORA_RABBITMQ;)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo demo-celery demo-django test test-stock test-django6 lint format types bench bench-celery \
@@ -23,6 +29,7 @@ help:
 	@echo "make demo-django   run a chat on Django: a core, two web processes, and RabbitMQ where there is none"
 	@echo "make demo-celery   run a Celery worker that answers calls, and somebody who makes some"
 	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
+	@echo "make test RABBITMQ=4.3   the same on another release of RabbitMQ (4.0, 4.3), which root installs from Debian"
 	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
 	@echo "make test-django6   the tests of the Django integration with Django 6, where Python 3.12 is installed"
 	@echo "make lint    check style           make format   put the code in that style"
@@ -54,7 +61,7 @@ test: $(VENV)/.installed-test
 	sh scripts/install-shells
 	sh scripts/install-postgresql
 	sh scripts/install-chromium
-	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),sh scripts/run-tests $(BIN)/python)
+	@set -e; $(chosen_rabbitmq) $(if $(ARGS),$(BIN)/python -m pytest $(ARGS),sh scripts/run-tests $(BIN)/python)
 
 test-stock: export AMPHORA_STOCK_TRANSPORT = 1
 test-stock: test

@@ -96,7 +96,16 @@ def ask(
 def describe(answers: list[tuple[int, int, str]]) -> list[str]:
     """Return the lines that say it all; with the port before each where there are several."""
     several = len(answers) > 1
-    return [f"{port}: {line}" if several else line for port, _, text in answers for line in text.splitlines()]
+    return [
+        f"{port}: {_printable(line)}" if several else _printable(line)
+        for port, _, text in answers
+        for line in text.splitlines()
+    ]
+
+
+def _printable(line: str) -> str:
+    # As amphora.remote_text has it, which would import the whole package.
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 
 class _Given:

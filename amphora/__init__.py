@@ -46,7 +46,7 @@ from amphora.exceptions import (
 from amphora.fanout import AmqpRpcFanoutClient, AmqpRpcFanoutServer
 from amphora.function_names import add_or_decorate, remote_name
 from amphora.health import Health
-from amphora.inspector import Inspector, RemoteFunction, ServerHealth, ServerInfo
+from amphora.inspector import Inspector, RemoteFunction, ServerClock, ServerHealth, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
 from amphora.log_fields import RequestLogFilter
@@ -97,6 +97,7 @@ __all__ = [
     "RequestLogFilter",
     "RpcJsonSerializer",
     "RpcMsgpackSerializer",
+    "ServerClock",
     "ServerHealth",
     "ServerInfo",
     "Serving",

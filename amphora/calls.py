@@ -111,6 +111,7 @@ class Calls:
         routing_key: str,
         wait_publish: bool,
         headers: Mapping[str, Any] | None = None,
+        tells_deadline: bool = True,
     ) -> Call:
         """Send a request; its reply, or the lack of one, comes to ``result`` of the returned call.
 
@@ -122,6 +123,8 @@ class Calls:
             routing_key: Routing key of the request.
             wait_publish: Whether somebody will wait for the call to be ``decided``.
             headers: Further headers of the message, checked by `check_headers`.
+            tells_deadline: Whether servers are told the end of the lifetime as a point in time, which they compare
+                with their own clock. The broker, which compares no clocks, drops it in any case.
 
         Raises:
             Backlogged: The outbox stayed full.
@@ -140,7 +143,7 @@ class Calls:
             reply_to=self._reply_to,
             content_type=self._codec.content_type,
             timestamp=int(now),
-            deadline=ends,
+            deadline=ends if tells_deadline else None,
             headers=headers,
         )
         if self._user is not None:
@@ -185,8 +188,16 @@ class Calls:
         """
         began = monotonic()
         lifetime = timeout, time() + timeout
+        # A server whose clock is ahead would take the question for too late, and be invisible.
         call = self.send(
-            function, (), {}, lifetime=lifetime, routing_key=routing_key, wait_publish=False, headers=headers
+            function,
+            (),
+            {},
+            lifetime=lifetime,
+            routing_key=routing_key,
+            wait_publish=False,
+            headers=headers,
+            tells_deadline=False,
         )
         inbox = self._gathering[call.id] = _Inbox(began, limit, counts)
         try:

@@ -11,7 +11,7 @@ import gevent
 from gevent.event import Event
 
 from amphora.core.finished import FinishedRequests
-from amphora.core.requests import Exit, Options, ServedRequests
+from amphora.core.requests import Exit, Options, ServedRequests, State
 from amphora.durations import Histogram
 from amphora.exceptions import Forbidden, WrongRequest
 from amphora.interrupts import from_signal
@@ -193,8 +193,16 @@ class RequestHandler:
             if not self._trusts(job, check, delivery.body):
                 return
         if served.recall(job, now):
+            logger.debug(
+                "%s: request %r is running, or was finished before",
+                self._name,
+                job.message_id,
+                extra=request_fields(job.message_id, job.function),
+            )
             # Only what acknowledges it is kept.
-            delivery.body, delivery.properties = b"", {}
+            delivery.body = b""
+            if job.state is State.SETTLED:
+                delivery.properties = {}
             return
         # What comes again because its connection broke, and was begun in time, is not too old.
         if signatures is not None and not self._trusts(job, signatures.check_age):

@@ -13,9 +13,10 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
-from time import time
+from time import monotonic, time
 from typing import Any
 
+from amphora.allowance import Allowance
 from amphora.descriptions import describe_function
 from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
@@ -27,7 +28,7 @@ from amphora.links.publisher import Publisher
 from amphora.links.subscription import Subscription
 from amphora.links.topology import control_queue, direct_exchange
 from amphora.log_fields import request_fields
-from amphora.protocol.deadlines import is_expired
+from amphora.note_log import NoteLogger
 from amphora.protocol.headers import CONTROL
 from amphora.protocol.messages import Codec, message_id_of, reply_properties
 from amphora.protocol.names import CONTROL_KEY, RESERVED_PREFIX, Names
@@ -37,7 +38,7 @@ from amphora.version import __version__
 
 __all__ = ["AHEAD", "ControlRequests", "introspection_of"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
 
 #: How many requests the broker may send ahead.
 _PREFETCH = 100
@@ -50,6 +51,16 @@ _EXPIRES = 60_000
 
 #: Characters of a docstring that travel, at the most.
 _DOCSTRING = 4000
+
+#: Questions to all servers that are answered per second, and how many more after a pause. Anyone who may publish
+#: requests may ask, and no limit of concurrency holds.
+_RATE, _BURST = 100.0, 300.0
+
+#: Bytes of an answer that cost as much as a question.
+_COSTLY = 16_384
+
+#: Encodings of an answer that are kept.
+_ENCODINGS = 8
 
 
 def introspection_of(
@@ -72,9 +83,11 @@ def introspection_of(
         health: Gives the same as `AmqpRpcServer.health`, without waiting.
     """
     started = time()
+    described: dict[str, Callable[..., Any]] = {}
+    description: dict[str, Any] = {}
 
     def identity() -> dict[str, Any]:
-        return {"uuid": uuid, "host": platform.node(), "pid": os.getpid()}
+        return {"uuid": uuid, "host": platform.node(), "pid": os.getpid(), "now": time()}
 
     def ping() -> dict[str, Any]:
         """Tell which server this is, and where and since when it runs."""
@@ -83,12 +96,17 @@ def introspection_of(
             "version": __version__,
             "started": started,
             "concurrency": concurrency,
-            "now": time(),
         }
 
     def describe() -> dict[str, Any]:
         """Tell the functions, with signature, docstring and module."""
-        return {"uuid": uuid, "functions": [_described(name, each) for name, each in sorted(functions().items())]}
+        nonlocal described, description
+        there = dict(functions())
+        if not description or there != described:
+            # The same object for as long as it holds: its encoding is kept too.
+            found = [_described(name, each) for name, each in sorted(there.items())]
+            described, description = there, {"uuid": uuid, "functions": found}
+        return description
 
     def count() -> dict[str, Any]:
         """Tell what the server has done, and what it is doing."""
@@ -148,6 +166,8 @@ class ControlRequests:
         for each, function in functions.items():
             self._registry.add(function, each)
         self._uuid = uuid
+        self._allowance = Allowance(_RATE, _BURST)
+        self._encoded: dict[Any, tuple[Any, str, bytes]] = {}
         self._subscription: Subscription | None = None
 
     @property
@@ -186,7 +206,9 @@ class ControlRequests:
         """Answer a request; runs in the greenlet that owns the connection, and does not block."""
         properties = delivery.properties
         reply_to = properties.get("reply_to")
-        if not reply_to or is_expired(properties):
+        # Its deadline is not looked at: clocks may differ, which is one thing that is to be found out, and the broker
+        # drops a question that has waited for too long.
+        if not reply_to or not self._may_answer():
             self._consumer.ack(delivery)
             return
         version = None
@@ -204,9 +226,10 @@ class ControlRequests:
             outcome = self._answer(delivery, version)
         asked_in, message_id = properties.get("content_type"), message_id_of(properties)
         if isinstance(outcome, Returned):
-            content_type, body = self._codec.encode_result(outcome.value, content_type=asked_in)
+            content_type, body = self._encode(outcome.value, asked_in)
         elif isinstance(outcome, Raised):
-            logger.debug(
+            logger.log(
+                logging.DEBUG,
                 "%s: request %r to all servers failed",
                 self._name,
                 message_id,
@@ -217,11 +240,34 @@ class ControlRequests:
         else:
             self._consumer.ack(delivery)
             return
+        self._allowance.spend(1 + len(body) // _COSTLY)
         answer = reply_properties(message_id, content_type=content_type)
         if signs is not None:
             answer = signs.sign_reply(answer, body, client=reply_to, request=properties)
         done = partial(self._on_sent, delivery)
         self._publisher.publish_now(Outgoing(self._names.response_exchange, reply_to, answer, body, done))
+
+    def _may_answer(self) -> bool:
+        if self._allowance.has_left(monotonic()):
+            return True
+        logger.warning(
+            "%s: more questions about this server than the %d per second that it answers: leaving some out",
+            self._name,
+            _RATE,
+            once="too many questions",
+        )
+        return False
+
+    def _encode(self, value: Any, asked_in: Any) -> tuple[str, bytes]:
+        """Encode an answer, or return the encoding of the same object from before."""
+        known = self._encoded.get(asked_in)
+        if known is not None and known[0] is value:
+            return known[1:]
+        content_type, body = self._codec.encode_result(value, content_type=asked_in)
+        if len(self._encoded) >= _ENCODINGS:
+            self._encoded.clear()
+        self._encoded[asked_in] = value, content_type, body
+        return content_type, body
 
     def _answer(self, delivery: Delivery, version: int | None) -> Returned | Raised | Ignored:
         """Run the reserved function that a trusted request names.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from sys import maxsize
 from time import monotonic
 from typing import Any
 
@@ -21,7 +22,7 @@ from gevent.event import AsyncResult
 
 from amphora.core.requests import ServedRequests
 from amphora.core.tries import Tries
-from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered
+from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered, MessageRejected
 from amphora.job import Job
 from amphora.links.frames import encode_header
 from amphora.links.outgoing import Outgoing
@@ -181,7 +182,7 @@ class PoisonGuard:
             tries=tries,
             routing_key=delivery.routing_key if known else None,
         )
-        properties = fitted(properties, room=_ROOM, size=_size)
+        properties = fitted(properties, room=0 if job.shortened else _ROOM, size=_size)
         if self._signatures is not None and not job.untrusted:
             properties = self._signatures.sign_letter(properties, delivery.body)
         self._publisher.publish_now(Outgoing(dead, dead, properties, delivery.body, partial(self._on_buried, job)))
@@ -190,6 +191,8 @@ class PoisonGuard:
         if error is None:
             self._served.buried(job, job.reply, monotonic())
             return
+        # What cannot be sent with its headers is sent without them.
+        job.shortened = isinstance(error, MessageRejected)
         # The queue was deleted, or it is full.
         logger.error(
             "%s: dead letter of request %r: %s; trying again",
@@ -197,14 +200,18 @@ class PoisonGuard:
             job.message_id,
             error,
             extra=request_fields(job.message_id, job.function),
-            once=("dead letter", self._name, str(error)),
+            once=("dead letter", self._name, type(error)),
         )
         self._publisher.run(self._topology.declare, key="dead letters")
         self._served.not_buried(job, monotonic())
 
 
 def _size(properties: Mapping[str, Any]) -> int:
-    return len(encode_header(0, properties, 0))
+    """Return the bytes of a header frame; more than any frame has where a header cannot be encoded."""
+    try:
+        return len(encode_header(0, properties, 0))
+    except Exception:  # noqa: BLE001  (which errors an encoder raises is not documented)
+        return maxsize
 
 
 class _Ports:

@@ -27,7 +27,7 @@ from amphora.exceptions import AmqpRpcException, BrokerError, MessageRejected, M
 from amphora.job import Job
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
-from amphora.links.topology import bind_queue, find_reply_queue
+from amphora.links.topology import ask_for_default_exchange, bind_queue
 from amphora.log_fields import request_fields
 from amphora.note_log import NoteLogger
 from amphora.protocol.messages import Codec, reply_properties
@@ -41,9 +41,14 @@ logger = NoteLogger(__name__)
 #: Clients that are remembered to take their replies from the default exchange.
 _REMEMBERED = 1000
 
-#: Names of queues that get no replies through the default exchange: those of Amphora's services, and those that
-#: RabbitMQ reserves. https://www.rabbitmq.com/docs/direct-reply-to
-_NOT_DIRECTLY = re.compile(r"rpc_|amq\.(?!rabbitmq\.reply-to\.)").match
+#: Seconds after which a server that may not publish to the default exchange asks again.
+_REFUSED = 60.0
+
+#: Names of queues that get no replies through the default exchange: those of Amphora's services.
+_NOT_DIRECTLY = re.compile("rpc_").match
+
+#: Names of RabbitMQ's direct reply-to begin with it: https://www.rabbitmq.com/docs/direct-reply-to
+_DIRECT = "amq.rabbitmq.reply-to."
 
 #: Uuids as Amphora's clients make them: no client that waits at the default exchange.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z").match
@@ -85,6 +90,9 @@ class Replies:
         self._signatures = signatures
         self._served = served
         self._direct: OrderedDict[str, None] = OrderedDict()
+        #: Whether replies may be published to the default exchange, as far as that was asked.
+        self._allowed = False
+        self._refused_until = 0.0
         #: Clients whose queues are to be looked for, one at a time: each lookup holds up the messages behind it.
         self._lookups: OrderedDict[str, None] = OrderedDict()
 
@@ -117,6 +125,10 @@ class Replies:
         if reply is None or client is None:
             raise ValueError(f"no reply to {job.message_id!r}")
         properties = reply_properties(job.message_id, content_type=reply.content_type)
+        correlation_id = job.delivery.properties.get("correlation_id")
+        if correlation_id != job.message_id and _is_text(correlation_id):
+            # Clients of other libraries go by it, whatever id the message has besides.
+            properties["correlation_id"] = correlation_id
         # A signed answer to what anybody may have sent would be one to the genuine request with that id.
         if self._signatures is not None and not job.untrusted:
             request = job.delivery.properties
@@ -132,11 +144,17 @@ class Replies:
 
         Its binding is lost when the response exchange is deleted; its queue, when the client has been gone for long.
         """
-        if job.client is not None:
-            self._direct.pop(job.client, None)
-            self._lookups[job.client] = None
-            if len(self._lookups) == 1:
-                self._look_up(job.client)
+        client = job.client
+        if client is None:
+            return
+        if client in self._direct:
+            # It has no queue of that name either.
+            del self._direct[client]
+            self._served.routed(client, False, monotonic())
+            return
+        self._lookups[client] = None
+        if len(self._lookups) == 1:
+            self._look_up(client)
 
     def abandoned(self, job: Job, why: str) -> None:
         """Take note that a reply was dropped."""
@@ -173,7 +191,11 @@ class Replies:
         if error is None:
             served.replied(job, now)
         elif isinstance(error, Unroutable):
-            if job.untrusted:
+            if message.exchange == "" and message.routing_key.startswith(_DIRECT):
+                # The broker says so of each, delivered or not: there is no queue. It cannot be told whether the client
+                # is gone.
+                served.replied(job, now)
+            elif job.untrusted:
                 # Anybody may have sent it: it must not cost a lookup, nor make a client known as gone.
                 served.reply_lost(job, f"client {job.client!r} has no queue", now)
             else:
@@ -198,6 +220,9 @@ class Replies:
     # -- where clients take their replies ---------------------------------------------------
 
     def _look_up(self, client: str) -> None:
+        if client.startswith(_DIRECT):
+            self._look_directly(client)
+            return
         try:
             queue = self._names.response_queue(client)
         except ValueError:
@@ -213,19 +238,30 @@ class Replies:
             self._look_directly(client)
 
     def _look_directly(self, client: str) -> None:
-        if _NOT_DIRECTLY(client) or _UUID(client):
+        if _NOT_DIRECTLY(client) or _UUID(client) or monotonic() < self._refused_until:
             self._found(client, False)
-            return
-        self._publisher.run(partial(find_reply_queue, client)).rawlink(partial(self._on_found_directly, client))
+        elif self._allowed:
+            self._send_directly(client)
+        else:
+            # Whether there is a queue cannot be asked: it may belong to a connection alone (exclusive).
+            self._publisher.run(ask_for_default_exchange).rawlink(partial(self._on_asked, client))
 
-    def _on_found_directly(self, client: str, result: AsyncResult[Any]) -> None:
+    def _on_asked(self, client: str, result: AsyncResult[Any]) -> None:
         if result.successful():
-            self._direct[client] = None
-            if len(self._direct) > _REMEMBERED:
-                self._direct.popitem(last=False)
-        self._found(client, result.successful())
+            self._allowed = True
+            self._send_directly(client)
+        else:
+            self._refused_until = monotonic() + _REFUSED
+            self._found(client, False)
+
+    def _send_directly(self, client: str) -> None:
+        self._direct[client] = None
+        if len(self._direct) > _REMEMBERED:
+            self._direct.popitem(last=False)
+        self._found(client, True)
 
     def _found(self, client: str, found: bool) -> None:
+        """Tell what became of a lookup, and begin the next one."""
         served, lookups = self._served, self._lookups
         while True:
             lookups.pop(client, None)
@@ -236,3 +272,11 @@ class Replies:
             if served.is_parked(client):
                 self._look_up(client)
                 return
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether a property is text that every client can read."""
+    try:
+        return isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:
+        return False

@@ -117,7 +117,8 @@ class AmqpRpcServer(ServiceEndpoint):
             given back to the queue. While it waits it counts among the ``concurrency`` requests that
             the broker sends ahead: as many requests that nobody ever takes keep out all others.
         remember_count: How many finished requests are remembered, so that none runs twice.
-        remember_bytes: Bytes that they may take.
+        remember_bytes: Bytes that their replies may take together. Beyond that the oldest replies are dropped; the
+            requests stay remembered.
         remember_seconds: Seconds for which they are remembered.
         send_tracebacks: Whether a remote exception carries its traceback; off by default, as it
             shows the server's inside to its clients.
@@ -329,7 +330,8 @@ class AmqpRpcServer(ServiceEndpoint):
             def divide(x, y): ...
 
         The function runs in a greenlet. What it returns must be something that the serializer can
-        encode; an exception that it raises reaches the caller as a `RemoteException`. It may raise
+        encode; an exception that it raises reaches the caller as a `RemoteException`. So do `SystemExit`,
+        `gevent.GreenletExit` and `KeyboardInterrupt`, which do not end the server; Ctrl-C does. It may raise
         `IgnoreRequest` to give the request to another server.
 
         Args:

@@ -9,6 +9,7 @@ from textwrap import indent
 from typing import Any
 
 from amphora.inspector import RemoteFunction
+from amphora.remote_text import printable_lines
 
 __all__ = ["stub_of"]
 
@@ -18,6 +19,9 @@ _KNOWN = frozenset(
 )
 
 _NOTHING = "...\n"
+
+#: Characters of a signature.
+_LONGEST = 10_000
 
 _HEAD = '''"""Functions of the RPC service {service}, as its servers described them."""
 
@@ -78,11 +82,32 @@ def _classes(name: str, tree: dict[str, Any]) -> list[str]:
 
 def _method(name: str, function: RemoteFunction) -> str:
     try:
-        definition = ast.parse(f"def {name}{function.signature}: ...").body[0]
-    except SyntaxError:
-        definition = ast.parse(f"def {name}(*args, **kwargs): ...").body[0]
+        head = _head(name, function.signature)
+    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
+        # Whatever the server wrote there, it is none that Python understands.
+        head = _head(name, "(*args, **kwargs)")
+    if not function.doc:
+        return f"{head}: ...\n"
+    docstring = printable_lines(function.doc).replace("\\", "\\\\").replace('"""', "'''").rstrip('"')
+    lines = f'"""{docstring}\n"""' if "\n" in docstring else f'"""{docstring}"""'
+    return f"{head}:\n{indent(lines, '    ')}\n"
+
+
+def _head(name: str, signature: str) -> str:
+    """Return the line that begins a method.
+
+    Raises:
+        MemoryError, RecursionError, SyntaxError, TypeError, ValueError: The signature is none.
+    """
+    if len(signature) > _LONGEST:
+        raise ValueError("the signature is too long")
+    definition = ast.parse(f"def {name}{signature}: ...").body[0]
     if not isinstance(definition, ast.FunctionDef):
-        raise TypeError(f"{function.name!r} has the signature {function.signature!r}, which is none")
+        raise TypeError("the signature is none")
+    # Nothing of it but names and plain annotations is left.
+    definition.body, definition.decorator_list = [ast.Expr(ast.Constant(...))], []
+    if hasattr(definition, "type_params"):
+        definition.type_params = []
     arguments = definition.args
     arguments.defaults = [ast.Constant(...) for _ in arguments.defaults]
     arguments.kw_defaults = [None if each is None else ast.Constant(...) for each in arguments.kw_defaults]
@@ -92,12 +117,7 @@ def _method(name: str, function: RemoteFunction) -> str:
     first = arguments.posonlyargs or arguments.args
     first.insert(0, ast.arg(_free(definition)))
     definition.returns = _plain(definition.returns)
-    head = ast.unparse(ast.fix_missing_locations(definition)).partition(":\n")[0].replace("=...", " = ...")
-    if not function.doc:
-        return f"{head}: ...\n"
-    docstring = function.doc.replace("\\", "\\\\").replace('"""', "'''").rstrip('"')
-    lines = f'"""{docstring}\n"""' if "\n" in docstring else f'"""{docstring}"""'
-    return f"{head}:\n{indent(lines, '    ')}\n"
+    return ast.unparse(ast.fix_missing_locations(definition)).partition(":\n")[0].replace("=...", " = ...")
 
 
 def _free(definition: ast.FunctionDef) -> str:

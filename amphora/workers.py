@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections import deque
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Generic, TypeVar
 
 import gevent
@@ -23,6 +24,10 @@ class WorkerPool(Generic[Job]):
     Greenlets are kept and used again, like the threads of a thread pool: a spawn for each request
     costs a sixth of a server's throughput. Each job runs in a copy of the `contextvars` context in
     which the pool was made, so context variables do not leak from one job into the next.
+
+    A job may leave something behind that would hit the next one: a `gevent.Timeout` that it started and did not close,
+    or a greenlet that will kill it. Such a thing holds the greenlet, so a greenlet that is held after its job gets no
+    other one. It ends, which costs what a spawn costs, and what was left behind hits nothing.
 
     Args:
         size: Number of greenlets at the most.
@@ -84,9 +89,17 @@ class WorkerPool(Generic[Job]):
             raise_in_main(interrupt)
 
     def _work(self) -> None:
+        greenlet = gevent.getcurrent()
+        _wait_a_turn()
+        unheld = getrefcount(greenlet)
         while True:
             while self._jobs:
                 self._context.copy().run(self._run, self._jobs.popleft())
+                if getrefcount(greenlet) > unheld:
+                    # What gevent remembers of its last wait is gone after another one.
+                    _wait_a_turn()
+                    if getrefcount(greenlet) > unheld:
+                        return
             if self._dismissed:
                 return
             waiter: Waiter[None] = Waiter()
@@ -99,3 +112,10 @@ class WorkerPool(Generic[Job]):
                 if waiter in self._idle:
                     self._idle.remove(waiter)
                 raise
+
+
+def _wait_a_turn() -> None:
+    """Let the event loop turn once."""
+    waiter: Waiter[None] = Waiter()
+    gevent.get_hub().loop.run_callback(waiter.switch, None)
+    waiter.get()

@@ -10,14 +10,12 @@ from typing import Any
 
 import click
 import gevent
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from amphora import AmqpRpcClient, AmqpRpcException, parse_value
 from amphora.cli.function_names import complete_function
 from amphora.cli.latencies import histogram, milliseconds, percentile
-from amphora.cli.output import console, errors, print_json, print_table, table
+from amphora.cli.output import console, errors, print_json, print_line, print_table, table
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import count, parse_keyword_arguments, seconds
@@ -181,34 +179,30 @@ def _report(run: _Run, took: float) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any], run: _Run, where: str, concurrency: int) -> None:
-    out = console()
-    out.print(escape(where), soft_wrap=True)
-    out.print(
-        f"[bold]{report['calls_per_second']:.0f} calls/s[/]: {report['calls']} calls in {report['seconds']:.1f} s, "
-        f"{concurrency} at a time",
-        soft_wrap=True,
+    print_line(where)
+    print_line(
+        (f"{report['calls_per_second']:.0f} calls/s", "bold"),
+        f": {report['calls']} calls in {report['seconds']:.1f} s, {concurrency} at a time",
     )
     for text, number in run.failures.most_common(5):
-        out.print(f"[red]{number} x {escape(text)}[/]", soft_wrap=True)
+        print_line((f"{number} x {text}", "red"))
     if not run.durations:
         return
-    out.print()
+    print_line()
     names = [name for name in report["latency"] if name != "mean"]
     rows = table("LATENCY ms", *names, right=tuple(names))
-    rows.add_row("", *(milliseconds(report["latency"][name]) for name in names))
+    rows.add_cells("", *(milliseconds(report["latency"][name]) for name in names))
     print_table(rows)
-    out.print()
+    print_line()
     ordered = sorted(run.durations)
     buckets = histogram(ordered)
     most = max(each.count for each in buckets)
-    bar = max(10, min(_BAR, out.width - 36))
+    bar = max(10, min(_BAR, console().width - 36))
     for each in buckets:
         label = f"{milliseconds(each.low):>6} - {milliseconds(each.high):>6} ms"
         share = each.count / len(ordered)
-        line = Text(f"{label} {each.count:>8} {share:>6.1%}")
-        if each.count:
-            line.append(f" {'█' * max(1, round(bar * each.count / most))}", style="cyan")
-        out.print(line, soft_wrap=True)
+        blocks = f" {'█' * max(1, round(bar * each.count / most))}" if each.count else ""
+        print_line(f"{label} {each.count:>8} {share:>6.1%}", (blocks, "cyan"))
 
 
 def _where(client: AmqpRpcClient, function: str) -> str:

@@ -14,16 +14,13 @@ from amphora.brokers import given_in_url
 from amphora.cli.advice import with_options_named
 from amphora.cli.findings import Finding, Level
 from amphora.cli.management import Management
-from amphora.cli.services import Service
+from amphora.cli.services import CLOCKS, Service
 from amphora.cli.statuses import NotSent
 
 __all__ = ["broker_findings", "management_findings"]
 
 #: Seconds that a connection that is blocked takes to say so, after the first message.
 _MOMENT = 0.2
-
-#: Seconds by which clocks may differ: deadlines and signatures compare them.
-CLOCKS = 2.0
 
 #: Days before the end of a certificate from which on it is to be renewed.
 _SOON = 14

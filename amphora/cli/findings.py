@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from rich.markup import escape
-from rich.text import Text
-
-from amphora.cli.output import console, print_indented
+from amphora.cli.output import console, print_indented, print_line
 
 __all__ = ["Finding", "Level", "print_finding"]
 
@@ -52,10 +49,9 @@ def print_finding(finding: Finding) -> None:
     mark, style = _MARKS[finding.level]
     out = console()
     if out.is_terminal and len(finding.check) + len(finding.text) + 7 > out.width:
-        out.print(f"[{style}]{mark}[/] [bold]{escape(finding.check)}:[/]", soft_wrap=True)
+        print_line((mark, style), " ", (f"{finding.check}:", "bold"))
         print_indented(finding.text, 5)
     else:
-        line = Text.assemble((mark, style), " ", (f"{finding.check}:", "bold"), f" {finding.text}")
-        out.print(line, soft_wrap=True)
+        print_line((mark, style), " ", (f"{finding.check}:", "bold"), f" {finding.text}")
     if finding.remedy:
         print_indented(f"-> {finding.remedy}", 5, style="cyan" if finding.level is Level.NOTE else style.split()[-1])

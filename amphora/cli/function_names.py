@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import click
@@ -9,15 +10,23 @@ from click.shell_completion import CompletionItem
 
 from amphora import AmqpRpcException
 from amphora.cli.services import amphora_logs, service_of
+from amphora.remote_text import printable
 
-__all__ = ["complete_function"]
+__all__ = ["NEEDS_NO_QUOTES", "complete_function"]
+
+#: Names that mean nothing else in any shell, and need no quotes: a shell puts what is completed into the line that it
+#: runs, and servers choose the names.
+NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 #: Seconds for the connection, and for the answer: somebody waits at the prompt.
 _PATIENCE = 2.0
 
 
 def complete_function(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  (click's signature)
-    """Return the functions of the service on the command line that begin so; none where nobody answers soon."""
+    """Return the functions of the service on the command line that begin so; none where no server answers soon.
+
+    Those whose names would need quotes are left out.
+    """
     if not context.params.get("namespace"):
         return []
     try:
@@ -30,7 +39,8 @@ def complete_function(context: click.Context, parameter: click.Parameter, incomp
         # Whatever is wrong, the command itself will say it.
         return []
     return [
-        CompletionItem(name, help=f"{each.signature} {each.doc.partition(chr(10))[0]}".rstrip())
+        # In one line: shells read a line for each value and each description.
+        CompletionItem(name, help=printable(f"{each.signature} {each.doc.partition(chr(10))[0]}".strip()))
         for name, each in found.items()
-        if name.startswith(incomplete)
+        if name.startswith(incomplete) and NEEDS_NO_QUOTES.fullmatch(name)
     ]

@@ -6,14 +6,15 @@ import fnmatch
 import inspect
 
 import click
-from rich.markup import escape
+import gevent
 
 from amphora import RemoteFunction, stub_of
 from amphora.cli.function_names import complete_function
-from amphora.cli.output import console, print_indented, print_json
+from amphora.cli.output import print_indented, print_json, print_line, print_lines
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import Failed, NoAnswer
 from amphora.cli.values import count, seconds
+from amphora.remote_text import printable
 
 __all__ = ["command"]
 
@@ -43,8 +44,10 @@ def command(
 ) -> None:
     """List the functions of the service NS: names, signatures, docstrings."""
     with service.connected() as client:
+        # Besides, it tells clocks that differ.
+        pinging = gevent.spawn(client.inspect.ping, timeout=timeout, limit=servers)
         found = client.inspect.functions(timeout=timeout, limit=servers)
-        if not found and not client.inspect.ping(timeout=timeout, limit=1):
+        if not pinging.get() and not found:
             raise NoAnswer(
                 f"no server of service {service.name!r} has answered within {timeout:g} s: none is there, or none that "
                 "tells what it can do"
@@ -53,7 +56,7 @@ def command(
     if as_json:
         print_json(chosen)
     elif stub and chosen:
-        click.echo(stub_of(chosen, service=service.name), nl=False)
+        print_lines(stub_of(chosen, service=service.name).removesuffix("\n"))
     else:
         answered = len({uuid for each in found.values() for uuid in each.servers})
         for number, each in enumerate(chosen):
@@ -64,16 +67,13 @@ def command(
 
 
 def _print(function: RemoteFunction, *, servers: int, whole: bool, first: bool) -> None:
-    out = console()
     if whole and not first:
-        out.print()
-    partial = ""
-    if len(function.servers) < servers:
-        partial = f"  [yellow](on {len(function.servers)} of {servers} servers)[/]"
-    out.print(f"[bold cyan]{escape(function.name)}[/]{escape(function.signature)}{partial}", soft_wrap=True)
+        print_line()
+    partial = f"  (on {len(function.servers)} of {servers} servers)" if len(function.servers) < servers else ""
+    print_line((function.name, "bold cyan"), function.signature, (partial, "yellow"))
     doc = inspect.cleandoc(function.doc)
     if doc:
         text = doc if whole else doc.partition("\n")[0]
         print_indented(text, 4)
     if whole and function.module:
-        print_indented(f"defined in {function.module}", 4, style="dim")
+        print_indented(f"defined in {printable(function.module)}", 4, style="dim")

@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 import gevent
-from rich.markup import escape
 
 import amphora_probe
 from amphora import AmqpRpcClient, ServerHealth, ServerInfo
-from amphora.cli.output import print_json, print_table, table
+from amphora.cli.output import Part, print_json, print_line, print_table, table
 from amphora.cli.services import Service, ServiceCommand, optional_service_options
 from amphora.cli.statuses import BadArguments, Failed, NoAnswer, NotSent
 from amphora.cli.values import count, seconds
@@ -103,15 +102,20 @@ def _ask_over_http(
         print_json([_http_record(*each) for each in answers])
     else:
         for line in amphora_probe.describe(answers):
-            click.echo(line)
+            print_line(line)
     if sum(status == 200 for _, status, _ in answers) < (wanted or len(ports)):
         # It has all been said.
         raise click.exceptions.Exit(1)
 
 
 def _http_record(port: int, status: int, text: str) -> dict[str, Any]:
-    if text.startswith("{"):
-        return {"port": port, "answered": True, **json.loads(text)}
+    if status in (200, 503):
+        try:
+            told = json.loads(text)
+        except (ValueError, RecursionError):
+            told = None
+        if isinstance(told, dict):
+            return {**told, "port": port, "answered": True}
     return {"port": port, "answered": status != 0, "text": text}
 
 
@@ -163,24 +167,21 @@ def _print(found: list[ServerHealth], silent: list[ServerInfo], max_lag: float |
         health = each.health
         late = max_lag is not None and health.loop_lag > max_lag
         lag = f"{health.loop_lag * 1000:.0f}"
-        rows.add_row(
-            f"[bold]{escape(f'{each.host}:{each.pid}')}[/]",
-            "[green]ready[/]" if health.ready_within(max_lag) else "[red]not ready[/]",
+        rows.add_cells(
+            (f"{each.host}:{each.pid}", "bold"),
+            ("ready", "green") if health.ready_within(max_lag) else ("not ready", "red"),
             _yes_or_no(health.connected, good=True),
             _yes_or_no(health.consuming, good=True),
             _yes_or_no(health.blocked, good=False),
-            f"[red]{lag}[/]" if late else lag,
+            (lag, "red" if late else ""),
         )
     for info in silent:
-        rows.add_row(
-            f"[bold]{escape(f'{info.host}:{info.pid}')}[/]", f"[yellow]unknown (Amphora {escape(info.version)})[/]"
-        )
+        rows.add_cells((f"{info.host}:{info.pid}", "bold"), (f"unknown (Amphora {info.version})", "yellow"))
     print_table(rows, optional=("BLOCKED", "CONNECTED", "CONSUMING"))
 
 
-def _yes_or_no(value: bool, *, good: bool) -> str:
-    text = "yes" if value else "no"
-    return text if value is good else f"[red]{text}[/]"
+def _yes_or_no(value: bool, *, good: bool) -> Part:
+    return "yes" if value else "no", "" if value is good else "red"
 
 
 def _record(each: ServerHealth, max_lag: float | None) -> dict[str, Any]:

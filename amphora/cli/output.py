@@ -1,4 +1,8 @@
-"""What commands print: tables and lines for people, JSON for scripts."""
+"""What commands print: tables and lines for people, JSON for scripts.
+
+Much of it other programs have written: names of hosts and functions, signatures, docstrings, errors. Everything that a
+command prints goes through this module, where control characters become escapes and nothing is taken for rich's markup.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,25 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["console", "errors", "fitted", "print_indented", "print_json", "print_table", "table", "to_json"]
+from amphora.remote_text import printable, printable_json, printable_lines
+
+__all__ = [
+    "Part",
+    "console",
+    "errors",
+    "fitted",
+    "print_indented",
+    "print_json",
+    "print_line",
+    "print_lines",
+    "print_table",
+    "styled",
+    "table",
+    "to_json",
+]
+
+#: Text, or text and its style.
+Part = str | tuple[str, str]
 
 #: Columns of a table that no terminal shows.
 _PIPE = 10_000
@@ -22,23 +44,46 @@ _PIPE = 10_000
 
 def console() -> Console:
     """Give the console for standard output: colours on a terminal only, and not with NO_COLOR."""
-    return Console(highlight=False, soft_wrap=False)
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def errors() -> Console:
     """Give the console for standard error."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def styled(*parts: Part) -> Text:
+    """Put parts together, in one line."""
+    found = Text()
+    for each in parts:
+        text, style = (each, "") if isinstance(each, str) else each
+        found.append(printable(text), style)
+    return found
+
+
+def print_line(*parts: Part, err: bool = False) -> None:
+    """Print one line, however long it is."""
+    (errors() if err else console()).print(styled(*parts), soft_wrap=True)
+
+
+def print_lines(text: str, *, err: bool = False) -> None:
+    """Print text as it is, line by line."""
+    click.echo(printable_lines(text), err=err)
 
 
 class _Compact(Table):
-    """Ends with its last column."""
+    """Ends with its last column, and has one line of text in each cell."""
+
+    def add_cells(self, *cells: Part, style: str = "") -> None:
+        """Add a row."""
+        self.add_row(*(styled(each) for each in cells), style=style)
 
     def _get_padding_width(self, column_index: int) -> int:
         # rich counts the padding of the edge, although pad_edge=False leaves it out.
         return 0 if column_index == len(self.columns) - 1 else super()._get_padding_width(column_index)
 
 
-def table(*headings: str, right: tuple[str, ...] = (), cut: bool = False) -> Table:
+def table(*headings: str, right: tuple[str, ...] = (), cut: bool = False) -> _Compact:
     """Make a table without lines.
 
     Args:
@@ -86,7 +131,7 @@ def print_indented(text: str, spaces: int, *, style: str = "") -> None:
     """Print text, each line behind so many spaces, and wrapped on a terminal."""
     out = console()
     width = max(20, out.width - spaces) if out.is_terminal else _PIPE
-    for line in text.splitlines():
+    for line in printable_lines(text).rstrip("\n").split("\n"):
         # Lines that are indented themselves are perhaps code, whose spaces matter.
         wrapped = [line] if line[:1].isspace() else textwrap.wrap(line, width, break_on_hyphens=False) or [""]
         for each in wrapped:
@@ -100,7 +145,7 @@ def print_json(value: Any) -> None:
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Encode a value; what JSON has no form for, such as bytes from MessagePack, is as Python writes it."""
-    text = json.dumps(value, default=_encodable, indent=indent, ensure_ascii=False)
+    text = printable_json(json.dumps(value, default=_encodable, indent=indent, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

@@ -7,10 +7,9 @@ from time import monotonic
 
 import click
 import gevent
-from rich.markup import escape
 
 from amphora import AmqpRpcClient, ServerInfo
-from amphora.cli.output import console, print_json, print_table, table
+from amphora.cli.output import print_json, print_line, print_table, table
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import Failed, NoAnswer
 from amphora.cli.values import count, seconds
@@ -68,7 +67,7 @@ def command(
         rounds, quiet = rounds or 1, True
     with service.connected() as client:
         if not quiet:
-            console().print(f"PING {escape(service.name)} on {escape(client.broker)}", soft_wrap=True)
+            print_line(f"PING {service.name} on {client.broker}")
         try:
             while rounds is None or done < rounds:
                 began = monotonic()
@@ -78,7 +77,7 @@ def command(
                     gevent.sleep(max(0.0, interval - (monotonic() - began)))
         except KeyboardInterrupt:
             # The end of it, as people end ping(8).
-            click.echo()
+            print_line()
     if as_json:
         print_json(
             {"service": service.name, "rounds": done, "servers": [_summary(each, done) for each in seen.values()]}
@@ -102,32 +101,29 @@ def _ask(
         one.times.append(info.round_trip)
     if quiet:
         return
-    out = console()
     for info in answers:
-        name = f"[bold]{escape(_name(info))}[/]"
-        out.print(f"{name} ({info.uuid[:8]}) seq={number} time={_ms(info.round_trip)} ms", soft_wrap=True)
+        print_line((_name(info), "bold"), f" ({info.uuid[:8]}) seq={number} time={_ms(info.round_trip)} ms")
     answered = {info.uuid for info in answers}
     for uuid, one in seen.items():
         if uuid not in answered:
-            out.print(f"[red]{escape(_name(one.info))} ({uuid[:8]}) seq={number} no answer[/]", soft_wrap=True)
+            print_line((f"{_name(one.info)} ({uuid[:8]}) seq={number} no answer", "red"))
     if not answers and not seen:
-        out.print(f"[red]seq={number} no answer[/]")
+        print_line((f"seq={number} no answer", "red"))
 
 
 def _print_summary(name: str, seen: dict[str, _Seen], rounds: int) -> None:
-    out = console()
     times = [time for one in seen.values() for time in one.times]
-    out.print(
-        f"\n--- {escape(name)}: {_counted(len(seen), 'server')}, {_counted(rounds, 'round')}, "
-        f"{_counted(len(times), 'answer')} ---",
-        soft_wrap=True,
+    print_line()
+    print_line(
+        f"--- {name}: {_counted(len(seen), 'server')}, {_counted(rounds, 'round')}, "
+        f"{_counted(len(times), 'answer')} ---"
     )
     rows = table(
         "SERVER", "VERSION", "ANSWERS", "MIN ms", "AVG ms", "MAX ms", right=("ANSWERS", "MIN ms", "AVG ms", "MAX ms")
     )
     for one in sorted(seen.values(), key=lambda each: (each.info.host, each.info.pid)):
-        rows.add_row(
-            escape(_name(one.info)),
+        rows.add_cells(
+            _name(one.info),
             one.info.version,
             f"{len(one.times)}/{_asked(one, rounds)}",
             *_least_mean_most(one.times),
@@ -135,7 +131,7 @@ def _print_summary(name: str, seen: dict[str, _Seen], rounds: int) -> None:
     print_table(rows, optional=("VERSION", "ANSWERS"))
     if len(seen) > 1:
         least, mean, most = _least_mean_most(times)
-        out.print(f"round trip min/avg/max = {least}/{mean}/{most} ms")
+        print_line(f"round trip min/avg/max = {least}/{mean}/{most} ms")
 
 
 def _summary(one: _Seen, rounds: int) -> dict[str, object]:

@@ -8,7 +8,7 @@ import click
 
 from amphora import DeadLetters
 from amphora.cli.letters import Choice, as_record, choice_options, described
-from amphora.cli.output import print_json
+from amphora.cli.output import print_json, print_line
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import BadArguments
 
@@ -43,7 +43,7 @@ def command(service: Service, choice: Choice, yes: bool, dry_run: bool, as_json:
         else:
             deleted, left = _delete(service, dead, choice, yes=yes, dry_run=dry_run, as_json=as_json)
     if not as_json:
-        click.echo(f"{deleted} {'would be ' if dry_run else ''}deleted, {left} left")
+        print_line(f"{deleted} {'would be ' if dry_run else ''}deleted, {left} left")
 
 
 def can_be_asked() -> bool:
@@ -67,7 +67,7 @@ def _delete(
     chosen = [each for each in letters if choice.takes(each)][: choice.limit]
     if not as_json:
         for letter in chosen:
-            click.echo(described(letter))
+            print_line(described(letter))
     if chosen and not dry_run:
         _confirm(f"Delete these {len(chosen)} dead letters of service {service.name!r}?", yes=yes)
         for letter in chosen:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from amphora.cli.management import ManagedQueue, Management, management_option
-from amphora.cli.output import print_json, print_table, table
+from amphora.cli.output import Part, print_json, print_table, table
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import seconds
@@ -138,21 +137,21 @@ def _print(found: list[dict[str, Any]], *, managed: bool) -> None:
     rows = table("QUEUE", "KIND", "MESSAGES", "CONSUMERS", *more, right=right)
     for each in found:
         if each["messages"] is None:
-            rows.add_row(escape(each["queue"]), each["kind"], "[dim]-[/]", "[dim]-[/]")
+            rows.add_cells(each["queue"], each["kind"], ("-", "dim"), ("-", "dim"))
             continue
-        cells = [escape(each["queue"]), each["kind"], _depth(each), _consumers(each)]
+        cells: list[Part] = [each["queue"], each["kind"], _depth(each), _consumers(each)]
         if managed:
             cells += [str(each["unacknowledged"]), f"{each['incoming']:.1f}", f"{each['outgoing']:.1f}"]
-            cells += [each["type"], escape(each["state"])]
-        rows.add_row(*cells)
+            cells += [each["type"], each["state"]]
+        rows.add_cells(*cells)
     print_table(rows, optional=("TYPE", "STATE", "OUT/s", "IN/s", "KIND", "UNACKED"))
 
 
-def _depth(row: dict[str, Any]) -> str:
+def _depth(row: dict[str, Any]) -> Part:
     bad = row["messages"] and (row["kind"] == "dead letters" or not row["consumers"])
-    return f"[red]{row['messages']}[/]" if bad else str(row["messages"])
+    return str(row["messages"]), "red" if bad else ""
 
 
-def _consumers(row: dict[str, Any]) -> str:
+def _consumers(row: dict[str, Any]) -> Part:
     bad = not row["consumers"] and row["kind"] in ("requests", "label")
-    return f"[red]{row['consumers']}[/]" if bad else str(row["consumers"])
+    return str(row["consumers"]), "red" if bad else ""

@@ -8,7 +8,7 @@ import click
 
 from amphora import DeadLetter, DeadLetters, PublishNacked, Unroutable
 from amphora.cli.letters import Choice, as_record, choice_options, described
-from amphora.cli.output import print_json
+from amphora.cli.output import print_json, print_line
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import Failed
 
@@ -58,12 +58,12 @@ def command(service: Service, choice: Choice, dry_run: bool, unverified: bool, a
             (done if problem is None else failed).append(as_record(letter) | ({"problem": problem} if problem else {}))
             if not as_json:
                 mark = f"  stays: {problem}" if problem else f"  -> {letter.queue}"
-                click.echo(f"{described(letter)}{mark}", err=problem is not None)
+                print_line(f"{described(letter)}{mark}", err=problem is not None)
     if as_json:
         print_json({"given_back" if not dry_run else "would_give_back": done, "failed": failed, "left": left})
     else:
         verb = "would be given back" if dry_run else "given back"
-        click.echo(f"{len(done)} {verb}, {left + len(failed)} left")
+        print_line(f"{len(done)} {verb}, {left + len(failed)} left")
     if failed:
         raise Failed(f"{len(failed)} could not be given back")
 

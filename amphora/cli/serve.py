@@ -15,6 +15,7 @@ import click
 import gevent
 
 from amphora import AmqpRpcServer, BrokerError, Serving, __version__, override_arguments
+from amphora.cli.output import print_lines
 from amphora.cli.parent import ParentLine
 from amphora.cli.probes import Probes
 from amphora.cli.services import BROKER_VARIABLE, Service
@@ -246,4 +247,4 @@ def _introduce_server(server: AmqpRpcServer, *, briefly: bool) -> None:
 def _say(text: str) -> None:
     # A terminal that has gone away is no reason to stop serving.
     with suppress(OSError):
-        click.echo(f"[{os.getpid()}] {text}")
+        print_lines(f"[{os.getpid()}] {text}")

@@ -13,9 +13,9 @@ from amphora import (
     TopologyConflict,
     WrongRequest,
 )
-from amphora.cli.broker_checks import CLOCKS, clock_finding
+from amphora.cli.broker_checks import clock_finding
 from amphora.cli.findings import Finding, Level
-from amphora.cli.services import Service
+from amphora.cli.services import CLOCKS, Service
 
 __all__ = ["service_findings"]
 

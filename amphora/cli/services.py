@@ -19,12 +19,14 @@ from amphora import (
     RpcJsonSerializer,
     RpcMsgpackSerializer,
 )
+from amphora.cli.output import print_line
 from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.tls import TlsOptions, tls_options
 from amphora.cli.values import seconds
 
 __all__ = [
     "BROKER_VARIABLE",
+    "CLOCKS",
     "Service",
     "ServiceCommand",
     "amphora_logs",
@@ -35,6 +37,9 @@ __all__ = [
 
 #: Name of the environment variable with the URL of the broker.
 BROKER_VARIABLE = "AMPHORA_BROKER_URL"
+
+#: Seconds by which clocks may differ: deadlines and signatures compare them.
+CLOCKS = 2.0
 
 #: Seconds that the broker keeps the queue for replies to a command that has ended, or has lost its connection.
 _REPLIES_EXPIRE = 60.0
@@ -105,7 +110,10 @@ class Service:
         with errors_end_the_command(), self.client(**options) as client:
             if not client.wait_connected(self.connect_timeout):
                 raise NotSent(self._why_not(client))
-            yield client
+            try:
+                yield client
+            finally:
+                _warn(client)
 
     def dead_letters(self) -> DeadLetters:
         """Make what looks after the dead letters; it needs nothing on the broker, and does not start yet.
@@ -146,6 +154,17 @@ class Service:
                 f"{client.state.partition('NOT_FOUND - ')[2]}"
             )
         return _waited(self.connect_timeout, client.state)
+
+
+def _warn(client: AmqpRpcClient) -> None:
+    """Say which answers of servers were left out, and whose clocks differ."""
+    for uuid, why in client.inspect.left_out.items():
+        print_line((f"an answer of {uuid!r} was left out: {why}", "yellow"), err=True)
+    for clock in client.inspect.clocks.values():
+        if abs(clock.ahead) > CLOCKS:
+            direction = "ahead of" if clock.ahead > 0 else "behind"
+            text = f"the clock of {clock.host}:{clock.pid} is {abs(clock.ahead):.0f} s {direction} this machine's"
+            print_line((text, "yellow"), err=True)
 
 
 def _waited(seconds: float, state: str) -> str:

@@ -7,10 +7,10 @@ import os
 import rlcompleter
 import signal
 import sys
-import traceback
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from textwrap import indent
 from types import FrameType
 from typing import Any
 
@@ -19,8 +19,11 @@ import gevent
 
 import amphora
 from amphora import AmqpRpcClient, AmqpRpcException, RemoteFunction
+from amphora.cli.function_names import NEEDS_NO_QUOTES
+from amphora.cli.output import print_line
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.values import seconds, seconds_or_zero
+from amphora.remote_text import printable, printable_lines
 
 __all__ = ["command"]
 
@@ -61,7 +64,7 @@ def command(service: Service, timeout: float, discover: float) -> None:
             known.clear()
             known.update(client.inspect.functions(timeout=discover))
             for each in known.values():
-                click.echo(f"{each.name}{each.signature}")
+                print_line(f"{each.name}{each.signature}")
 
         names: dict[str, Any] = {name: getattr(amphora, name) for name in amphora.__all__ if name[0].isalpha()}
         names |= {"client": client, "functions": functions, "gevent": gevent, "__name__": "__console__"}
@@ -91,6 +94,10 @@ class _Prompt(code.InteractiveConsole):
             raise EOFError
         return line
 
+    def write(self, data: str) -> None:
+        """Write what the prompt has to say, such as tracebacks, which have texts of other programs in them."""
+        super().write(printable_lines(data))
+
     def showtraceback(self) -> None:
         """Show where an error comes from, unless that is on the other side of the broker."""
         error = sys.exc_info()[1]
@@ -98,13 +105,16 @@ class _Prompt(code.InteractiveConsole):
             self.write("\nKeyboardInterrupt\n")
         elif isinstance(error, AmqpRpcException):
             remote = getattr(error, "remote_traceback", None)
-            self.write("".join([f"{remote.rstrip()}\n" if remote else "", *traceback.format_exception_only(error)]))
+            # The error's text in one line, and the remote traceback indented: neither can pass for something else.
+            name = f"{type(error).__module__}.{type(error).__qualname__}"
+            lines = [indent(remote.rstrip(), "  ")] if remote else []
+            self.write("\n".join([*lines, f"{name}: {printable(error)}\n"]))
         else:
             super().showtraceback()
 
 
 class _Completer:
-    """Completes remote functions after `client.call.`, and the rest as Python does.
+    """Completes remote functions with plain names after `client.call.`, and the rest as Python does.
 
     Args:
         names: Of the prompt.
@@ -119,14 +129,16 @@ class _Completer:
         """Return the completion of that number; None where there are no more."""
         for caller in _CALLERS:
             if text.startswith(caller):
-                found = [f"{caller}{name}(" for name in self._functions if f"{caller}{name}".startswith(text)]
+                # What is completed is a part of the line that Python runs.
+                plain = [name for name in self._functions if NEEDS_NO_QUOTES.fullmatch(name) and "-" not in name]
+                found = [f"{caller}{name}(" for name in plain if f"{caller}{name}".startswith(text)]
                 return found[state] if state < len(found) else None
         return self._python.complete(text, state)
 
 
 def _banner(client: AmqpRpcClient, known: Mapping[str, RemoteFunction]) -> str:
     count = f"{len(known)} function{'s' * (len(known) != 1)}" if known else "no server has told its functions"
-    example = next(iter(known), "function")
+    example = printable(next(iter(known), "function"))
     return (
         f"Amphora {amphora.__version__}, service {client.service_name!r} on {client.broker}: {count}.\n"
         f"client.call.{example}(...) calls one, functions() lists them, Ctrl-D ends."

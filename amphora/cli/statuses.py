@@ -4,34 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import indent
 
 import click
 
 from amphora import AmqpRpcException, Backlogged, BrokerError, NoResult, Unroutable
 from amphora.cli.advice import with_options_named
+from amphora.remote_text import printable, printable_lines
 
 __all__ = ["BadArguments", "Failed", "NoAnswer", "NotSent", "errors_end_the_command"]
 
 
-class Failed(click.ClickException):
+class _End(click.ClickException):
+    """The end of a command; its message may have texts of other programs in it, and several lines."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable_lines(message))
+
+
+class Failed(_End):
     """Done in part, or the remote function raised."""
 
     exit_code = 1
 
 
-class BadArguments(click.ClickException):
+class BadArguments(_End):
     """Wrong arguments; nothing was done."""
 
     exit_code = 2
 
 
-class NoAnswer(click.ClickException):
+class NoAnswer(_End):
     """No answer came in time."""
 
     exit_code = 3
 
 
-class NotSent(click.ClickException):
+class NotSent(_End):
     """The broker cannot be reached, or refuses."""
 
     exit_code = 4
@@ -46,14 +55,15 @@ def errors_end_the_command() -> Iterator[None]:
     try:
         yield
     except NoResult as error:
-        raise NoAnswer(str(error)) from error
+        raise NoAnswer(printable(error)) from error
     except (Backlogged, BrokerError, Unroutable) as error:
-        raise NotSent(str(error)) from error
+        raise NotSent(printable(error)) from error
     except AmqpRpcException as error:
         raise Failed(_with_traceback(error)) from error
 
 
 def _with_traceback(error: AmqpRpcException) -> str:
-    text = str(error) or type(error).__name__
+    # In one line, and the remote traceback indented: no line of it can pass for one of this command's.
+    text = printable(error) or type(error).__name__
     remote = getattr(error, "remote_traceback", None)
-    return f"{text}\n\n{remote}".rstrip() if remote else text
+    return f"{text}\n\n{indent(printable_lines(remote), '  ')}".rstrip() if remote else text

@@ -9,14 +9,12 @@ import click
 import gevent
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from amphora import AmqpRpcClient, BrokerError, QueueStatus
 from amphora.cli.latencies import milliseconds, percentile, roughly
 from amphora.cli.observed import ObservedServer, Runs, runs_by_function
-from amphora.cli.output import console, fitted, table, to_json
+from amphora.cli.output import Part, console, fitted, print_lines, styled, table, to_json
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.statuses import NoAnswer
 from amphora.cli.values import count, seconds
@@ -95,21 +93,22 @@ class _Screen:
         p50, p99 = _percentiles(sum(told[1:], told[0]) if told else None)
         calls = sum(each.calls for each in present)
         running = sum(each.stats.get("running", 0) for each in present)
-        title = Text.assemble(
-            (self._client.service_name, "bold"),
-            f" on {self._client.broker}\n",
-            f"{len(present)} server{'s' * (len(present) != 1)}, {calls:.1f} calls/s, {running} running",
-            "" if p50 is None else f", p50 {roughly(p50)} ms, p99 {roughly(p99)} ms",
-            no_wrap=out.is_terminal,
-            overflow="ellipsis",
-        )
-        parts: list[RenderableType] = [title, "", fitted(self._server_table(), out, _OPTIONAL)]
+        title = [
+            styled((self._client.service_name, "bold"), f" on {self._client.broker}"),
+            styled(
+                f"{len(present)} server{'s' * (len(present) != 1)}, {calls:.1f} calls/s, {running} running",
+                "" if p50 is None else f", p50 {roughly(p50)} ms, p99 {roughly(p99)} ms",
+            ),
+        ]
+        for line in title:
+            line.no_wrap, line.overflow = out.is_terminal, "ellipsis"
+        parts: list[RenderableType] = [*title, "", fitted(self._server_table(), out, _OPTIONAL)]
         if self._queues:
             parts += ["", self._queue_table()]
         if self._functions:
             parts += ["", self._function_table()]
         if self._trouble:
-            parts += ["", Text(self._trouble, style="red")]
+            parts += ["", styled((self._trouble, "red"))]
         return Group(*parts)
 
     def record(self) -> dict[str, Any]:
@@ -144,22 +143,20 @@ class _Screen:
         for server in sorted(self.servers.values(), key=lambda each: (each.info.host, each.info.pid)):
             cells = _cells(server)
             style = "dim red" if server.missed else ""
-            rows.add_row(
-                escape(f"{server.info.host}:{server.info.pid}"), *(cells[each] for each in numbers), style=style
-            )
+            rows.add_cells(f"{server.info.host}:{server.info.pid}", *(cells[each] for each in numbers), style=style)
         return rows
 
     def _queue_table(self) -> Table:
         rows = table("QUEUE", "MESSAGES", "CONSUMERS", right=("MESSAGES", "CONSUMERS"), cut=True)
         for name, each in self._queues.items():
             if each is not None:
-                rows.add_row(escape(name), str(each.messages), str(each.consumers))
+                rows.add_cells(name, str(each.messages), str(each.consumers))
         return rows
 
     def _function_table(self) -> Table:
         rows = table("FUNCTION", "CALLS/s", "p50", "p99", right=("CALLS/s", "p50", "p99"), cut=True)
         for name, runs in runs_by_function(self._present()).items():
-            rows.add_row(escape(name), f"{runs.per_second:.1f}", *map(roughly, _percentiles(runs)))
+            rows.add_cells(name, f"{runs.per_second:.1f}", *map(roughly, _percentiles(runs)))
         return rows
 
     def _look_at_queues(self, timeout: float) -> None:
@@ -194,13 +191,13 @@ def command(
         try:
             if live is not None:
                 live.start()
-                live.update(Text(f"asking the servers of {service.name!r} ..."), refresh=True)
+                live.update(styled(f"asking the servers of {service.name!r} ..."), refresh=True)
             while rounds is None or done < rounds:
                 # Nobody knows how many servers there are: the whole interval is waited for answers.
                 screen.ask(interval)
                 done += 1
                 if as_json:
-                    click.echo(to_json(screen.record()))
+                    print_lines(to_json(screen.record()))
                 elif live is not None:
                     live.update(screen.render(out), refresh=True)
                 else:
@@ -218,7 +215,7 @@ def command(
         raise NoAnswer(f"no server of service {service.name!r} has answered")
 
 
-def _cells(server: ObservedServer) -> dict[str, str]:
+def _cells(server: ObservedServer) -> dict[str, Part]:
     stats, ordered = server.stats, sorted(server.round_trips)
     errors = f"{server.errors:.1f}"
     p50, p99 = _percentiles(server.runs)
@@ -228,7 +225,7 @@ def _cells(server: ObservedServer) -> dict[str, str]:
         "RUN": f"{stats.get('running', 0)}/{server.info.concurrency}",
         "p50": roughly(p50),
         "p99": roughly(p99),
-        "ERR/s": f"[red]{errors}[/]" if server.errors else errors,
+        "ERR/s": (errors, "red" if server.errors else ""),
         "ERRORS": str(stats.get("errors", 0)),
         "OUTBOX": str(stats.get("outbox", 0)),
         "PING": milliseconds(percentile(ordered, 50)) if ordered else "-",

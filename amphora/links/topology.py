@@ -15,6 +15,7 @@ from amphora.links.control import is_not_found
 __all__ = [
     "QueueStatus",
     "Topology",
+    "ask_for_default_exchange",
     "bind_queue",
     "control_queue",
     "create_queue",
@@ -23,7 +24,6 @@ __all__ = [
     "direct_exchange",
     "durable_queue",
     "fanout_exchange",
-    "find_reply_queue",
     "look_for",
     "open_counter",
     "purge_queue",
@@ -167,16 +167,15 @@ def bind_queue(name: str, exchange: str, routing_key: str, channel: Any) -> None
     channel.queue_bind(name, exchange, routing_key)
 
 
-def find_reply_queue(name: str, channel: Any) -> None:
-    """Find out whether the default exchange delivers to a queue of that name, and whether this user may publish there.
+def ask_for_default_exchange(channel: Any) -> None:
+    """Find out whether this user may publish to the default exchange.
 
-    A message to no queue asks for the permission: a reply that is refused would cost the publishing channel, and with
-    it the replies to others.
+    A message to no queue asks for the permission here: one that is refused costs the channel that it is published on,
+    and with it what others have sent there.
 
     Raises:
-        ChannelError: There is no such queue, or the user lacks the permission.
+        ChannelError: The user lacks the permission.
     """
-    channel.queue_declare(name, passive=True)
     channel.basic_publish(Message(b""), "", f"amphora-{uuid4().hex}")
     # Any synchronous method will do: its answer says that those before it went well.
     channel.basic_qos(0, 0, False)

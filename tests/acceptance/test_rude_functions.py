@@ -30,6 +30,17 @@ print("ready", flush=True)
 server.serve(nowait=False)
 """
 
+INTERRUPTING = SCRIPT.replace('    print("at work", flush=True)\n    time.sleep(60)', "    pass").replace(
+    "server.serve()\n",
+    """@server.add_function
+def interrupt():
+    raise KeyboardInterrupt
+
+server.serve()
+""",
+    1,
+)
+
 
 def test_a_function_that_burns_the_processor_for_more_than_a_heartbeat_keeps_its_connections(
     broker: Broker, service: str, new_client: NewClient, start_server: StartServer
@@ -94,6 +105,41 @@ def test_a_timeout_that_a_function_leaves_running_costs_no_later_request(
     wait_until(lambda: not fuse.pending)
 
     assert [client.call(timeout=20).abs(-number) for number in range(3)] == [0, 1, 2]
+
+
+def test_a_timeout_that_a_function_leaves_running_does_not_hit_the_request_after_it(
+    broker: Broker, new_client: NewClient, new_server: NewServer
+) -> None:
+    def leave() -> None:
+        gevent.Timeout(0.2).start()
+
+    def nap() -> str:
+        gevent.sleep(0.5)
+        return "rested"
+
+    new_server(broker.url, leave, nap, concurrency=1)
+    client = new_client(broker.url)
+
+    left = client.defer(timeout=20).leave()
+
+    assert client.call(timeout=20).nap() == "rested"
+    assert left.get() is None
+
+
+def test_a_keyboard_interrupt_that_a_function_raises_is_its_error_and_no_server_ends(
+    broker: Broker, service: str, new_client: NewClient, start_program: StartProgram
+) -> None:
+    program = start_program("-c", INTERRUPTING, broker.url, service)
+    program.wait_for_line("ready")
+    client = new_client(broker.url)
+
+    for _ in range(3):
+        with pytest.raises(RemoteException) as raised:
+            client.call(timeout=20).interrupt()
+        assert raised.value.error_type == "KeyboardInterrupt"
+
+    program.send_signal(signal.SIGINT)
+    assert program.wait(10) != 0
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])

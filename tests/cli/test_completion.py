@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import COMMAND, Invoke, Shop
 from tests.support.broker import Broker
+from tests.support.hostile_server import HostileServer, healthy
 from tests.support.terminal import Terminal
 
 #: How each is started without anybody's settings, and what loads the completion in it.
@@ -114,3 +115,35 @@ def test_there_is_completion_for_the_user_s_shell(invoke: Invoke, monkeypatch: p
 
     assert result.exit_code == 2
     assert "name the shell: bash, zsh, fish" in result.stderr
+
+
+#: Names that a shell would run, expand or split; and a description that begins a line, which shells take for a value.
+ENDS = (";touch owned", "$(touch owned)", "`touch owned`", "|touch owned", "\ntouch owned\n", "{a,b}", " x", "\x1b[2J")
+NAMES = ["-add", *(f"add{each}" for each in (*ENDS, *"&>'\\*~!%:ü(#=\"\t"))]
+
+
+@pytest.mark.parametrize("shell", START)
+def test_what_a_hostile_server_calls_its_functions_is_not_run(
+    shell: str, env: dict[str, str], broker: Broker, service: str
+) -> None:
+    described = {"signature": "(x)\nplain\n;touch owned\n", "doc": "Add.\rplain,;touch owned\x1b[2J", "module": "m"}
+    functions = [{"name": each, **described} for each in [*NAMES, "add_two", "add.three"]]
+    start = "import os, sys; os.chdir(os.environ['HOME']); os.execvp(sys.argv[1], sys.argv[1:])"
+    with (
+        HostileServer(broker, service, lambda _: [healthy(functions=functions)], calls=True),
+        Terminal("-c", start, *START[shell], columns=200, env=env) as terminal,
+    ):
+        terminal.type(f"{LOAD[shell]}\r")
+        wait_for_text(terminal, r"\nis loaded\n")
+        # Both that are left begin so; which they are, a second Tab shows.
+        terminal.type(f"amphora call {service} add\t\t")
+        wait_for_text(terminal, r"add\.three")
+        wait_for_text(terminal, r"add_two")
+        terminal.type(f"{CTRL_U}amphora call {service} add_\t --timeout 1\r")
+        wait_for_text(terminal, r"amphora call \S+ add_two +--timeout 1\n")
+        terminal.type(f"{CTRL_U}echo is over\r")
+        wait_for_text(terminal, r"\nis over")
+        screen = "\n".join(terminal.screen)
+
+    assert not (Path(env["HOME"]) / "owned").exists()
+    assert "touch owned" not in screen.replace(r"\nplain\n;touch owned", "").replace(r"\rplain,;touch owned", "")

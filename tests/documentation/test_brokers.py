@@ -90,8 +90,12 @@ def test_a_user_is_added_with_permissions_and_both_sides_have_the_keys(
 ) -> None:
     vhost = broker_url.rpartition("/")[2]
     adding, permitting = (shlex.split(entry.command) for entry in entries(page.take("console")))
-    keys = page.take_one("python")
+    password, keys = page.take("python")
 
+    assert all(
+        given == said
+        for given, said in run_fragment(password.text, {"AmqpRpcServer": AmqpRpcServer}, password.compiled_as)
+    )
     # The password is asked for; the virtual host is that of the test.
     broker.ctl(*adding[1:], "a-secret")
     broker.ctl(permitting[1], "-p", vhost, *permitting[2:])

@@ -18,6 +18,7 @@ from amphora import (
     RemoteException,
     WrongRequest,
 )
+from amphora.note_log import flush_notes
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.functions import Holding, Noting
 from tests.support.broker import Broker
@@ -263,3 +264,40 @@ def test_other_functions_do_not_run_for_all_servers(new_server: NewServer, clien
         client.call(routing_key="amphora.control").note()
 
     assert noting.runs == []
+
+
+def test_a_flood_of_questions_does_not_slow_the_service(
+    new_server: NewServer,
+    new_client: NewClient,
+    service: str,
+    amqp_channel: amqp.Channel,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    functions = {f"function_{number}": lambda x: x for number in range(200)}
+    for each in functions.values():
+        each.__doc__ = "What it does, in some words. " * 20
+    server = new_server()
+    for name, each in functions.items():
+        server.add_function(each, name)
+    client = new_client(timeout=60)
+    assert client.call.function_1(1) == 1
+    question = amqp.Message(
+        '{"func": "amphora.functions", "args": [], "kwargs": {}}',
+        content_type="application/json",
+        message_id="1",
+        reply_to="flood",
+    )
+    amqp_channel.queue_declare("", exclusive=True, arguments={"x-max-length": 1})
+    amqp_channel.queue_bind("", f"rpc_{service}_response", "flood")
+
+    for _ in range(3000):
+        amqp_channel.basic_publish(question, f"rpc_{service}_request", "amphora.control")
+    took = []
+    for number in range(30):
+        began = time.monotonic()
+        assert client.call.function_2(number) == number
+        took.append(time.monotonic() - began)
+
+    # Without a limit of questions, half of the calls take more than a second each.
+    assert sorted(took)[len(took) // 4] < 0.5
+    wait_until(lambda: flush_notes(1) and "leaving some out" in caplog.text, 60)

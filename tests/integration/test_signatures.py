@@ -229,7 +229,7 @@ def test_a_request_that_is_moved_to_the_control_queues_is_not_answered(
 
     assert result.get() == "mine"
     # What is untrusted is refused unsigned; the rest not at all.
-    assert client.stats()["untrusted"] == (1 if version == "2" else 0)
+    wait_until(lambda: client.stats()["untrusted"] == (1 if version == "2" else 0))
     assert client.stats()["late_replies"] == 0
 
 

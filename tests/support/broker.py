@@ -340,6 +340,12 @@ class Broker:
             if isinstance(properties, list)
         ]
 
+    @property
+    def release(self) -> tuple[int, int]:
+        """Return the release of RabbitMQ that runs, such as (4, 3)."""
+        major, minor = self.eval("list_to_binary(rabbit_misc:version())").split(".")[:2]
+        return int(major), int(minor)
+
     def alarms(self) -> list[Any]:
         """Return the alarms in force: while there is one, publishers are blocked."""
         alarms: list[Any] = self.eval("rabbit_alarm:get_alarms()")
@@ -545,7 +551,10 @@ class _NodeProcess(RabbitMqExecutor):
 
 
 def _program(name: str) -> str:
-    """Find one of RabbitMQ's programs."""
+    """Find one of RabbitMQ's programs, in the directory that AMPHORA_RABBITMQ names first."""
+    chosen = os.environ.get("AMPHORA_RABBITMQ")
+    if chosen:
+        return str(Path(chosen) / name)
     debian = DEBIAN_PROGRAMS / name
     program = str(debian) if debian.exists() else shutil.which(name)
     if program is None:

@@ -5,6 +5,7 @@ AMQP itself cannot list queues or connections. So a test's node runs `node_conso
 """
 
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ class NodeConsole:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that the node needs to find its console."""
-        return {"AMPHORA_NODE_CONSOLE": str(SCRIPT), "AMPHORA_NODE_CONSOLE_SOCKET": str(self.path)}
+        # A node of another release sees its own directory, and not that of this file.
+        script = self.path.with_name(SCRIPT.name)
+        shutil.copy(SCRIPT, script)
+        return {"AMPHORA_NODE_CONSOLE": str(script), "AMPHORA_NODE_CONSOLE_SOCKET": str(self.path)}
 
     @staticmethod
     def erl_arguments() -> str:

@@ -47,6 +47,8 @@ LAYERS = (
     ("amphora.core.*",),
     ("amphora.protocol.*",),
     (
+        "amphora.allowance",
+        "amphora.answers",
         "amphora.brokers",
         "amphora.descriptions",
         "amphora.durations",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import gevent
 from django.core.exceptions import SynchronousOnlyOperation
@@ -53,7 +54,8 @@ class IdleConnections:
     """
 
     def __init__(self) -> None:
-        self._parked: dict[Any, _Parked] = {}
+        # Weak: a greenlet that something holds after a request gets no other one (`amphora.workers`).
+        self._parked: WeakKeyDictionary[Any, _Parked] = WeakKeyDictionary()
         self._reaper: gevent.Greenlet[[], None] | None = None
         self._wake_at = 0.0
         self._sooner = Event()

@@ -34,7 +34,7 @@ def test_columns_are_left_out_until_a_table_fits(headings):
 
 def test_a_table_in_a_file_is_as_wide_as_it_likes(capsys):
     made = table("QUEUE", "KIND")
-    made.add_row("q" * 200, "[red]label[/]")
+    made.add_cells("q" * 200, ("label", "red"))
 
     print_table(made, optional=("KIND",))
 

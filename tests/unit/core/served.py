@@ -59,7 +59,8 @@ class Shop:
         asked: Suspects whose count is asked for.
         counting: Suspects whose count is under way.
         begins: How often each key was begun.
-        published: Whether the broker can be asked.
+        finished: When each key was finished, the latest last.
+        can: Whether the broker can be asked.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Shop:
         self.dropped_replies: list[Request] = []
         self.exits: Counter[Exit] = Counter()
         self.begins: Counter[Any] = Counter()
+        self.finished: dict[Any, float] = {}
         self.alarm_at = inf
         self.machine = machine(
             Options(slots=slots, ignore_delay=1.0, drop_ignored=drop_ignored, letters=letters),
@@ -130,6 +132,9 @@ class Shop:
     def left(self, record: Request, how: Exit) -> None:
         record.exits.append(how)
         self.exits[how] += 1
+        if record.named and not record.apart and how in (Exit.DONE, Exit.ABANDONED):
+            self.finished.pop(record.key, None)
+            self.finished[record.key] = self.now
 
     def alarm(self, at: float) -> None:
         self.alarm_at = at

@@ -139,10 +139,10 @@ class ThreadedClient:
         self._started()
 
     def stop(self) -> None:
-        """Disconnect from the broker and end the thread; calls that wait end with `NoResult`.
+        """Disconnect from the broker and end the thread.
 
-        Takes some seconds at the most. What the broker has not confirmed by then is gone; the next call connects
-        again.
+        Calls and deferred results that have no result yet end with `NoResult`. Takes at most some seconds. What the
+        broker has not confirmed by then is gone; the next call connects again.
         """
         with self._lock:
             hub, self._hub = self._hub, None
@@ -192,18 +192,11 @@ class ThreadedClient:
         self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ThreadedResult:
         deferred = ThreadedResult(function)
-        future = deferred._future
 
-        def finish(result: AsyncResult[Any]) -> None:
-            if result.exception is None:
-                future.set_result(result.value)
-            else:
-                future.set_exception(result.exception)
+        def begin(client: AmqpRpcClient) -> AsyncResult[Any]:
+            return cast("AsyncResult[Any]", client.defer(function_name=function, **options)(*args, **kwargs))
 
-        def begin(client: AmqpRpcClient) -> None:
-            client.defer(function_name=function, **options)(*args, **kwargs).rawlink(finish)
-
-        self._run(begin)
+        self._started().defer(begin, deferred._future)
         return deferred
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
@@ -11,22 +10,28 @@ from typing import Any
 from uuid import uuid4
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, WrongResult
 from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
-from amphora.links.topology import Topology, bind_queue
+from amphora.links.restoring import removed
+from amphora.links.topology import QueueStatus, Topology, bind_again
 from amphora.log_fields import request_fields
+from amphora.note_log import NoteLogger
 from amphora.pending import Call, PendingCalls
 from amphora.protocol.messages import Codec, Failure, Result, message_id_of, request_properties
 from amphora.protocol.signatures import Signatures
 
 __all__ = ["Calls"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
+
+
+#: Seconds after which replies to other clients' requests are looked into again.
+_ASK_AGAIN = 60.0
 
 #: Bytes of an untrusted reply that is read for what it claims, and characters of the claim that are shown, at most.
 _SMALL, _QUOTED = 4096, 300
@@ -66,6 +71,7 @@ class Calls:
             declares again when somebody deletes it.
         user: The user of the broker whom requests name; None to name none.
         signatures: Signs requests and checks replies; None where nobody signs.
+        consumers: Asks the broker how many consumers the response queue has.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Calls:
         topology: Topology,
         default_queue: bool,
         signatures: Signatures | None,
+        consumers: Callable[[], AsyncResult[QueueStatus | None]],
         user: str | None = None,
     ) -> None:
         self._name = name
@@ -89,6 +96,8 @@ class Calls:
         self._topology = topology
         self._default_queue = default_queue
         self._signatures = signatures
+        self._consumers = consumers
+        self._ask_again_at = 0.0
         self._user = user
         self._pending = PendingCalls(self._on_expired)
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
@@ -100,6 +109,10 @@ class Calls:
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcClient.stats` documents."""
         return {**self._counts, "pending": len(self._pending)}
+
+    def count_pending(self) -> int:
+        """Return how many calls wait for their replies."""
+        return len(self._pending)
 
     def send(
         self,
@@ -226,6 +239,8 @@ class Calls:
         if call is None:
             # Given up already, or a second reply: from a fan-out service, or to a redelivery.
             self._counts["late_replies"] += 1
+            if message_id is not None and not message_id.startswith(self._id_prefix):
+                self._on_foreign()
             logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
             return
         self._counts["replies"] += 1
@@ -241,6 +256,24 @@ class Calls:
         if call.decided is not None:
             call.decided.set()
 
+    def _on_foreign(self) -> None:
+        """A reply to a request of another client: of one that had this uuid before, or of one that has it now."""
+        now = monotonic()
+        if now >= self._ask_again_at:
+            self._ask_again_at = now + _ASK_AGAIN
+            self._consumers().rawlink(self._on_consumers)
+
+    def _on_consumers(self, done: AsyncResult[QueueStatus | None]) -> None:
+        found = done.value if done.exception is None else None
+        if found is not None and found.consumers > 1:
+            logger.warning(
+                "%s: %d clients use the uuid %r at the same time and receive each other's replies (their calls end in "
+                "NoResult): give every client a uuid of its own",
+                self._name,
+                found.consumers,
+                self._reply_to,
+            )
+
     def _trusts(self, signatures: Signatures, delivery: Delivery, message_id: str | None) -> bool:
         """Return whether a reply comes from a holder of a key; one that does not is ignored, and its call goes on."""
         try:
@@ -250,7 +283,12 @@ class Calls:
             call = self._pending.get(message_id)
             told = str(error) if call is None else self._note_distrust(call, delivery, error)
             logger.warning(
-                "%s: reply to request %r: %s", self._name, message_id, told, extra=request_fields(message_id)
+                "%s: reply to request %r: %s",
+                self._name,
+                message_id,
+                told,
+                extra=request_fields(message_id),
+                once=("untrusted reply", self._name),
             )
             return False
         return True
@@ -278,6 +316,13 @@ class Calls:
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
+    def end_all(self) -> None:
+        """End every call: its client has stopped for good."""
+        for call in self._pending.pop_all():
+            how_far = self._how_far(call)
+            call.refuse(NoResult(f"No result from {call.function!r}: the client was stopped; {how_far}"))
+        self._publisher.turn_away(Backlogged("the client was stopped; the request was not sent"))
+
     def _on_published(self, call: Call, _: Outgoing, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
@@ -303,19 +348,32 @@ class Calls:
         together with the exchange. A deleted one is not created behind the back of the client that removed it.
         """
         routing_key = message.routing_key
-        restore: Callable[[Any], Any] | None = None
         if not routing_key and self._default_queue:
-            restore = self._topology.declare
+            logger.warning("%s: no request queue any more; declaring it again", self._name, once=self._name)
+            return self._topology.declare
+        for queue in self._topology.added:
+            if queue.routing_key == routing_key:
+                return partial(self._bind_again, queue.name, routing_key)
+        return None
+
+    def _bind_again(self, queue: str, routing_key: str, channel: Any) -> None:
+        if bind_again(queue, self._exchange, routing_key, channel):
+            logger.warning(
+                "%s: label queue %r had lost its binding with routing key %r; bound it again",
+                self._name,
+                queue,
+                routing_key,
+            )
         else:
-            for queue in self._topology.added:
-                if queue.routing_key == routing_key:
-                    restore = partial(bind_queue, queue.name, self._exchange, routing_key)
-        if restore is not None:
-            logger.warning("%s: no queue with routing key %r any more; restoring it", self._name, routing_key)
-        return restore
+            self._topology.discard(queue)
+            logger.warning("%s: %s", self._name, removed(queue, routing_key))
 
     def _on_expired(self, call: Call) -> None:
         self._counts["without_result"] += 1
+        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {self._how_far(call)}"))
+
+    def _how_far(self, call: Call) -> str:
+        """Return how far the request of a call has come, as a phrase."""
         if call.accepted:
             how_far = "the broker has confirmed the request, no reply has come"
         else:
@@ -328,4 +386,4 @@ class Calls:
         if call.ignored:
             replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
             how_far += f"; {replies} ignored: {call.distrusted}"
-        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {how_far}"))
+        return how_far

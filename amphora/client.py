@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from time import monotonic
 from typing import Any, ClassVar, TypeVar, cast
 
 from amphora.bound import bind
@@ -11,9 +14,10 @@ from amphora.caller import CALL_OPTIONS, DEFER_OPTIONS, PrettyCaller
 from amphora.calling import Calling
 from amphora.calls import Calls
 from amphora.declarations import Declarations
-from amphora.exceptions import BrokerError
+from amphora.exceptions import BrokerError, TopologyConflict
 from amphora.inspector import Answer, Counts, Inspector
 from amphora.labels import LabelQueues
+from amphora.links.topology import Witness, queue_status
 from amphora.middleware import ClientMiddleware
 from amphora.protocol.headers import CONTROL
 from amphora.protocol.messages import Codec
@@ -44,6 +48,9 @@ Middleware = TypeVar("Middleware", bound=ClientMiddleware)
 #: How many replies the broker may send ahead.
 _PREFETCH = 1000
 
+#: Seconds after a `TopologyConflict` from which on the next call connects again: the queue may have been removed.
+_TRY_AGAIN = 1.0
+
 
 class AmqpRpcClient(ServiceEndpoint):
     """Calls the functions of an RPC service.
@@ -67,8 +74,9 @@ class AmqpRpcClient(ServiceEndpoint):
     Args:
         service_name: Namespace of the RPC service.
         uuid: Identifier of this client, part of its response queue's name; by default a random one.
-            A client that comes back with the same uuid within ``response_queue_expires`` finds its
-            queue again. Two clients must not use the same one at the same time.
+            A new client with the uuid of a former one takes over its response queue, and drops the replies to
+            the former one's calls. Two clients must not use the same one at the same time: they would receive
+            each other's replies (a warning is logged).
         serializer: Encodes requests; a subclass of `AbstractRpcSerializer`, or an instance.
         timeout: Default seconds that a call may take, from the call to the reply; None for no limit.
         autostart: Whether to `serve` at once; otherwise requests are held until `serve`.
@@ -123,6 +131,7 @@ class AmqpRpcClient(ServiceEndpoint):
     """
 
     _fanout: ClassVar[bool] = False
+    _closes_when_dropped: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -168,7 +177,8 @@ class AmqpRpcClient(ServiceEndpoint):
         limit = tries_limit(delivery_limit, queue_type)
         declared = Declarations(names, self._fanout, queue_type, limit, declare)
         response_queue = declared.response_queue(uuid, milliseconds("response_queue_expires", response_queue_expires))
-        topology = declared.for_requests(response_queue)
+        witness = Witness(response_queue)
+        topology = declared.for_requests(response_queue, witness)
         queues = [] if self._fanout else [names.request_queue]
         if limit is not None and not self._fanout:
             queues.append(names.dead_letters)
@@ -179,7 +189,7 @@ class AmqpRpcClient(ServiceEndpoint):
             settings,
             OutboxLimits(outbox_max_count, outbox_max_bytes, max_message_size),
             publishes=topology,
-            consumes=declared.for_responses(response_queue),
+            consumes=declared.for_responses(response_queue, witness),
             acks_on_delivery=True,
             queue_type=queue_type,
             queues=queues,
@@ -194,14 +204,16 @@ class AmqpRpcClient(ServiceEndpoint):
             default_queue=not self._fanout,
             user=user_of(brokers) if identify else None,
             signatures=signatures_of(signing_keys, service=names.namespace, versions=signature_versions),
+            consumers=partial(self._consumer.run, partial(queue_status, response_queue.name)),
         )
         self._consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
         self._labels = LabelQueues(
             self._publisher, topology, declared.request_exchange, timeout, self._ended, declared.request_arguments
         )
+        self._try_again_at = math.inf
         self._router = Router()
         self._middleware: list[ClientMiddleware] = []
-        calling = Calling(self._calls, self._router, self._middleware, timeout=timeout, check=self._raise_failure)
+        calling = Calling(self._calls, self._router, self._middleware, timeout=timeout, check=self._try_again)
         self._caller = PrettyCaller(calling.call, CALL_OPTIONS)
         self._deferring_caller = PrettyCaller(calling.defer, DEFER_OPTIONS)
         self._inspector = Inspector(self.gather)
@@ -387,7 +399,8 @@ class AmqpRpcClient(ServiceEndpoint):
         """Create a request queue and bind it to the request exchange.
 
         A call with its routing key may follow at once, also with ``nowait``. The queue is created
-        again on a broker that comes back empty, until `remove_request_queue`.
+        again on a broker that lost everything, until `remove_request_queue`. If another program deletes it, or it
+        expires, it is not created again: calls with its routing key raise `Unroutable`, and a warning is logged.
 
         Args:
             queue: Label of the queue; ``queue_template`` makes its name.
@@ -403,7 +416,7 @@ class AmqpRpcClient(ServiceEndpoint):
             BrokerUnreachable: Not done within the client's timeout, or before it was stopped where it
                 has no timeout; it will be when the broker is there.
         """
-        self._raise_failure()
+        self._try_again()
         name = self._names.label_queue(queue)
         key = check_routing_key(queue if routing_key is None else routing_key)
         if x_expires is not None:
@@ -420,7 +433,7 @@ class AmqpRpcClient(ServiceEndpoint):
         Raises:
             BrokerError: The broker refuses, or did not answer within the client's timeout.
         """
-        self._raise_failure()
+        self._try_again()
         self._labels.remove(self._names.label_queue(queue), nowait=nowait)
 
     def gather(self, function: str, timeout: float, limit: int | None, counts: Counts) -> list[Answer]:
@@ -450,8 +463,23 @@ class AmqpRpcClient(ServiceEndpoint):
         called before. Calls without a timeout end with `NoResult`, or with `Backlogged` where they
         wait for room in the outbox. Takes a few seconds at the most.
         """
+        self._try_again_at = math.inf
         super().stop()
+
+    def _stop(self) -> None:
+        super()._stop()
         self._calls.end_endless()
 
+    def _pending_count(self) -> Callable[[], int]:
+        return self._calls.count_pending
+
     def _fail_pending(self, error: BrokerError) -> None:
+        self._try_again_at = monotonic() + _TRY_AGAIN if isinstance(error, TopologyConflict) else math.inf
         self._calls.fail_all(error)
+
+    def _try_again(self) -> None:
+        """Connect again where the conflict that ended `serve` may be gone; raise the error that ended it otherwise."""
+        if monotonic() >= self._try_again_at:
+            self._try_again_at = math.inf
+            self.serve()
+        self._raise_failure()

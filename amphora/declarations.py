@@ -7,6 +7,7 @@ from typing import Any
 
 from amphora.links.topology import (
     Topology,
+    Witness,
     dead_letter_queue,
     direct_exchange,
     durable_queue,
@@ -92,16 +93,18 @@ class Declarations:
             entities.append(dead_letter_queue(self.names.dead_letters, self.queue_type))
         return Topology(entities)
 
-    def for_requests(self, response_queue: Any) -> Topology:
+    def for_requests(self, response_queue: Any, witness: Witness) -> Topology:
         """Give what a client declares before it publishes: where requests go, and the way back, which must be there."""
         if self.declare:
             # A queue is declared together with its exchange.
-            return Topology([self.request_exchange if self.fanout else self.request_queue, response_queue])
+            requests = self.request_exchange if self.fanout else self.request_queue
+            return Topology([requests, response_queue], witness=witness)
         expected = [self.response_exchange, self.request_exchange]
         if not self.fanout:
             expected.append(self.request_queue)
-        return Topology([response_queue], expected=expected)
+        return Topology([response_queue], expected=expected, witness=witness)
 
-    def for_responses(self, response_queue: Any) -> Topology:
+    def for_responses(self, response_queue: Any, witness: Witness) -> Topology:
         """Give what a client declares before it consumes."""
-        return Topology([response_queue], expected=[] if self.declare else [self.response_exchange])
+        expected = [] if self.declare else [self.response_exchange]
+        return Topology([response_queue], expected=expected, witness=witness)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 import threading
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+from weakref import WeakMethod, finalize
 
 import gevent
 from gevent import monkey
@@ -26,10 +29,11 @@ from amphora.settings import LinkSettings, OutboxLimits
 
 __all__ = ["Endpoint", "allow_unpatched_thread", "check_patched"]
 
-logger = logging.getLogger(__name__)
-
 #: Seconds that stopping may take to bring things to a good end while the broker answers.
 _FAREWELL = 5.0
+
+#: Seconds between two looks at whether the calls of a dropped client have ended.
+_LOOK = 0.1
 
 
 #: True in threads whose hub is their own affair.
@@ -75,6 +79,10 @@ class Endpoint:
         queue_type: Type of the queues.
     """
 
+    #: Whether the connections are closed when the program drops the endpoint. Not those of a server, which serves
+    #: though nothing refers to it.
+    _closes_when_dropped: ClassVar[bool] = False
+
     def __init__(
         self,
         service_name: str,
@@ -90,8 +98,10 @@ class Endpoint:
         name = f"{service_name} {role}"
         self._service_name = service_name
         self._brokers = settings.brokers
+        # The greenlets of the links must not keep what is to be closed when it is dropped.
+        on_fatal = _weakly(self._on_fatal) if self._closes_when_dropped else self._on_fatal
         self._publisher = Publisher(
-            name, settings, limits, publishes, on_fatal=self._on_fatal, patience=patience_with(queue_type)
+            name, settings, limits, publishes, on_fatal=on_fatal, patience=patience_with(queue_type)
         )
         self._consumer = Consumer(
             name,
@@ -99,12 +109,14 @@ class Endpoint:
             consumes,
             ack_on_delivery=acks_on_delivery,
             insists=queue_type == "classic",
-            on_fatal=self._on_fatal,
+            on_fatal=on_fatal,
         )
         self._failure: BrokerError | None = None
         self._ended = Event()
         self._loop_lag = LoopLag()
         self._forked = False
+        self._stopping: gevent.Greenlet[[], None] | None = None
+        self._finalizer: finalize[..., Any] | None = None
         let_go_after_fork(self)
 
     @classmethod
@@ -269,12 +281,17 @@ class Endpoint:
             RuntimeError: It was made before this process was forked.
         """
         self._insist_on_own_process()
+        stopping, self._stopping = self._stopping, None
+        if stopping is not None:
+            # Of a caller that was interrupted: the rest of it would end what begins here.
+            stopping.kill()
         self._begin()
         self._failure = None
         self._ended.clear()
         self._loop_lag.start()
         self._publisher.link.start()
         self._consumer.link.start()
+        self._close_when_dropped()
         if not nowait:
             self.wait_stopped()
 
@@ -282,22 +299,33 @@ class Endpoint:
         """Disconnect from the broker.
 
         What was not sent is kept for the next `serve`; what was not acknowledged goes back to its
-        queue. Takes a few seconds at the most, and does nothing where it has stopped already, or in a
-        forked child that inherited it.
+        queue. Takes at most a few seconds, and does nothing where it has stopped already, or in a
+        forked child that inherited it. If the caller is interrupted while it waits, by a `gevent.Timeout` or the
+        handler of a signal, it stops in the background.
         """
         if self._forked:
             return
+        stopping = self._stopping
+        if stopping is None or stopping.dead:
+            stopping = self._stopping = gevent.spawn(self._stop)
+            stopping.name = f"amphora {self._service_name} stop"
+        if not (self._publisher.link.in_owner or self._consumer.link.in_owner):
+            stopping.get()
+
+    def _stop(self) -> None:
+        """Do what `stop` does, in a greenlet of its own: it goes on where the caller of `stop` is interrupted."""
         deadline = monotonic() + _FAREWELL
         self._publisher.flush(_FAREWELL)
         self._consumer.link.stop(_until(deadline))
         self._publisher.link.stop(_until(deadline))
         self._loop_lag.stop()
+        if self._finalizer is not None:
+            self._finalizer.detach()
         self._ended.set()
 
     def stop_publisher(self) -> None:
         """Stop publishing; messages are kept for the next `serve`. Consuming goes on."""
-        self._publisher.flush(_FAREWELL)
-        self._publisher.link.stop(_FAREWELL)
+        gevent.spawn(_stop_publisher, self._publisher, monotonic() + 2 * _FAREWELL).get()
 
     def stop_consumer(self) -> None:
         """Stop consuming; what was not acknowledged goes back to its queue. Publishing goes on."""
@@ -323,7 +351,22 @@ class Endpoint:
     def let_go(self) -> None:
         """Leave the connections to the parent, in a child that was just forked; called by Amphora itself."""
         self._forked = True
+        self._stopping = None
+        if self._finalizer is not None:
+            self._finalizer.detach()
         self._loop_lag.stop()
+
+    def _close_when_dropped(self) -> None:
+        """Have the connections closed when the program refers to this endpoint no longer."""
+        if not self._closes_when_dropped or (self._finalizer is not None and self._finalizer.alive):
+            return
+        leave = partial(_leave, self._publisher, self._consumer, self._loop_lag, self._pending_count())
+        self._finalizer = finalize(self, _on_dropped, gevent.get_hub().loop, leave, repr(self))
+        self._finalizer.atexit = False
+
+    def _pending_count(self) -> Callable[[], int]:
+        """Return what tells how many results are still waited for; it must not refer to this endpoint."""
+        return int
 
     def _begin(self) -> None:
         """Begin what the connections are for; overridden where something is to be begun anew with each `serve`."""
@@ -354,6 +397,45 @@ class _Trial(Endpoint):
 
     def serve(self, nowait: bool = True) -> None:
         pass
+
+
+def _weakly(method: Callable[[BrokerError], None]) -> Callable[[BrokerError], None]:
+    """Return a function that calls a method as long as its object is there."""
+    reference = WeakMethod(method)
+
+    def call(error: BrokerError) -> None:
+        bound = reference()
+        if bound is not None:
+            bound(error)
+
+    return call
+
+
+def _on_dropped(loop: Any, leave: Callable[[], None], name: str) -> None:
+    """An endpoint was collected, perhaps in another thread, that was not stopped."""
+    if sys.is_finalizing():
+        return
+    with suppress(ValueError, AttributeError):
+        # (Where the loop is destroyed, its connections are closed.)
+        loop.run_callback_threadsafe(gevent.spawn, leave)
+    warnings.warn(f"{name} was dropped without stop(): closing its connections", ResourceWarning, stacklevel=2)
+
+
+def _leave(publisher: Publisher, consumer: Consumer, loop_lag: LoopLag, pending: Callable[[], int]) -> None:
+    """Close the connections of an endpoint that was dropped, when what was begun with it has come to an end."""
+    while pending():
+        gevent.sleep(_LOOK)
+    # What was asked of the publisher leaves before: commands, then messages.
+    publisher.run(lambda _: None).wait(_FAREWELL)
+    publisher.flush(_FAREWELL)
+    consumer.link.stop(_FAREWELL)
+    publisher.link.stop(_FAREWELL)
+    loop_lag.stop()
+
+
+def _stop_publisher(publisher: Publisher, deadline: float) -> None:
+    publisher.flush(_FAREWELL)
+    publisher.link.stop(min(_FAREWELL, _until(deadline)))
 
 
 def _until(deadline: float) -> float:

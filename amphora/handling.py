@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from amphora.core.finished import FinishedRequests
 from amphora.core.requests import Exit, Options, ServedRequests, State
 from amphora.durations import Histogram
 from amphora.exceptions import Forbidden, WrongRequest
-from amphora.interrupts import from_signal
+from amphora.interrupts import contained, from_signal, let_through
 from amphora.job import Job
 from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
@@ -35,6 +35,9 @@ from amphora.run_times import RunTimes
 __all__ = ["Pool", "RequestHandler"]
 
 logger = NoteLogger(__name__)
+
+#: Seconds after which requests look at the time again when that has failed.
+_AFTER_AN_ERROR = 1.0
 
 #: See `AmqpRpcServer.stats`.
 _COUNTED = (
@@ -189,7 +192,7 @@ class RequestHandler:
         served, signatures, now = self._served, self._signatures, monotonic()
         # Before anything is done with its id: a forged request must not pass for another one.
         if signatures is not None:
-            check = partial(signatures.check_request, routing_key=delivery.routing_key)
+            check = partial(self._check_signature, signatures, job)
             if not self._trusts(job, check, delivery.body):
                 return
         if served.recall(job, now):
@@ -214,6 +217,8 @@ class RequestHandler:
         self._counts["dropped"] += 1
         job = Job(delivery, None)
         job.problem = WrongRequest("it has broken several connections")
+        # Its signature was not read either: the dead letter must not get the mark of a server.
+        job.untrusted = True
         self._served.set_aside(job, monotonic())
 
     def _trusts(self, job: Job, check: Callable[..., object], *rest: bytes) -> bool:
@@ -224,6 +229,9 @@ class RequestHandler:
             self._distrust(job, error)
             return False
         return True
+
+    def _check_signature(self, signatures: Signatures, job: Job, properties: Mapping[str, Any], body: bytes) -> None:
+        job.version = signatures.check_request(properties, body, routing_key=job.delivery.routing_key)
 
     def _distrust(self, job: Job, error: WrongRequest) -> None:
         """Answer a request that anybody may have sent; it leaves no trace in what is known of others."""
@@ -264,6 +272,8 @@ class RequestHandler:
         enter_request(delivery, request.function)
         began = monotonic()
         outcome = self._execute(request, delivery.properties.get("user_id") or None)
+        # What holds a greenlet after its request keeps it from having another one.
+        job.greenlet = None
         now = monotonic()
         self._run_times.add(request.function, now - began)
         if isinstance(outcome, Ignored):
@@ -339,17 +349,24 @@ class RequestHandler:
             )
         if self._poison is not None and job.counter and how.acks:
             self._poison.forget(job)
-        self._one_less.set()
+        if not self._one_less.is_set():
+            self._one_less.set()
 
     def alarm(self, at: float) -> None:
         """Have the requests look at the time then."""
         if self._alarm is not None:
             self._alarm.kill(block=False)
-        self._alarm = gevent.spawn_later(max(0.0, at - monotonic()), self._tick)
+        self._alarm = gevent.spawn_later(max(0.0, at - monotonic()), contained, self._tick)
 
     def _tick(self) -> None:
         self._alarm = None
-        self._served.tick(monotonic())
+        try:
+            self._served.tick(monotonic())
+        except Exception as error:
+            let_through(error)
+            logger.exception("%s: error while requests looked at the time", self._name)
+            # What is due beside it must not wait without end.
+            self.alarm(monotonic() + _AFTER_AN_ERROR)
 
 
 class _Ports:

@@ -54,7 +54,7 @@ _DOCSTRING = 4000
 
 #: Questions to all servers that are answered per second, and how many more after a pause. Anyone who may publish
 #: requests may ask, and no limit of concurrency holds.
-_RATE, _BURST = 100.0, 300.0
+_RATE, _BURST = 300.0, 600.0
 
 #: Bytes of an answer that cost as much as a question.
 _COSTLY = 16_384
@@ -211,7 +211,7 @@ class ControlRequests:
         if not reply_to or not self._may_answer():
             self._consumer.ack(delivery)
             return
-        version = None
+        version = 1
         # Only these answers are signed: the refusal of an untrusted request would be one to the genuine request with
         # that id.
         signs = self._signatures
@@ -223,7 +223,7 @@ class ControlRequests:
         except WrongRequest as error:
             outcome, signs = Raised(error), None
         else:
-            outcome = self._answer(delivery, version)
+            outcome = self._answer(delivery, moved=signs is not None and version == 1)
         asked_in, message_id = properties.get("content_type"), message_id_of(properties)
         if isinstance(outcome, Returned):
             content_type, body = self._encode(outcome.value, asked_in)
@@ -243,7 +243,7 @@ class ControlRequests:
         self._allowance.spend(1 + len(body) // _COSTLY)
         answer = reply_properties(message_id, content_type=content_type)
         if signs is not None:
-            answer = signs.sign_reply(answer, body, client=reply_to, request=properties)
+            answer = signs.sign_reply(answer, body, client=reply_to, version=version)
         done = partial(self._on_sent, delivery)
         self._publisher.publish_now(Outgoing(self._names.response_exchange, reply_to, answer, body, done))
 
@@ -269,19 +269,19 @@ class ControlRequests:
         self._encoded[asked_in] = value, content_type, body
         return content_type, body
 
-    def _answer(self, delivery: Delivery, version: int | None) -> Returned | Raised | Ignored:
+    def _answer(self, delivery: Delivery, *, moved: bool) -> Returned | Raised | Ignored:
         """Run the reserved function that a trusted request names.
 
         Args:
             delivery: The request.
-            version: Version of its signature; None where nobody signs.
+            moved: Whether it may be a request to one server that was moved here: version 1 of the signature does not
+                cover the routing key. Then only reserved functions are answered.
         """
         try:
             request = self._codec.read_request(delivery.properties, delivery.body)
         except WrongRequest as error:
-            return Raised(error) if version != 1 else Ignored()
-        if version == 1 and request.function not in self._registry:
-            # Version 1 does not cover the routing key: it may be a request to one server, which was moved here.
+            return Ignored() if moved else Raised(error)
+        if moved and request.function not in self._registry:
             return Ignored()
         return self._registry.execute(request)
 

@@ -24,6 +24,7 @@ class Job(Record):
         greenlet: Where its function runs.
         shortened: Whether its reply was replaced, as it was too large.
         untrusted: Whether anybody may have sent it.
+        version: Version of its signature, with which the reply is signed.
         problem: Why it cannot be read, if it cannot.
         counter: Queue that counts its tries; empty where they are not counted.
     """
@@ -38,18 +39,20 @@ class Job(Record):
         "problem",
         "shortened",
         "untrusted",
+        "version",
     )
 
     def __init__(self, delivery: Delivery, receiver: Intake | None) -> None:
         properties = delivery.properties
         key, message_id = request_key(properties, delivery.body)
-        super().__init__(
+        Record.__init__(
+            self,
             delivery,
-            key=key,
-            client=properties.get("reply_to") or None,
-            named=message_id is not None,
-            redelivered=delivery.redelivered,
-            receiver=receiver,
+            key,
+            properties.get("reply_to") or None,
+            message_id is not None,
+            delivery.redelivered,
+            receiver,
         )
         self.delivery = delivery
         self.message_id = message_id
@@ -58,5 +61,6 @@ class Job(Record):
         self.greenlet: Any = None
         self.shortened = False
         self.untrusted = False
+        self.version = 1
         self.problem: WrongRequest | None = None
         self.counter = ""

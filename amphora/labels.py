@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,10 +12,11 @@ from gevent.event import AsyncResult, Event
 from amphora.exceptions import BrokerUnreachable
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, create_queue, delete_queue, durable_queue
+from amphora.note_log import NoteLogger
 
 __all__ = ["LabelQueues"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
 
 
 class LabelQueues:
@@ -24,7 +24,7 @@ class LabelQueues:
 
     Args:
         publisher: Does it, in order with the messages.
-        topology: Keeps the queues, so that they are created again on a broker that comes back empty.
+        topology: Keeps the queues that were created, so that they are created again on a broker that comes back empty.
         exchange: The request exchange, as an entity.
         timeout: Seconds to wait for the broker; None to wait until ``stopped`` is set.
         stopped: Set while the client is stopped.
@@ -50,26 +50,32 @@ class LabelQueues:
     def create(self, name: str, routing_key: str, *, x_expires: int | None, nowait: bool) -> None:
         """Declare a queue and bind it; see `AmqpRpcClient.create_new_request_queue`."""
         queue = durable_queue(name, self._exchange, routing_key, x_expires=x_expires, arguments=self._arguments)
-        self._topology.add(queue)
-        result = self._publisher.run(partial(create_queue, queue))
-        self._finish(result, f"creating queue {name!r}", nowait, partial(self._topology.discard, name))
+        result = self._publisher.run(partial(self._create, queue))
+        self._finish(result, f"creating queue {name!r}", nowait)
 
     def remove(self, name: str, *, nowait: bool) -> None:
         """Delete a queue; see `AmqpRpcClient.remove_request_queue`."""
         self._topology.discard(name)
-        result = self._publisher.run(partial(delete_queue, name))
-        self._finish(result, f"deleting queue {name!r}", nowait, None)
+        result = self._publisher.run(partial(self._remove, name))
+        self._finish(result, f"deleting queue {name!r}", nowait)
 
-    def _finish(self, result: AsyncResult[Any], what: str, nowait: bool, undo: Callable[[], None] | None) -> None:
+    def _create(self, queue: Any, channel: Any) -> None:
+        # Added in its turn: one that is not created yet would look like one that was removed after a reconnect.
+        create_queue(queue, channel)
+        self._topology.add(queue)
+
+    def _remove(self, name: str, channel: Any) -> None:
+        # Again in its turn: it may have been created after `remove` was called.
+        self._topology.discard(name)
+        delete_queue(name, channel)
+
+    def _finish(self, result: AsyncResult[Any], what: str, nowait: bool) -> None:
         def note(done: AsyncResult[Any]) -> None:
             if done.exception is not None:
-                if undo is not None:
-                    undo()
-                if nowait:
-                    logger.error("%s failed: %s", what, done.exception)
+                logger.error("%s failed: %s", what, done.exception)
 
-        result.rawlink(note)
         if nowait:
+            result.rawlink(note)
             return
         if self._timeout is None:
             gevent.wait([result, self._stopped], count=1)

@@ -21,6 +21,7 @@ class Overrides:
         ssl: Keys of the argument ``ssl`` of every client and server.
         default_ssl: Those for whoever speaks TLS and does not say them.
         server_middleware: Middleware of every server, outside of what the program adds.
+        max_received_size: For every client and server.
     """
 
     broker_url: str | None = field(default=None, repr=False)
@@ -29,6 +30,7 @@ class Overrides:
     ssl: Mapping[str, Any] | None = field(default=None, repr=False)
     default_ssl: Mapping[str, Any] | None = field(default=None, repr=False)
     server_middleware: Sequence[Callable[..., Any]] = ()
+    max_received_size: int | None = None
 
 
 _current = Overrides()
@@ -48,6 +50,7 @@ def override_arguments(
     ssl: Mapping[str, Any] | None = None,
     default_ssl: Mapping[str, Any] | None = None,
     server_middleware: Sequence[Callable[..., Any]] = (),
+    max_received_size: int | None = None,
 ) -> Iterator[None]:
     """Give arguments to the clients and servers that are made within the context, in any greenlet of the process.
 
@@ -70,10 +73,13 @@ def override_arguments(
             where they do not say it themselves.
         server_middleware: Middleware (see `AmqpRpcServer.add_middleware`) that every server gets when it is made, and
             that therefore runs outside of what the program adds.
+        max_received_size: Of all clients and servers.
     """
     global _current
     before = _current
-    _current = Overrides(broker_url, default_broker_url, concurrency, ssl, default_ssl, server_middleware)
+    _current = Overrides(
+        broker_url, default_broker_url, concurrency, ssl, default_ssl, server_middleware, max_received_size
+    )
     try:
         yield
     finally:

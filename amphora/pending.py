@@ -11,10 +11,13 @@ from gevent import get_hub
 from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import AmqpRpcException
-from amphora.interrupts import contained
+from amphora.interrupts import contained, from_signal
 from amphora.links.outgoing import Outgoing
+from amphora.note_log import NoteLogger
 
 __all__ = ["Call", "PendingCalls"]
+
+logger = NoteLogger(__name__)
 
 
 class Call:
@@ -148,16 +151,27 @@ class PendingCalls:
         self._timer_at = math.inf
         now = monotonic()
         nearest = math.inf
+        due: list[str] = []
         for same in list(self._deadlines.values()):
-            expired = []
             for call_id, deadline in same.items():
                 if deadline > now:
                     nearest = min(nearest, deadline)
                     break
-                expired.append(call_id)
-            for call_id in expired:
-                call = self.pop(call_id)
-                if call is not None:
-                    self._on_expired(call)
+                due.append(call_id)
+        # Before they are told: whatever comes of that, the others have their deadlines.
         if nearest < self._timer_at:
             self._set_timer(nearest)
+        interrupt: BaseException | None = None
+        for call_id in due:
+            # (Unless it was answered when the one before it was told.)
+            call = self.pop(call_id)
+            if call is None:
+                continue
+            try:
+                self._on_expired(call)
+            except Exception as error:
+                interrupt = interrupt or from_signal(error)
+                if interrupt is None:
+                    logger.exception("error while call %s ended at its deadline", call.id)
+        if interrupt is not None:
+            raise interrupt

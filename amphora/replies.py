@@ -131,8 +131,7 @@ class Replies:
             properties["correlation_id"] = correlation_id
         # A signed answer to what anybody may have sent would be one to the genuine request with that id.
         if self._signatures is not None and not job.untrusted:
-            request = job.delivery.properties
-            properties = self._signatures.sign_reply(properties, reply.body, client=client, request=request)
+            properties = self._signatures.sign_reply(properties, reply.body, client=client, version=job.version)
         exchange = self._names.response_exchange
         if client in self._direct and not job.untrusted:
             exchange = ""

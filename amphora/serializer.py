@@ -141,9 +141,12 @@ class RpcMsgpackSerializer(AbstractRpcSerializer):
     def dumps(self, value: Any) -> bytes:
         """Encode to MessagePack; see `AbstractRpcSerializer.dumps`."""
         packed: bytes = self._packb(value, default=_json_default, use_bin_type=True)
-        if isinstance(value, (dict, list, tuple)):
-            # After it, which limits how deep values are nested.
-            _check_keys(value)
+        try:
+            # Read as the other side will, and in C: a walk through the value takes three times as long. The hooks
+            # replace each map and list at once, so that this takes no memory.
+            self._unpackb(packed, raw=True, strict_map_key=True, object_hook=bool, list_hook=bool)
+        except ValueError as error:
+            raise TypeError(f"keys of a dict must be str or bytes in MessagePack: {error}") from None
         return packed
 
     def loads(self, body: bytes) -> Any:
@@ -153,20 +156,6 @@ class RpcMsgpackSerializer(AbstractRpcSerializer):
         seconds to minutes (https://github.com/msgpack/msgpack-python, ``strict_map_key``).
         """
         return self._unpackb(body, raw=False, strict_map_key=True)
-
-
-def _check_keys(value: Any) -> None:
-    """Raise TypeError for a ``dict`` with keys that the other side would not accept."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            if not isinstance(key, (str, bytes)):
-                raise TypeError(f"keys must be str or bytes in MessagePack, not {type(key).__name__} {_shortened(key)}")
-            if isinstance(each, (dict, list, tuple)):
-                _check_keys(each)
-    else:
-        for each in value:
-            if isinstance(each, (dict, list, tuple)):
-                _check_keys(each)
 
 
 def _json_default(value: Any) -> Any:

@@ -411,10 +411,13 @@ class AmqpRpcServer(ServiceEndpoint):
         `serve`. Call `prepare_stop` before to let them finish. Takes ten seconds at the most, where the
         broker does not answer.
         """
+        super().stop()
+
+    def _stop(self) -> None:
         self._handler.accepting = False
         self._receiving.end(_ANSWER)
         self._handler.give_back_waiting()
-        super().stop()
+        super()._stop()
 
     def _fail_pending(self, error: BrokerError) -> None:  # noqa: ARG002  (`receive_from_queue` raises it)
         self._receiving.close_all()

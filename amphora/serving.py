@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 #: Signals that stop it.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+#: Seconds after the first signal for which a SIGTERM counts as the same one: where a whole process group is told to
+#: stop, a parent that passes signals on (a supervisor, Django's autoreload) sends it once more.
+_SAME_SIGNAL = 1.0
+
 
 def run_servers(*servers: AmqpRpcServer, grace: float | None = 30.0) -> bool:
     """Serve until SIGTERM or SIGINT (Ctrl-C), and stop warm: what a program that only serves ends with.
@@ -36,8 +41,9 @@ def run_servers(*servers: AmqpRpcServer, grace: float | None = 30.0) -> bool:
 
     At the signal, the servers take no more requests, and those that run are waited for. A second signal ends the
     process at once (with status 128 + its number): what was running goes back to its queue, for another server. A
-    server that a function stops does not end the others; when all are stopped, it ends. What goes on is in the log,
-    at INFO.
+    SIGTERM within a second of the first signal does not count, as a parent may pass on what reached the whole process
+    group. A server that a function stops does not end the others; when all are stopped, it ends. What goes on is in
+    the log, at INFO.
 
     Args:
         servers: What to serve. They need not be connected.
@@ -98,6 +104,7 @@ class Serving:
         self._ready = 0
         self._stopped: list[_Served] = []
         self._signals = self._forwards = 0
+        self._signaled_at = 0.0
         self._forwarded = forwarded
 
     def add(
@@ -116,8 +123,8 @@ class Serving:
     def run(self) -> bool:
         """Serve until the end, and stop warm: take no more requests, and wait for those that run.
 
-        SIGINT and SIGTERM are such an end, unless they are ignored; a second one ends the process at once. May be
-        called once, in the main thread.
+        SIGINT and SIGTERM are such an end, unless they are ignored; a second one ends the process at once, see
+        `run_servers`. May be called once, in the main thread.
 
         Returns:
             Whether all requests that ran were finished.
@@ -205,11 +212,15 @@ class Serving:
         wake.start(self._end.set)
 
         def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (as `signal` calls it)
+            now = monotonic()
             if number == self._forwarded:
                 number = signal.SIGTERM
                 self._forwards += 1
+            elif number == signal.SIGTERM and self._signals and now - self._signaled_at < _SAME_SIGNAL:
+                return
             else:
                 self._signals += 1
+                self._signaled_at = now
             if max(self._signals, self._forwards) > 1:
                 # A function that never lets go of the processor would keep anything gentler from happening.
                 os.write(2, b"Stopped at once: requests that were running go back to their queues.\n")

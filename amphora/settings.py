@@ -22,6 +22,7 @@ __all__ = [
     "expiry_of",
     "milliseconds",
     "queue_type_of",
+    "received_size_of",
     "seconds",
     "timeout_of",
     "tries_limit",
@@ -224,6 +225,16 @@ def at_least_one(name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}")
     return value
+
+
+def received_size_of(value: Any) -> int:
+    """Return the most bytes of a message's body that are decoded: those given, or what overrides them.
+
+    Raises:
+        TypeError, ValueError: See `at_least_one`.
+    """
+    given = overrides().max_received_size
+    return at_least_one("max_received_size", value if given is None else given)
 
 
 def tries_limit(value: Any, queue_type: str) -> int | None:

@@ -42,14 +42,22 @@ Part = str | tuple[str, str]
 _PIPE = 10_000
 
 
+class _Console(Console):
+    """Leaves it to the program to end where the reader of the output has ended."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again that rich would turn into a status of its own."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Give the console for standard output: colours on a terminal only, and not with NO_COLOR."""
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return _Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def errors() -> Console:
     """Give the console for standard error."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return _Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def styled(*parts: Part) -> Text:
@@ -140,14 +148,16 @@ def print_indented(text: str, spaces: int, *, style: str = "") -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON: laid out on a terminal, else in one line."""
-    click.echo(to_json(value, indent=2 if sys.stdout.isatty() else None))
+    # There is no standard output where a shell has closed it (>&-).
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    click.echo(to_json(value, indent=2 if on_terminal else None))
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Encode a value; what JSON has no form for, such as bytes from MessagePack, is as Python writes it."""
     text = printable_json(json.dumps(value, default=_encodable, indent=indent, ensure_ascii=False))
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except UnicodeEncodeError:
         return json.dumps(value, default=_encodable, indent=indent)
     return text

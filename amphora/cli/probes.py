@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qs
 
-from gevent.pywsgi import WSGIServer
-
 from amphora import AmqpRpcServer
 from amphora.cli.output import to_json
+from amphora.cli.probe_server import ProbeServer
 from amphora.cli.statuses import BadArguments
 
 __all__ = ["Probes"]
@@ -50,11 +49,12 @@ class Probes:
                     metrics.watch(each)
             self._metrics = make_wsgi_app()
         self._host, self._port = host, port
-        self._http = WSGIServer((host, port), self._answer, log=None)
+        self._http = ProbeServer((host, port), self._answer)
 
     def __str__(self) -> str:
         lacking = "" if self._metrics is not None else " (no prometheus-client: no /metrics)"
-        return f"http://{self._host}:{self._port}: {self._paths}{lacking}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}: {self._paths}{lacking}"
 
     @property
     def _paths(self) -> str:

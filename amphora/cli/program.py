@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +16,7 @@ import click
 from gevent import get_hub
 
 from amphora import __version__
-from amphora.cli.statuses import BadArguments
+from amphora.cli.statuses import BadArguments, Failed
 
 __all__ = ["amphora", "run"]
 
@@ -47,6 +52,33 @@ is better kept there. `amphora COMMAND --help` tells more of each command.
 """
 
 
+class _ReaderGone(Exception):
+    """The program that reads standard output has ended."""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Take care of standard output that cannot be written to; click would end with a status that says something else.
+
+    Raises:
+        _ReaderGone: The program that reads it has ended, as in ``amphora functions math | head``.
+        Failed: There is no room for it.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        raise _ReaderGone from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename is not None:
+            raise
+        _write_nowhere()
+        raise Failed(f"cannot write: {error.strerror}") from error
+
+
 class _Commands(click.Group):
     """Knows the commands by name, and imports each when it is asked for."""
 
@@ -61,6 +93,16 @@ class _Commands(click.Group):
         # For shells that show it with the name.
         command.short_help = _COMMANDS[cmd_name]
         return command
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line, and print what ``--help`` and ``--version`` ask for."""
+        with _writing():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _writing():
+            return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -110,8 +152,20 @@ def run(arguments: list[str] | None = None, **options: Any) -> None:
     except (click.Abort, KeyboardInterrupt):
         # click has ended the line with the ^C of the terminal.
         status = 130
-    except BrokenPipeError:
-        # Whoever reads it has seen enough, as in `amphora functions math | head`.
-        sys.stderr.close()
-        status = 141
+    except _ReaderGone:
+        _write_nowhere()
+        # As a shell reports programs that SIGPIPE ends.
+        status = 128 + signal.SIGPIPE
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _write_nowhere() -> None:
+    """Let what is left in the buffer of standard output be written at the end of the program."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError):
+        # It is closed, or no file.
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

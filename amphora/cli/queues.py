@@ -127,7 +127,9 @@ def _kind(queue: ManagedQueue, service: Service, bound: set[str]) -> str | None:
             return "label"
         if queue.name.startswith(prefix) and queue.name.endswith(_PASSING):
             return "passing"
-        return "requests" if queue.name.startswith(prefix) else "label"
+        # Label queues are named so by default, or without the service's name at all.
+        own = queue.name.startswith(prefix) and not queue.name.startswith(f"{prefix}queue_")
+        return "requests" if own else "label"
     return "passing" if queue.name.startswith(prefix) and queue.name.endswith(_PASSING) else None
 
 

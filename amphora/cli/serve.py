@@ -57,6 +57,7 @@ Exit statuses:
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("-q", "--queue", "labels", multiple=True, metavar="LABEL", help="Serve the queue of a label too.")
 @click.option("-c", "--concurrency", type=count, metavar="N", help="Requests that run at the same time.")
+@click.option("--max-received-size", type=count, metavar="BYTES", help="Of a message's body that is decoded.")
 @click.option("--grace", type=seconds_or_zero, default=30.0, show_default=True, help="For running requests to finish.")
 @click.option("-p", "--processes", type=count, default=1, show_default=True, metavar="N", help="How many processes.")
 @click.option("--reload", "reloads", is_flag=True, help="Restart when the code changes; for development.")
@@ -76,9 +77,9 @@ Exit statuses:
 @click.option(
     "--metrics-host",
     metavar="HOST",
-    default="0.0.0.0",  # noqa: S104  (probes come from outside)
+    default="127.0.0.1",
     show_default=True,
-    help="Address for --metrics-port.",
+    help="Address for --metrics-port; 0.0.0.0 or :: for probes and Prometheus on other machines.",
 )
 @click.option("--broker", metavar="URL", help=f"The broker.  [env var: {BROKER_VARIABLE}]")
 @with_tls_options
@@ -96,6 +97,7 @@ def command(
     targets: tuple[str, ...],
     labels: tuple[str, ...],
     concurrency: int | None,
+    max_received_size: int | None,
     grace: float,
     processes: int,
     reloads: bool,
@@ -120,6 +122,8 @@ def command(
         arguments = _arguments_of_child(targets, labels, concurrency=concurrency, grace=grace, log_level=log_level)
         if metrics_port is not None:
             arguments[1:1] = [f"--metrics-port={metrics_port}", f"--metrics-host={metrics_host}"]
+        if max_received_size is not None:
+            arguments[1:1] = [f"--max-received-size={max_received_size}"]
         arguments[1:1] = ssl.arguments()
         env = {} if broker is None else {BROKER_VARIABLE: broker, _BY_HAND: "1"}
         _supervise(arguments, env, processes=processes, grace=grace, directories=directories, reloads=reloads)
@@ -134,6 +138,7 @@ def command(
         broker_url=broker,
         default_broker_url=default,
         concurrency=concurrency,
+        max_received_size=max_received_size,
         ssl=ssl.given or None,
         default_ssl=ssl.default or None,
         # The program may set up Django: its functions leave no database connections behind then.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from amphora import (
 from amphora.cli.output import print_line
 from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.tls import TlsOptions, tls_options
-from amphora.cli.values import seconds
+from amphora.cli.values import count, seconds
 
 __all__ = [
     "BROKER_VARIABLE",
@@ -44,8 +45,11 @@ CLOCKS = 2.0
 #: Seconds that the broker keeps the queue for replies to a command that has ended, or has lost its connection.
 _REPLIES_EXPIRE = 60.0
 
+#: Bytes of a message's body that are decoded unless told otherwise.
+MAX_RECEIVED_SIZE: int = inspect.signature(AmqpRpcClient).parameters["max_received_size"].default
+
 #: Parameters that make the service.
-_OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file")
+_OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file", "max_received_size", "identify")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -72,6 +76,8 @@ class Service:
         broker_url: Where the broker is; None for the local one.
         connect_timeout: Seconds to wait for the connection.
         serializer: ``json`` or ``msgpack``.
+        max_received_size: Bytes of a reply's body that are decoded.
+        identify: Whether requests name the user of the broker.
         signing_keys: Its keys, if its messages are signed.
         ssl: As clients and servers take it.
     """
@@ -81,6 +87,8 @@ class Service:
     broker_url: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
     serializer: str = "json"
+    max_received_size: int = MAX_RECEIVED_SIZE
+    identify: bool = False
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
     ssl: bool | dict[str, Any] = field(default=False, repr=False)
 
@@ -145,6 +153,8 @@ class Service:
             "serializer": chosen[self.serializer],
             "accept": other,
             "signing_keys": self.signing_keys,
+            "max_received_size": self.max_received_size,
+            "identify": self.identify,
         }
 
     def _why_not(self, client: AmqpRpcClient) -> str:
@@ -187,6 +197,8 @@ def service_of(context: click.Context) -> Service:
         broker_url=broker or None,
         connect_timeout=given["connect_timeout"],
         serializer=given["serializer"],
+        max_received_size=given["max_received_size"],
+        identify=given["identify"],
         signing_keys=(key_file.read_bytes().rstrip(b"\r\n"),) if key_file else (),
         ssl=TlsOptions.of(context).for_brokers(broker),
     )
@@ -244,6 +256,15 @@ def _options() -> list[click.Parameter]:
             show_envvar=True,
             help="Holds the key of a service whose messages are signed.",
         ),
+        click.Option(
+            ["--max-received-size"],
+            type=count,
+            default=MAX_RECEIVED_SIZE,
+            show_default=True,
+            metavar="BYTES",
+            help="Of a message's body that is decoded.",
+        ),
+        click.Option(["--identify"], is_flag=True, help="Name the broker's user, for functions with require_user."),
         click.Option(["-v", "--verbose"], is_flag=True, help="Show what Amphora logs."),
     ]
 

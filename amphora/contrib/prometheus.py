@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from amphora import (
     WrongResult,
 )
 from amphora import Histogram as Durations
+from amphora.contrib.multiprocess_metrics import WrittenMetrics, several_processes
 
 __all__ = ["BUCKETS", "Metrics"]
 
@@ -125,8 +126,12 @@ class Metrics:
             buckets=buckets,
             registry=registry,
         )
-        self._endpoints = _Endpoints()
+        self._endpoints = _Endpoints(only_histograms=several_processes())
         registry.register(self._endpoints)
+        self._written: WrittenMetrics | None = None
+        if several_processes():
+            # Asked by nobody: collected is what each process has written.
+            self._written = WrittenMetrics(_GAUGE_MEANINGS, _COUNTER_MEANINGS, self._endpoints.readings, registry)
 
     def watch(self, endpoint: Endpoint) -> Endpoint:
         """Count what a client or a server does from now on.
@@ -149,12 +154,19 @@ class Metrics:
             endpoint.add_middleware(self._around_functions(endpoint))  # type: ignore[attr-defined]
         else:
             raise TypeError(f"only clients and servers can be watched, not {endpoint!r}")
+        self._write()
         return endpoint
+
+    def _write(self) -> None:
+        """Where several processes are collected, write what endpoints count; in a process that was forked too."""
+        if self._written is not None:
+            self._written.start()
 
     def _around_functions(self, server: Any) -> Callable[[CurrentRequest, Callable[[], Any]], Any]:
         known: set[str] = set()
 
         def count(request: CurrentRequest, call: Callable[[], Any]) -> Any:
+            self._write()
             labels = server.service_name, request.function
             if request.function not in known:
                 known.add(request.function)
@@ -184,6 +196,7 @@ class Metrics:
 
     def _around_calls(self, client: Any) -> Callable[[OutgoingRequest, Callable[[], AsyncResult[Any]]], Any]:
         def count(request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
+            self._write()
             labels = client.service_name, request.function
             started = monotonic()
 
@@ -203,44 +216,47 @@ class Metrics:
 
 
 class _Endpoints(Collector):
-    """Asks endpoints for their counts whenever Prometheus asks."""
+    """Asks endpoints for their counts whenever Prometheus asks.
 
-    def __init__(self) -> None:
+    Args:
+        only_histograms: Whether the rest is written, see `WrittenMetrics`.
+    """
+
+    def __init__(self, *, only_histograms: bool) -> None:
         self.servers: list[Any] = []
         self.clients: list[Any] = []
+        self._only_histograms = only_histograms
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
         """Give what `AmqpRpcServer.stats` and `AmqpRpcClient.stats` say at this moment."""
-        yield from _counters("server", self.servers, _OF_SERVERS)
-        yield from _counters("client", self.clients, _OF_CLIENTS)
-        yield _gauge("server", "running", "Requests that run now", self.servers, _stat("running"))
-        yield _gauge("client", "pending", "Calls that wait for their replies now", self.clients, _stat("pending"))
-        for kind, endpoints in (("server", self.servers), ("client", self.clients)):
+        for kind, endpoints in self._kinds():
             yield _confirm_times(kind, endpoints)
-            yield _gauge(kind, "outbox", "Messages that the broker has not confirmed", endpoints, _stat("outbox"))
-            yield _gauge(kind, "connected", "Endpoints whose connections are up", endpoints, _connected)
-            yield _gauge(kind, "blocked", "Endpoints that the broker takes nothing from", endpoints, _blocked)
+        if self._only_histograms:
+            return
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
+            **{name: CounterMetricFamily(name, text, labels=["service"]) for name, text in _COUNTER_MEANINGS.items()},
+            **{name: GaugeMetricFamily(name, text, labels=["service"]) for name, text in _GAUGE_MEANINGS.items()},
+        }
+        for name, service, value in self.readings():
+            families[name].add_metric([service], value)
+        yield from families.values()
+
+    def readings(self) -> Iterator[tuple[str, str, float]]:
+        """Give name, service and value of each gauge and counter."""
+        for kind, endpoints in self._kinds():
+            for name in _COUNTERS[kind]:
+                for service, value in _by_service(endpoints, _stat(name)).items():
+                    yield f"amphora_{kind}_{name}", service, value
+            for name, (_, read) in _GAUGES[kind].items():
+                for service, value in _by_service(endpoints, read).items():
+                    yield f"amphora_{kind}_{name}", service, value
+
+    def _kinds(self) -> tuple[tuple[str, list[Any]], ...]:
+        return ("server", self.servers), ("client", self.clients)
 
     def describe(self) -> list[Any]:
         """Say nothing beforehand: no endpoint is asked while it is only registered."""
         return []
-
-
-def _counters(kind: str, endpoints: Sequence[Any], meanings: dict[str, str]) -> Iterator[CounterMetricFamily]:
-    for name, meaning in meanings.items():
-        family = CounterMetricFamily(f"amphora_{kind}_{name}", meaning, labels=["service"])
-        for service, value in _by_service(endpoints, _stat(name)).items():
-            family.add_metric([service], value)
-        yield family
-
-
-def _gauge(
-    kind: str, name: str, meaning: str, endpoints: Sequence[Any], read: Callable[[Any], float]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"amphora_{kind}_{name}", meaning, labels=["service"])
-    for service, value in _by_service(endpoints, read).items():
-        family.add_metric([service], value)
-    return family
 
 
 def _confirm_times(kind: str, endpoints: Sequence[Any]) -> HistogramMetricFamily:
@@ -275,6 +291,28 @@ def _connected(endpoint: Any) -> float:
 
 def _blocked(endpoint: Any) -> float:
     return float(endpoint.blocked)
+
+
+_OF_BOTH: Mapping[str, tuple[str, Callable[[Any], float]]] = {
+    "outbox": ("Messages that the broker has not confirmed", _stat("outbox")),
+    "connected": ("Endpoints whose connections are up", _connected),
+    "blocked": ("Endpoints that the broker takes nothing from", _blocked),
+}
+
+#: What endpoints tell of this moment, by their kind and the name: what it means, and how it is read.
+_GAUGES: Mapping[str, Mapping[str, tuple[str, Callable[[Any], float]]]] = {
+    "server": {"running": ("Requests that run now", _stat("running")), **_OF_BOTH},
+    "client": {"pending": ("Calls that wait for their replies now", _stat("pending")), **_OF_BOTH},
+}
+
+_COUNTERS: Mapping[str, Mapping[str, str]] = {"server": _OF_SERVERS, "client": _OF_CLIENTS}
+
+_GAUGE_MEANINGS = {
+    f"amphora_{kind}_{name}": meaning for kind, gauges in _GAUGES.items() for name, (meaning, _) in gauges.items()
+}
+_COUNTER_MEANINGS = {
+    f"amphora_{kind}_{name}": meaning for kind, counters in _COUNTERS.items() for name, meaning in counters.items()
+}
 
 
 def _outcome(error: BaseException | None) -> str:

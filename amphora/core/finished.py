@@ -60,17 +60,27 @@ class FinishedRequests:
 
     def remember(self, key: Hashable, reply: Reply | None, now: float) -> None:
         """Remember that a request is finished; ``None`` where no reply was wanted."""
-        if key in self._times:
+        times, bodies = self._times, self._bodies
+        if key in times:
             self._forget(key)
-        self._times[key] = now
+        times[key] = now
         if reply is not None:
-            self._keep(key, reply)
-        if len(self._times) > self._count:
-            self._forget_oldest()
+            cost = len(reply.body) + _OVERHEAD
+            if cost * _SHARE <= self._size:
+                bodies[key] = reply
+                used = self._used + cost
+                while used > self._size:
+                    used -= _cost(bodies.popitem(last=False)[1])
+                self._used = used
+        if len(times) > self._count:
+            oldest = times.popitem(last=False)[0]
+            forgotten = bodies.pop(oldest, None)
+            if forgotten is not None:
+                self._used -= len(forgotten.body) + _OVERHEAD
         if now >= self._sweep_at:
             self._sweep_at = now + self._age / 10
-            while self._times and next(iter(self._times.values())) < now - self._age:
-                self._forget_oldest()
+            while times and next(iter(times.values())) < now - self._age:
+                self._forget(next(iter(times)))
 
     def recall(self, key: Hashable, now: float) -> tuple[bool, Reply | None]:
         """Return whether the request is known to be finished, and its reply if that was kept."""
@@ -89,19 +99,6 @@ class FinishedRequests:
         assert self._used == sum(map(_cost, self._bodies.values()))
         assert self._bodies.keys() <= self._times.keys()
         assert all(_cost(reply) * _SHARE <= self._size for reply in self._bodies.values())
-
-    def _keep(self, key: Hashable, reply: Reply) -> None:
-        cost = _cost(reply)
-        if cost * _SHARE > self._size:
-            return
-        self._bodies[key] = reply
-        self._used += cost
-        while self._used > self._size:
-            _, oldest = self._bodies.popitem(last=False)
-            self._used -= _cost(oldest)
-
-    def _forget_oldest(self) -> None:
-        self._forget(next(iter(self._times)))
 
     def _forget(self, key: Hashable) -> None:
         del self._times[key]

@@ -12,7 +12,7 @@ State     Event                              Next
 (new)     `recall`: the key is here          unchanged; the delivery joins that record
 (new)     `recall`: finished                 REPLYING with the kept reply, else SETTLED (ack)
 (new)     `refuse`                           REPLYING, apart from the index
-(new)     `take`: expired                    SETTLED EXPIRED (ack)
+(new)     `take`: redelivered, expired       SETTLED EXPIRED (ack)
 (new)     `take`: not wanted                 SETTLED GIVEN_BACK; HOLDING if it was given back less than 1 s ago
 (new)     `take`: a suspect                  GATED
 (new)     `take`                             STARTING if a slot is free and none waits, else QUEUED
@@ -51,18 +51,18 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict, deque
 from collections.abc import Hashable
-from enum import Enum
 from math import inf
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from amphora.core.finished import FinishedRequests, Reply
-from amphora.core.receiver import Intake
+from amphora.core.records import AGAIN, Exit, Record, State
+from amphora.core.request_ports import Options, Ports
 from amphora.core.tries import Tries
 
 __all__ = ["Exit", "Options", "Ports", "Record", "ServedRequests", "State"]
 
-#: Seconds until a reply, or a dead letter, is sent again at first, and at last.
-_AGAIN, _AGAIN_MAX = 1.0, 30.0
+#: Seconds until a reply, or a dead letter, is sent again at last.
+_AGAIN_MAX = 30.0
 
 #: Seconds for which a client that has no queue is known to be gone.
 _GONE = 60.0
@@ -77,177 +77,14 @@ _RESTORES = 10
 _REMEMBERED = 1000
 
 
-class State(Enum):
-    """What a record waits for."""
-
-    NEW = "new"
-    QUEUED = "queued"
-    STARTING = "starting"
-    GATED = "gated"
-    RUNNING = "running"
-    REPLYING = "replying"
-    PARKED = "parked"
-    BURYING = "burying"
-    HOLDING = "holding"
-    SETTLED = "settled"
-
-
-class Exit(Enum):
-    """How a record left.
-
-    Attributes:
-        acks: Whether its deliveries are acknowledged.
-        gives_back: Whether they go back to their queue. With neither, DROPPED drops them, and LOST has none.
-        handled: Whether its receiver has handled it; otherwise it may take another one.
-    """
-
-    DONE = ("done", True, False, True)
-    ABANDONED = ("abandoned", True, False, True)
-    BURIED = ("buried", True, False, True)
-    REFUSED = ("refused", True, False, True)
-    EXPIRED = ("expired", True, False, False)
-    DROPPED = ("dropped", False, False, True)
-    IGNORED = ("ignored", False, True, True)
-    GIVEN_BACK = ("given back", False, True, False)
-    LOST = ("lost", False, False, False)
-
-    def __init__(self, text: str, acks: bool, gives_back: bool, handled: bool) -> None:
-        self.text = text
-        self.acks = acks
-        self.gives_back = gives_back
-        self.handled = handled
-
-
-_QUEUED, _STARTING, _RUNNING = State.QUEUED, State.STARTING, State.RUNNING
-_REPLYING, _SETTLED, _DONE = State.REPLYING, State.SETTLED, Exit.DONE
+_NEW, _QUEUED, _STARTING, _RUNNING = State.NEW, State.QUEUED, State.STARTING, State.RUNNING
+_REPLYING, _SETTLED, _PARKED, _DONE = State.REPLYING, State.SETTLED, State.PARKED, Exit.DONE
 
 #: States in which a function may still begin.
 _WAITING = (State.QUEUED, State.STARTING, State.GATED, State.HOLDING)
 
 
-class Record:
-    """One request that the server has.
-
-    Args:
-        token: Its delivery.
-        key: What tells it from other requests.
-        client: Routing key of its reply; None if no reply is wanted.
-        named: Whether it has an id: only such a request is remembered when it is finished.
-        redelivered: Whether the broker has delivered it before.
-        receiver: The `receive_from_queue` that takes it; None for the server's own queue.
-
-    Attributes:
-        state: See the table of this module; only `ServedRequests` changes it.
-        tokens: Its deliveries that may still be settled.
-        apart: Whether it is in no index: it is not trusted, or a dead letter that may come again any moment.
-        begun: Whether its function was begun here.
-        reply: Its reply, once there is one.
-        due: When something has to happen; infinity if nothing has.
-    """
-
-    __slots__ = (
-        "again",
-        "apart",
-        "begun",
-        "client",
-        "due",
-        "full",
-        "key",
-        "looked",
-        "named",
-        "receiver",
-        "redelivered",
-        "reply",
-        "restores",
-        "state",
-        "tokens",
-    )
-
-    def __init__(
-        self,
-        token: Any,
-        *,
-        key: Hashable,
-        client: str | None,
-        named: bool,
-        redelivered: bool,
-        receiver: Intake | None,
-    ) -> None:
-        self.state = State.NEW
-        self.tokens = [token]
-        self.key = key
-        self.client = client
-        self.named = named
-        self.redelivered = redelivered
-        self.receiver = receiver
-        self.apart = False
-        self.begun = False
-        self.reply: Reply | None = None
-        self.due = inf
-        self.again = _AGAIN
-        self.restores = 0
-        self.looked = False
-        self.full = False
-
-
 R = TypeVar("R", bound=Record)
-Q = TypeVar("Q", bound=Record, contravariant=True)
-
-
-class Options(NamedTuple):
-    """How requests are served.
-
-    Args:
-        slots: How many functions run at the same time.
-        ignore_delay: Seconds before a request is given back that was ignored before.
-        drop_ignored: Whether ignored requests are acknowledged instead of given back.
-        letters: Whether unreadable requests are dead-lettered.
-    """
-
-    slots: int
-    ignore_delay: float
-    drop_ignored: bool
-    letters: bool
-
-
-class Ports(Protocol[Q]):
-    """What the machine asks of its driver; none of these blocks or raises."""
-
-    def current(self, token: Any) -> bool:
-        """Return whether a delivery can still be settled."""
-
-    def expired(self, record: Q) -> bool:
-        """Return whether the deadline of a request has passed."""
-
-    def start(self, record: Q) -> None:
-        """Run its function: `begin`, then `finished`, `ignored` or `unreadable`; `ended` in any case."""
-
-    def send(self, record: Q) -> None:
-        """Send its reply; `replied`, `unroutable`, `nacked` or `reply_lost` follows."""
-
-    def restore_route(self, record: Q) -> None:
-        """Bind its client's queue again; `routed` follows."""
-
-    def abandoned(self, record: Q, why: str) -> None:
-        """Take note that its reply was dropped."""
-
-    def bury(self, record: Q) -> None:
-        """Dead-letter it; `buried` or `not_buried` follows."""
-
-    def ack(self, token: Any) -> None:
-        """Acknowledge a delivery."""
-
-    def give_back(self, token: Any) -> None:
-        """Give a delivery back to its queue."""
-
-    def drop(self, token: Any) -> None:
-        """Drop a delivery, or have the broker dead-letter it."""
-
-    def left(self, record: Q, how: Exit) -> None:
-        """Take note that it has left."""
-
-    def alarm(self, at: float) -> None:
-        """Call `tick` at this time, or before."""
 
 
 class ServedRequests(Generic[R]):
@@ -362,7 +199,8 @@ class ServedRequests(Generic[R]):
     def take(self, record: R, now: float) -> None:
         """Take a request that is not known here."""
         receiver = record.receiver
-        if self._ports.expired(record):
+        if record.redelivered and self._ports.expired(record):
+            # (Others are looked at when they begin.)
             record.receiver = None
             self._enter(record)
             self._exit(record, Exit.EXPIRED, now)
@@ -414,10 +252,10 @@ class ServedRequests(Generic[R]):
 
     def finished(self, record: R, reply: Reply, now: float) -> None:
         """The function has returned or raised."""
-        if record.state is not _RUNNING:
+        if record.state is _RUNNING:
+            self._reply(record, reply, now)
+        else:
             self.unexpected += 1
-            return
-        self._reply(record, reply, now)
 
     def ignored(self, record: R, now: float) -> None:
         """The function has declined the request."""
@@ -469,7 +307,7 @@ class ServedRequests(Generic[R]):
     def hold(self, record: R, now: float) -> None:
         """Give a suspect back, after a moment."""
         if record.state is State.GATED:
-            self._hold(record, now + _AGAIN, now)
+            self._hold(record, now + AGAIN, now)
         else:
             self.unexpected += 1
 
@@ -537,7 +375,7 @@ class ServedRequests(Generic[R]):
             elif not gone:
                 # Its queue may have been deleted under a client that is about to declare it again.
                 record.looked = True
-                self._set_due(record, now + _AGAIN)
+                self._set_due(record, now + AGAIN)
         for record in waiting:
             if found:
                 self._ports.send(record)
@@ -653,7 +491,7 @@ class ServedRequests(Generic[R]):
         ran = record.state is _RUNNING
         self._slots.pop(record, None)
         record.reply = reply
-        record.again = _AGAIN
+        record.again = AGAIN
         record.state = _REPLYING
         if record.client is None:
             self._exit(record, Exit.REFUSED if record.apart else _DONE, now, ran=ran)
@@ -688,7 +526,10 @@ class ServedRequests(Generic[R]):
         """Take it out of the index: what is given back from the dead letters is a request of its own."""
         ran = record.state is _RUNNING
         self._slots.pop(record, None)
-        self._remove_key(record)
+        if record.named:
+            self._by_key.pop(record.key, None)
+        else:
+            self._remove_unnamed(record)
         record.apart = True
         record.state = State.BURYING
         if ran:
@@ -709,9 +550,9 @@ class ServedRequests(Generic[R]):
     def _give_back_new(self, record: R, now: float) -> None:
         """Give back a request that was not taken; not twice within a second."""
         before = self._given_back.get(record.key, -inf)
-        if now - before < _AGAIN:
+        if now - before < AGAIN:
             record.state = State.HOLDING
-            self._set_due(record, before + _AGAIN)
+            self._set_due(record, before + AGAIN)
         else:
             self._exit(record, Exit.GIVEN_BACK, now)
 
@@ -724,16 +565,19 @@ class ServedRequests(Generic[R]):
         # Each step may be repeated: what a signal handler raises may end this anywhere.
         had_slot = self._slots.pop(record, record) is None or ran
         self.records.pop(record, None)
-        self._remove_key(record)
-        if state is State.PARKED:
+        if not record.apart:
+            if record.named:
+                self._by_key.pop(record.key, None)
+                if how is _DONE or how is Exit.ABANDONED:
+                    self._finished.remember(record.key, record.reply, now)
+                elif how is Exit.GIVEN_BACK:
+                    _note(self._given_back, record.key, now)
+            else:
+                self._remove_unnamed(record)
+        if state is _PARKED:
             self._parked.pop(record, None)
         record.due = inf
         record.state = _SETTLED
-        if record.named and not record.apart:
-            if how is _DONE or how is Exit.ABANDONED:
-                self._finished.remember(record.key, record.reply, now)
-            elif how is Exit.GIVEN_BACK:
-                _note(self._given_back, record.key, now)
         tries = self.tries
         try:
             if tries is not None:
@@ -769,19 +613,12 @@ class ServedRequests(Generic[R]):
             settle = self._ports.drop
         else:
             return
-        tokens, record.tokens = record.tokens, record.tokens[-1:]
         current = self._current
-        for token in tokens:
+        for token in record.tokens:
             if current(token):
                 settle(token)
 
-    def _remove_key(self, record: R) -> None:
-        if record.apart:
-            return
-        if record.named:
-            if self._by_key.get(record.key) is record:
-                del self._by_key[record.key]
-            return
+    def _remove_unnamed(self, record: R) -> None:
         same = self._unnamed.get(record.key)
         if same is not None:
             same.pop(record, None)

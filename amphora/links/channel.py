@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from amqp import spec
-from amqp.exceptions import ChannelError, error_for_code
+from amqp.exceptions import ChannelError, RecoverableConnectionError, error_for_code
+from gevent import getcurrent
 from kombu.transport import pyamqp
 
 from amphora.interrupts import let_through
 from amphora.links.delivery import Delivery
-from amphora.links.frames import encode_ack, encode_body, encode_header, encode_publish, encode_reject
+from amphora.links.frames import encode_ack, encode_body, encode_give_back, encode_header, encode_publish, encode_reject
 from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.unencodable import too_large, unencodable
 from amphora.note_log import NoteLogger
@@ -38,6 +39,8 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
             broker where the queue is declared so.
     """
 
+    is_closing: bool
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.consumers: dict[str, Callable[[Delivery], None]] = {}
@@ -46,6 +49,9 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         self.on_closed: Callable[[ChannelError], None] | None = None
         self.on_suspect: Callable[[Delivery], None] | None = None
         self._method_frames: dict[tuple[str, str, bool], bytes] = {}
+        # The greenlet that waits for an answer, and what it gets if the broker closes the channel instead.
+        self._waiter: Any = None
+        self._refusal: ChannelError | None = None
         # Its own `connection` is None as soon as it is closed.
         self._owner: Any = self.connection
 
@@ -112,8 +118,11 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         self.connection.socket.write_frames(frame)
 
     def reject(self, delivery_tag: int, *, requeue: bool) -> None:
-        """Queue a rejection."""
-        frame = encode_reject(self.channel_id, delivery_tag, requeue=requeue)
+        """Give a delivery back, or reject it; the frame is queued."""
+        if requeue:
+            frame = encode_give_back(self.channel_id, delivery_tag)
+        else:
+            frame = encode_reject(self.channel_id, delivery_tag, requeue=False)
         self.connection.socket.write_frames(frame)
 
     def set_aside(self, delivery: Delivery) -> None:
@@ -146,12 +155,31 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """Wait for the answer to a synchronous method, for as long as anything moves; see `AnswerWatch`.
 
+        In the greenlet that owns the connection, or in another one while the owner pumps it.
+
         Raises:
             Silence: The answer is late.
+            ChannelError: The broker closed the channel.
         """
         owner = self._owner
-        with AnswerWatch(owner.socket, owner.answer_timeout):
-            return super().wait(*args, **kwargs)
+        self._waiter = getcurrent()
+        try:
+            with AnswerWatch(owner.socket, owner.answer_timeout):
+                return super().wait(*args, **kwargs)
+        except RecoverableConnectionError as lost:
+            if self._refusal is not None:
+                raise self._refusal from lost
+            raise
+        finally:
+            self._waiter = None
+
+    def abandon(self) -> None:
+        """Close the channel without waiting for the broker; deliveries that are on their way are left to others."""
+        if self.connection is None or not self.is_open or self.is_closing:
+            return
+        self.is_closing = True
+        self.consumers.clear()
+        self.send_method(spec.Channel.Close, "BsBB", (0, "", 0, 0))
 
     def _on_basic_cancel(self, consumer_tag: str) -> None:
         """Answer the broker's cancellation of a consumer by cancelling it too, then tell whoever consumes.
@@ -175,10 +203,14 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
             return
         error = error_for_code(reply_code, reply_text, (class_id, method_id), ChannelError)
         waited_for, on_closed = bool(self._pending), self.on_closed
+        elsewhere = waited_for and self._waiter not in (None, getcurrent())
         self.collect()
-        if waited_for or on_closed is None:
+        if elsewhere:
+            self._refusal = error
+        elif waited_for or on_closed is None:
             raise error
-        on_closed(error)
+        if on_closed is not None:
+            on_closed(error)
 
     def collect(self) -> None:
         super().collect()

@@ -147,6 +147,11 @@ class Link:
         return self._connection is not None
 
     @property
+    def in_owner(self) -> bool:
+        """Whether the greenlet that owns the connection is the current one: it must not wait for the link."""
+        return self._greenlet is getcurrent()
+
+    @property
     def reconnects(self) -> int:
         """How many times the connection was made again."""
         return self._machine.reconnects
@@ -298,6 +303,8 @@ class Link:
                 text = "%s: the greenlet of the connection has ended (%r), starting another one"
                 logger.error(text, self.name, error, exc_info=error if isinstance(error, Exception) else None)
             self._trouble = BrokerError(f"the greenlet of the connection was interrupted ({error!r})")
+        elif interrupt is None and isinstance(error, Exception):
+            logger.error("%s: unexpected error", self.name, exc_info=error)
         self._machine.owner_ended(owner, monotonic())
         if interrupt is not None:
             raise_in_main(interrupt)
@@ -371,12 +378,21 @@ class _Ports:
         connection, link._connection = link._connection, None
         link.attached.clear()
         link.blocked = False
+        if connection is not None:
+            self._without_raising(connection.abandon)
+        if attached:
+            self._without_raising(link._worker.detach)
+
+    def _without_raising(self, function: Callable[[], None]) -> None:
+        """Call a function; the machine is to go on whatever it raises."""
         try:
-            if connection is not None:
-                connection.abandon()
-        finally:
-            if attached:
-                link._worker.detach()
+            function()
+        except BaseException as error:
+            interrupt = from_signal(error)
+            if interrupt is None and isinstance(error, Exception):
+                logger.exception("%s: unexpected error", self._link.name)
+            else:
+                get_hub().loop.run_callback(raise_in_main, interrupt or error)
 
     def end_owner(self) -> None:
         greenlet, self._link._greenlet = self._link._greenlet, None

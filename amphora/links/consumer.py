@@ -1,44 +1,60 @@
-"""Subscriptions to queues: consume, cancel, acknowledge, and take up again after a loss.
+"""Subscriptions to queues over one connection: the driver of `amphora.core.subscriptions`.
 
-All subscriptions of an endpoint share one channel, as channels are scarce; the prefetch count is per
-consumer (`basic.qos` with global off). Source: https://www.rabbitmq.com/docs/consumer-prefetch.
+The owner's greenlet reads frames and hands deliveries on. Each command of the machine is carried out by a greenlet of
+its own, so that an answer that does not come costs the channel of that command, and nothing else. The prefetch count
+is per consumer (`basic.qos` with global off). Source: https://www.rabbitmq.com/docs/consumer-prefetch.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from time import monotonic
 from typing import Any
 
-from amqp.exceptions import ChannelError
+import gevent
+from amqp.exceptions import AMQPError, ChannelError, ResourceError
 from gevent import get_hub
 from gevent.event import AsyncResult
 from kombu import Queue
 
+from amphora.core.subscriptions import Command as MachineCommand
+from amphora.core.subscriptions import Kind, Lane, Method, Options, State, Subscriptions
+from amphora.exceptions import BrokerUnreachable
 from amphora.interrupts import contained
+from amphora.links.channel import Silence
 from amphora.links.connection import Link
-from amphora.links.control import Command, ControlChannel, is_not_found
+from amphora.links.control import Command, is_not_found
+from amphora.links.declare_channel import DeclareChannel
 from amphora.links.delivery import Delivery
 from amphora.links.faults import explain
 from amphora.links.subscription import Subscription
-from amphora.links.topology import Topology, create_queue
+from amphora.links.topology import Topology, create_queue, delete_queue
+from amphora.note_log import NoteLogger
 from amphora.settings import LinkSettings
 
 __all__ = ["Consumer"]
 
-logger = logging.getLogger(__name__)
+logger = NoteLogger(__name__)
 
-#: Seconds after which the topology is declared again, in case that somebody deleted a part of it, where
-#: there is no heartbeat to go by.
+#: Seconds after which the topology is declared again, in case that a part of it was deleted, where there is no
+#: heartbeat to go by.
 _CHECK = 30.0
 
 #: Has the broker cancel a consumer whose classic queue is gone, always. Otherwise, where the queue is
 #: declared again at once, RabbitMQ 3 keeps the consumer without a word and sends it nothing more (it takes
 #: the new queue for a mirror of the old one). Source: https://www.rabbitmq.com/docs/3.13/ha#cancellation.
 _CANCEL = "x-cancel-on-ha-failover"
+
+#: How often an own queue is tried on a new connection before that is given up for another one.
+_TRIES = 3
+
+#: Seconds for which a new connection waits for the queues that it may do without.
+_PATIENCE = 5.0
+
+#: Channels that wait for an answer in vain: with so many, no queue but an own one is looked for. After so many times in
+#: a row without an answer about an own one, the connection is given up.
+_ABANDONED = 8
 
 
 class Consumer:
@@ -70,23 +86,32 @@ class Consumer:
         self.on_suspect: Callable[[Delivery], None] | None = None
         self._topology = topology
         self._ack_on_delivery = ack_on_delivery
+        self._insists = insists
+        self._machine: Subscriptions[Subscription] = Subscriptions(Options(), self)
         self._connection: Any = None
-        self._channel: Any = None
-        self._control: Any = None
-        self._tags = count(1)
-        # Used as ordered sets.
-        self._subscriptions: dict[Subscription, None] = {}
-        self._missing: dict[Subscription, None] = {}
-        self._changed: list[Subscription] = []
-        self._commands: list[Command] = []
+        self._control: DeclareChannel | None = None
+        self._looks: DeclareChannel | None = None
+        self._channels: dict[Lane, Any] = {}
+        self._lanes: dict[Any, Lane] = {}
+        self._prefetches: dict[Lane, int] = {}
+        # That of the topology's queues, on the way of every delivery and acknowledgement.
+        self._own_channel: Any = None
         self._last_tag = 0
-        self._prefetch: int | None = None
+        # Whether the machine, or a command, waits for the owner's next turn.
+        self._stirred = False
+        self._ready = False
+        self._looked = False
+        self._trouble: Exception | None = None
+        # Channels that were given up, and how often in a row no answer came about an own queue.
+        self._hung: list[Any] = []
+        self._silences = 0
+        self._patience = 0.0
+        self._running: dict[MachineCommand, gevent.Greenlet[..., None]] = {}
+        self._commands: list[Command] = []
+        self._executor: gevent.Greenlet[..., None] | None = None
         self._check_interval = settings.heartbeat or _CHECK
         self._check: Any = None
-        self._alarm: Any = None
-        self._reopen = False
-        self._redeclare = False
-        self._insists = insists
+        self._timer: Any = None
 
     # -- for anyone -------------------------------------------------------------------------
 
@@ -98,65 +123,82 @@ class Consumer:
         deliver: Callable[[Delivery], None],
         own: bool,
         optional: Queue | None = None,
+        private: bool = False,
     ) -> Subscription:
         """Begin to consume from a queue; see `Subscription`."""
-        subscription = Subscription(queue, prefetch, deliver, own=own, optional=optional)
-        self._subscriptions[subscription] = None
-        self._change(subscription)
+        subscription = Subscription(queue, prefetch, deliver, own=own, optional=optional, private=private)
+        self._machine.add(subscription, monotonic())
+        self._stir()
         return subscription
 
     def cancel(self, subscription: Subscription) -> None:
         """End a subscription; ``subscription.cancelled`` is set when the broker has agreed."""
-        if subscription in self._subscriptions:
-            del self._subscriptions[subscription]
-            self._missing.pop(subscription, None)
-            self._change(subscription)
+        lane, tag = subscription.lane, subscription.tag
+        if lane is not None and tag is not None and lane in self._channels:
+            channel = self._channels[lane]
+            if tag in channel.consumers:
+                # What is on its way is for others.
+                channel.consumers[tag] = partial(_give_back, channel)
+        self._machine.cancel(subscription, monotonic())
+        self._stir()
 
     def ack(self, delivery: Delivery) -> None:
-        """Acknowledge a delivery; one of an earlier connection is left to its redelivery."""
-        if delivery.channel is self._channel:
-            delivery.channel.ack(delivery.delivery_tag)
+        """Acknowledge a delivery; one of an earlier channel is left to its redelivery."""
+        channel = delivery.channel
+        if channel is self._own_channel:
+            channel.ack(delivery.delivery_tag)
+        elif channel in self._lanes:
+            channel.ack(delivery.delivery_tag)
+            self._settle(self._lanes[channel])
 
     def reject(self, delivery: Delivery, *, requeue: bool) -> None:
         """Give a delivery back to its queue, or drop it (or dead-letter it)."""
-        if delivery.channel is self._channel:
-            delivery.channel.reject(delivery.delivery_tag, requeue=requeue)
+        channel = delivery.channel
+        if channel is self._own_channel:
+            channel.reject(delivery.delivery_tag, requeue=requeue)
+        elif channel in self._lanes:
+            channel.reject(delivery.delivery_tag, requeue=requeue)
+            self._settle(self._lanes[channel])
 
     def is_current(self, delivery: Delivery) -> bool:
-        """Tell whether a delivery can still be acknowledged."""
-        return delivery.channel is self._channel
+        """Return whether a delivery can still be acknowledged."""
+        return delivery.channel is self._own_channel or delivery.channel in self._lanes
 
     @property
     def consuming(self) -> bool:
         """Whether the broker delivers from every queue of the topology that is subscribed to."""
-        own = [each for each in self._subscriptions if each.own]
-        return bool(own) and self._channel is not None and all(each.tag is not None for each in own)
+        return self._machine.consuming
 
     def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
         """Do something on the control channel, as soon as the connection is up.
 
         Args:
-            action: Takes the channel; runs in the owner's greenlet, again if the connection broke in the middle.
+            action: Takes the channel; runs in a greenlet of its own, again if the connection broke in the middle.
 
         Returns:
-            Its result, or the `BrokerError` that the broker refused it with.
+            Its result, or the error that it ended with: the `BrokerError` that the broker refused it with, or
+            `BrokerUnreachable` where no answer came.
         """
         command = Command(action)
         self._commands.append(command)
-        self.link.wake()
+        self._stir()
         return command.result
 
     def drop(self, result: AsyncResult[Any]) -> None:
-        """Nobody waits for this result of `run` any more."""
+        """Forget a result of `run` that is no longer waited for."""
         self._commands = [each for each in self._commands if each.result is not result]
 
     def check_topology(self) -> None:
         """Declare the topology again soon: something of it may have been deleted."""
-        self._redeclare = True
-        self.link.wake()
+        self._machine.check_topology(monotonic())
+        self._stir()
 
-    def _change(self, subscription: Subscription) -> None:
-        self._changed.append(subscription)
+    def _settle(self, lane: Lane) -> None:
+        if self._machine.settle(lane):
+            self._stir()
+
+    def _stir(self) -> None:
+        self._stirred = True
         self.link.wake()
 
     # -- the owner's greenlet: Worker -------------------------------------------------------
@@ -164,209 +206,394 @@ class Consumer:
     def attach(self, connection: Any) -> None:
         """Declare the topology and take up every subscription; see `Worker`."""
         self._connection = connection
-        self._control = ControlChannel(connection)
-        self._open()
+        self._control, self._looks = (DeclareChannel(connection, self._hung.append) for _ in range(2))
+        self._ready = self._looked = False
+        self._trouble, self._silences = None, 0
+        self._machine.attach(monotonic())
+        self._turn()
+        self._patience = monotonic() + _PATIENCE
+        timer = get_hub().loop.timer(_PATIENCE)
+        timer.start(contained, self._stir)
+        try:
+            while not self._is_calm():
+                connection.pump()
+                self.work()
+        finally:
+            timer.stop()
+            timer.close()
+        self._ready = self._stirred = True
         self._check = get_hub().loop.timer(self._check_interval, self._check_interval)
         self._check.start(contained, self.check_topology)
 
     def work(self) -> None:
         """Acknowledge, subscribe, cancel; see `Worker`."""
-        if self._last_tag and self._channel is not None:
-            self._channel.ack(self._last_tag, multiple=True)
+        if self._last_tag:
+            self._own_channel.ack(self._last_tag, multiple=True)
             self._last_tag = 0
-        if self._reopen:
-            self._open()
-        if self._redeclare:
-            self._redeclare = False
-            self._control.run(self._topology.declare)
-        if self._changed:
-            self._apply_changes()
-        while self._commands:
-            self._execute(self._commands[0])
+        if self._stirred:
+            self._turn()
 
     def detach(self) -> None:
         """Forget the connection; see `Worker`."""
-        self._stop_timers()
-        self._connection = self._channel = self._control = None
-        self._last_tag = 0
-        for subscription in self._changed:
-            if subscription not in self._subscriptions:
-                subscription.cancelled.set()
-        self._changed.clear()
-        for subscription in self._subscriptions:
-            subscription.tag = None
-            subscription.refused = False
+        self._end_commands()
+        self._forget_channels()
+        self._hung.clear()
+        self._connection = self._control = self._looks = None
+        self._ready = False
+        self._machine.lost()
 
     def finish(self) -> None:
-        """Close the channel, which makes the broker take every acknowledgement; see `Worker`."""
+        """Close the channels, which makes the broker take every acknowledgement; see `Worker`."""
         self.work()
-        self._stop_timers()
         # Deliveries that are still on their way belong to others from here on.
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+        busy = {command.lane for command in self._running}
+        channels = dict(self._channels)
+        self._end_commands()
+        self._forget_channels()
+        for lane, channel in channels.items():
+            if lane in busy:
+                channel.abandon()
+            else:
+                channel.consumers = dict.fromkeys(channel.consumers, _drop)
+                channel.close()
 
-    # -- channels ---------------------------------------------------------------------------
+    def _turn(self) -> None:
+        """Let the machine look at the time, and carry out what it asks for."""
+        self._stirred = False
+        now = monotonic()
+        self._machine.tick(now)
+        while (command := self._machine.next_command(now)) is not None:
+            if command.method is Method.CLOSE:
+                self._close(command)
+            else:
+                self._running[command] = gevent.spawn(self._carry_out, command)
+        if self._commands and self._ready and self._executor is None:
+            self._executor = gevent.spawn(self._execute_all)
+        if self._silences >= _ABANDONED:
+            raise Silence(f"no answer from the broker on {self._silences} channels")
 
-    def _open(self) -> None:
-        self._reopen = False
-        self._control.run(self._topology.declare)
-        channel = self._connection.channel()
-        channel.on_closed = self._on_closed
-        channel.on_suspect = self.on_suspect
-        self._channel = channel
-        self._prefetch = None
-        # After those that were cancelled meanwhile: somebody may wait for their end.
-        self._changed += self._subscriptions
-        self._apply_changes()
+    def _is_calm(self) -> bool:
+        """Return whether a new connection has been put to use, as far as that can be waited for.
 
-    def _on_closed(self, error: ChannelError) -> None:
-        """The broker closed the channel: what is unacknowledged will be delivered again."""
-        fault = explain(error, self.link.address)
-        logger.warning("%s: %s; subscribing again", self.link.name, fault.error)
-        self._lose_channel()
+        Raises:
+            Exception: The topology was refused, or an own queue cannot be consumed from.
+        """
+        machine = self._machine
+        own = [wish for wish in machine.wishes if wish.kind is Kind.OWN]
+        tries = max((wish.failures for wish in own), default=0)
+        if self._trouble is not None and (machine.declare_failures or tries >= _TRIES):
+            raise self._trouble
+        if not machine.declared or any(wish.state is not State.CONSUMING for wish in own):
+            return False
+        # Where the broker does not answer about one, the others are not waited for either.
+        if self._hung or monotonic() >= self._patience:
+            return True
+        return not any(wish.state in _FIRST for wish in machine.wishes)
 
-    def _lose_channel(self) -> None:
-        """Open another channel soon."""
-        self._channel = None
-        self._last_tag = 0
-        self._reopen = True
-        for subscription in (*self._subscriptions, *self._changed):
-            subscription.tag = None
-        self.link.wake()
+    def _end_commands(self) -> None:
+        for timer in (self._timer, self._check):
+            if timer is not None:
+                timer.stop()
+                timer.close()
+        self._timer = self._check = None
+        greenlets = list(self._running.values())
+        self._running.clear()
+        if self._executor is not None:
+            greenlets.append(self._executor)
+            self._executor = None
+        gevent.killall(greenlets, block=False)
 
-    def _execute(self, command: Command) -> None:
-        # It stays the first while it runs: where the connection breaks (any other error), it is for the next one.
+    # -- carrying out commands, in greenlets of their own -----------------------------------
+
+    def _carry_out(self, command: MachineCommand) -> None:
         try:
-            value = self._control.run(command.action)
+            self._ask(command)
+        except Silence as error:
+            self._on_hung(command, error)
+        except ResourceError as error:
+            # No channel is free: `channel_max`.
+            self._on_failed(command, error)
+            self._machine.no_lane(command, monotonic())
         except ChannelError as error:
-            command.result.set_exception(explain(error, self.link.address).error)
+            self._on_refused(command, error)
+        except (AMQPError, OSError) as error:
+            # The channel was closed under it, or the connection is lost, which its owner finds out by itself.
+            logger.debug("%s: %r: %s", self.link.name, command, error)
+            self._machine.refused(command, monotonic(), missing=False, closed=self._is_closed(command.lane))
+        except Exception as error:  # noqa: BLE001  (whatever a driver makes of a command ends that command)
+            self._on_failed(command, error)
+            self._machine.refused(command, monotonic(), missing=False, closed=self._is_closed(command.lane))
         else:
-            command.result.set(value)
-        self.drop(command.result)
+            if command.wish is None or command.wish.kind is Kind.OWN:
+                self._silences = 0
+            self._machine.done(command, monotonic())
+        finally:
+            self._running.pop(command, None)
+            self._stir()
 
-    # -- subscriptions ----------------------------------------------------------------------
-
-    def _apply_changes(self) -> None:
-        now, changed = monotonic(), self._changed[:]
-        self._changed.clear()
-        for subscription in changed:
-            if subscription not in self._subscriptions:
-                self._cancel(subscription)
-            elif self._channel is None:
-                # Lost on the way: the next one takes up every subscription.
-                continue
-            elif subscription.tag is None and subscription.look_at <= now and not subscription.refused:
-                self._consume(subscription)
-        self._set_alarm()
-
-    def _consume(self, subscription: Subscription) -> None:
-        try:
-            if subscription.optional is not None:
-                self._control.run(partial(create_queue, subscription.optional))
-            elif not subscription.own:
-                self._control.run(partial(_look_for, subscription.queue))
-            self._start(subscription)
-        except ChannelError as error:
-            if self._insists and _CANCEL in str(error):
-                # Not a classic queue of RabbitMQ 3: it does not know the argument, nor does it need it.
-                self._insists = False
-                self._lose_channel()
-                return
-            if subscription.own:
-                raise
-            if subscription.optional is not None:
-                self._do_without(subscription, error)
-                return
-            if not is_not_found(error):
-                fault = explain(error, self.link.address)
-                logger.warning("%s: %r: %s", self.link.name, subscription.queue, fault.error)
-            if self._channel.connection is None:
-                # The queue went away between the look and the consume.
-                self._on_closed(error)
-            subscription.look_later()
-            self._missing[subscription] = None
+    def _ask(self, command: MachineCommand) -> None:
+        control, looks = self._control, self._looks
+        if control is None or looks is None:
+            return
+        subscription: Any = command.wish
+        looks_for = command.method in (Method.LOOK, Method.DECLARE) and subscription is not None
+        if looks_for and self._is_hanging():
+            raise BrokerUnreachable(f"the broker has not answered on {_ABANDONED} channels, which it keeps open")
+        if command.method is Method.CONSUME:
+            self._consume(subscription, command)
+        elif command.method is Method.CANCEL:
+            channel = self._channels.get(command.lane)  # type: ignore[arg-type]
+            if channel is not None:
+                channel.basic_cancel(command.tag)
+                channel.consumers.pop(command.tag, None)
+        elif command.method is Method.LOOK:
+            looks.run(partial(_look_for, subscription.queue))
+        elif command.method is Method.RECREATE:
+            logger.warning(
+                "%s: the broker does not let queue %r be consumed from; deleting it, with the messages in it, and "
+                "declaring it again",
+                self.link.name,
+                subscription.queue,
+            )
+            control.run(partial(delete_queue, subscription.queue))
+        elif subscription is not None:
+            looks.run(partial(create_queue, subscription.optional))
         else:
-            subscription.found()
-            self._missing.pop(subscription, None)
-        subscription.settled.set()
+            if self._topology.witness is not None and not self._looked:
+                control.run(self._topology.witness.look)
+            self._looked = True
+            control.run(self._topology.declare)
 
-    def _do_without(self, subscription: Subscription, error: ChannelError) -> None:
-        """The broker refuses a queue that may be done without."""
-        fault = explain(error, self.link.address)
-        logger.info("%s: doing without queue %r: %s", self.link.name, subscription.queue, fault.error)
-        subscription.refused = True
-        subscription.settled.set()
-        if self._channel is not None and self._channel.connection is None:
-            self._lose_channel()
-
-    def _start(self, subscription: Subscription) -> None:
-        channel, tag = self._channel, f"amphora-{next(self._tags)}"
-        channel.consumers[tag] = self._acking(subscription) if self._ack_on_delivery else subscription.deliver
-        if subscription.prefetch != self._prefetch:
+    def _consume(self, subscription: Subscription, command: MachineCommand) -> None:
+        lane: Any = command.lane
+        tag = command.tag
+        channel = self._channels.get(lane)
+        if channel is None:
+            channel = self._open(lane)
+        channel.consumers[tag] = self._taking(subscription, lane, channel)
+        if self._prefetches.get(lane) != subscription.prefetch:
             # Holds for the consumers that are started after it on this channel.
             channel.basic_qos(0, subscription.prefetch, False)
-            self._prefetch = subscription.prefetch
+            self._prefetches[lane] = subscription.prefetch
+        on_cancel = partial(self._on_cancelled, subscription)
+        if hasattr(channel, "cancel_callbacks"):
+            # Before the answer, which a cancellation may follow at once.
+            channel.cancel_callbacks[tag] = on_cancel
         channel.basic_consume(
             subscription.queue,
             consumer_tag=tag,
             arguments={_CANCEL: True} if self._insists else None,
-            on_cancel=lambda _: self._on_cancelled(subscription),
+            on_cancel=on_cancel,
         )
-        subscription.tag = tag
 
-    def _acking(self, subscription: Subscription) -> Callable[[Delivery], None]:
-        def deliver(delivery: Delivery) -> None:
-            subscription.deliver(delivery)
-            self._last_tag = delivery.delivery_tag
+    def _open(self, lane: Lane) -> Any:
+        channel = self._connection.channel()
+        channel.on_closed = partial(self._on_closed, lane)
+        channel.on_suspect = self.on_suspect
+        self._channels[lane] = channel
+        self._lanes[channel] = lane
+        if lane.kind is Kind.OWN:
+            self._own_channel = channel
+            self._last_tag = 0
+        return channel
 
-        return deliver
+    def _taking(self, subscription: Subscription, lane: Lane, channel: Any) -> Callable[[Delivery], None]:
+        deliver = subscription.deliver
+        if lane.kind is Kind.OWN:
+            return self._acking(deliver, channel) if self._ack_on_delivery else deliver
 
-    def _cancel(self, subscription: Subscription) -> None:
-        tag, subscription.tag = subscription.tag, None
-        if tag is not None and self._channel is not None:
-            self._channel.basic_cancel(tag)
-            if self._channel is not None:
-                self._channel.consumers.pop(tag, None)
-        subscription.cancelled.set()
+        def take(delivery: Delivery) -> None:
+            self._machine.delivered(lane)
+            deliver(delivery)
+            if self._ack_on_delivery:
+                self.ack(delivery)
 
-    def _on_cancelled(self, subscription: Subscription) -> None:
+        return take
+
+    def _acking(self, deliver: Callable[[Delivery], None], channel: Any) -> Callable[[Delivery], None]:
+        def take(delivery: Delivery) -> None:
+            deliver(delivery)
+            if channel is self._own_channel:
+                self._last_tag = delivery.delivery_tag
+
+        return take
+
+    def _close(self, command: MachineCommand) -> None:
+        channel = self._forget(command.lane)
+        if channel is not None:
+            channel.abandon()
+
+    def _execute_all(self) -> None:
+        """Carry out what `run` was called with."""
+        control = self._control
+        try:
+            while self._commands and control is not None:
+                # It stays the first while it runs: where the connection breaks, it is for the next one.
+                command = self._commands[0]
+                if not self._execute(command, control):
+                    return
+                self.drop(command.result)
+        finally:
+            if self._control is control:
+                self._executor = None
+                self._stir()
+
+    def _execute(self, command: Command, control: DeclareChannel) -> bool:
+        """Carry out a command; return whether it has an outcome."""
+        try:
+            command.result.set(control.run(command.action))
+        except Silence as error:
+            self._silences += 1
+            command.result.set_exception(BrokerUnreachable(f"{self.link.name}: {error}"))
+        except ChannelError as error:
+            command.result.set_exception(explain(error, self.link.address).error)
+        except (AMQPError, OSError) as error:
+            logger.debug("%s: a command waits for the next connection: %s", self.link.name, error)
+            return False
+        except Exception as error:  # noqa: BLE001  (an action that fails with anything ends as its own error)
+            command.result.set_exception(error)
+        return True
+
+    # -- how they ended ---------------------------------------------------------------------
+
+    def _on_hung(self, command: MachineCommand, error: Silence) -> None:
+        """The broker does not answer: the node of a queue is down, say."""
+        if command.wish is None or command.wish.kind is Kind.OWN:
+            self._silences += 1
+            self._trouble = error
+        channel = self._forget(command.lane)
+        if channel is not None:
+            channel.abandon()
+            self._hung.append(channel)
+        self._machine.timed_out(command, monotonic())
+        what = _what(command)
+        logger.warning(
+            "%s: %s: %s; going on without it for now", self.link.name, what, error, once=(self.link.name, "hung", what)
+        )
+
+    def _on_refused(self, command: MachineCommand, error: ChannelError) -> None:
+        now, lane = monotonic(), command.lane
+        closed = self._is_closed(lane)
+        if command.method is Method.CONSUME and self._insists and _CANCEL in str(error):
+            # Not a classic queue of RabbitMQ 3: it does not know the argument, nor does it need it.
+            self._insists = False
+            self._forget(lane)
+            self._machine.argument_refused(command, now)
+            return
+        if closed:
+            self._forget(lane)
+        self._machine.refused(command, now, missing=is_not_found(error), closed=closed)
+        self._on_failed(command, error)
+
+    def _on_failed(self, command: MachineCommand, error: Exception) -> None:
+        """Keep the error, and note it where it is not one that is to be expected."""
+        kind = None if command.wish is None else command.wish.kind
+        if kind in (None, Kind.OWN):
+            self._trouble = error
+            if not self._ready:
+                # Raised by `attach`.
+                return
+        elif kind is Kind.LABEL and isinstance(error, ChannelError) and is_not_found(error):
+            return
+        text, what = explain(error, self.link.address).error, _what(command)
+        if kind is Kind.OPTIONAL:
+            logger.info("%s: doing without %s: %s", self.link.name, what, text, once=(self.link.name, "refused", what))
+        else:
+            logger.warning("%s: %s: %s", self.link.name, what, text, once=(self.link.name, "refused", what))
+
+    def _is_hanging(self) -> bool:
+        """Return whether too many channels wait in vain; the broker closes those whose queue answers after all."""
+        self._hung[:] = [channel for channel in self._hung if channel.connection is not None]
+        return len(self._hung) >= _ABANDONED
+
+    def _is_closed(self, lane: Lane | None) -> bool:
+        if lane is None:
+            return False
+        channel = self._channels.get(lane)
+        return channel is None or channel.connection is None
+
+    def _forget(self, lane: Lane | None) -> Any:
+        """Forget the channel of a lane, and return it; nothing that came on it is current any more."""
+        channel = None if lane is None else self._channels.pop(lane, None)
+        if channel is not None:
+            del self._lanes[channel]
+            self._prefetches.pop(lane, None)  # type: ignore[arg-type]
+            if channel is self._own_channel:
+                self._own_channel = None
+                self._last_tag = 0
+        return channel
+
+    def _forget_channels(self) -> None:
+        for lane in list(self._channels):
+            self._forget(lane)
+
+    def _on_closed(self, lane: Lane, error: ChannelError) -> None:
+        """The broker closed a channel: what is unacknowledged will be delivered again."""
+        # State first: whatever comes of a note, no delivery of the lost channel may count as one of the new one.
+        if self._forget(lane) is None:
+            return
+        queues = ", ".join(repr(wish.queue) for wish in lane.wishes if isinstance(wish, Subscription))
+        if lane.busy is None:
+            self._machine.channel_closed(lane, monotonic())
+        # (Otherwise the command that waits for an answer on it gets the error too, and tells the machine.)
+        self._stir()
+        text = explain(error, self.link.address).error
+        if not is_not_found(error):
+            logger.warning(
+                "%s: %s; subscribing to %s again", self.link.name, text, queues, once=(self.link.name, "closed", queues)
+            )
+
+    def _on_cancelled(self, subscription: Subscription, tag: str) -> None:
         """The broker cancelled the consumer: its queue was deleted, or its node is gone."""
-        logger.warning("%s: queue %r is gone", self.link.name, subscription.queue)
-        if self._channel is not None:
-            self._channel.consumers.pop(subscription.tag, None)
-        subscription.tag = None
-        subscription.look_at = 0.0
-        if subscription.own:
-            self._redeclare = True
-        if subscription in self._subscriptions:
-            self._changed.append(subscription)
+        lane = subscription.lane
+        if subscription.tag == tag and lane in self._channels:
+            self._channels[lane].consumers.pop(tag, None)
+        self._machine.canceled_by_broker(subscription, tag, monotonic())
+        self._stir()
+        logger.warning(
+            "%s: queue %r is gone",
+            self.link.name,
+            subscription.queue,
+            once=(self.link.name, "cancelled", subscription.queue),
+        )
 
-    def _set_alarm(self) -> None:
-        """Wake up when the next missing queue is to be looked for."""
-        self._stop_alarm()
-        if self._missing:
-            delay = max(0.0, min(each.look_at for each in self._missing) - monotonic())
-            self._alarm = get_hub().loop.timer(delay)
-            self._alarm.start(contained, self._look_again)
+    # -- what the machine tells: Ports ------------------------------------------------------
 
-    def _look_again(self) -> None:
-        self._changed += self._missing
-        self.link.wake()
+    def settled(self, wish: Subscription, *, missing: bool) -> None:
+        """Take note that the queue was found, or found missing."""
+        wish.missing = missing
+        wish.settled.set()
 
-    def _stop_timers(self) -> None:
-        self._stop_alarm()
-        if self._check is not None:
-            self._check.stop()
-            self._check.close()
-            self._check = None
+    def ended(self, wish: Subscription) -> None:
+        """Take note that no delivery of it comes any more."""
+        wish.cancelled.set()
 
-    def _stop_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.stop()
-            self._alarm.close()
-            self._alarm = None
+    def alarm(self, at: float) -> None:
+        """Have a turn at this time."""
+        if self._connection is None:
+            return
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+        self._timer = get_hub().loop.timer(max(0.0, at - monotonic()))
+        self._timer.start(contained, self._stir)
+
+
+#: States of a wish that has not been tried on this connection.
+_FIRST = (State.WANTED, State.DECLARING, State.LOOKING, State.STARTING)
 
 
 def _look_for(queue: str, channel: Any) -> None:
     channel.queue_declare(queue, passive=True)
+
+
+def _give_back(channel: Any, delivery: Delivery) -> None:
+    channel.reject(delivery.delivery_tag, requeue=True)
+
+
+def _drop(_: Delivery) -> None:
+    """Leave a delivery to the end of its channel."""
+
+
+def _what(command: MachineCommand) -> str:
+    return f"queue {command.wish.queue!r}" if isinstance(command.wish, Subscription) else "exchanges and queues"

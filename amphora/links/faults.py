@@ -136,6 +136,11 @@ def _conflict(text: str, address: BrokerAddress | str) -> str:
 
 def _other_type(queue: str, current: str, address: BrokerAddress | str, text: str) -> str:
     current = "classic" if current == "none" else current
+    if current not in ("classic", "quorum"):
+        return (
+            f"queue {queue!r} on the broker at {address} is a {current} queue, which Amphora cannot use. Delete it "
+            f"(rabbitmqctl delete_queue {queue}), or choose another name ({text})"
+        )
     return (
         f"queue {queue!r} on the broker at {address} is a {current} queue, and the type of a queue cannot be changed. "
         f"Either give queue_type={current!r} to every client and server of the service, or migrate: "

@@ -23,12 +23,14 @@ __all__ = [
     "METHOD",
     "encode_ack",
     "encode_body",
+    "encode_give_back",
     "encode_header",
     "encode_publish",
     "encode_reject",
     "parse_deliver",
     "parse_header",
     "parse_return",
+    "readable_close",
 ]
 
 METHOD, HEADER, BODY = 1, 2, 3
@@ -48,7 +50,10 @@ _CONTENT_HEADER = Struct(">HxxQH")
 _ACK = Struct(">BHIHHQBB")
 _TAG_AND_BIT = Struct(">QB")
 
-_BASIC, _PUBLISH, _ACK_METHOD, _REJECT_METHOD = 60, 40, 80, 90
+_BASIC, _PUBLISH, _ACK_METHOD, _REJECT_METHOD, _NACK_METHOD = 60, 40, 80, 90, 120
+
+#: The bit of `basic.nack` that gives the message back; that before it would do so with all earlier ones.
+_REQUEUE = 2
 
 _SHORT, _TABLE, _OCTET, _LONGLONG = "s", "F", "o", "L"
 
@@ -176,6 +181,14 @@ def encode_reject(channel: int, delivery_tag: int, *, requeue: bool) -> bytes:
     return _ACK.pack(METHOD, channel, 13, _BASIC, _REJECT_METHOD, delivery_tag, requeue, FRAME_END)
 
 
+def encode_give_back(channel: int, delivery_tag: int) -> bytes:
+    """Encode `basic.nack` with requeue, a whole frame.
+
+    RabbitMQ 4.3 counts a `basic.reject` with requeue towards the delivery limit of a quorum queue, and this one not.
+    """
+    return _ACK.pack(METHOD, channel, 13, _BASIC, _NACK_METHOD, delivery_tag, _REQUEUE, FRAME_END)
+
+
 def parse_deliver(data: bytes, start: int, end: int) -> tuple[bytes, int, bool, tuple[str, str]]:
     """Parse the arguments of `basic.deliver`, which lie between ``start`` and ``end``.
 
@@ -206,6 +219,16 @@ def parse_return(data: bytes, start: int) -> tuple[int, str, str, str]:
     exchange, position = _read_short(data, position)
     routing_key, _ = _read_short(data, position)
     return code, text, exchange, routing_key
+
+
+def readable_close(payload: bytes) -> bytes:
+    """Return the payload of `connection.close` or `channel.close` with a reply text that is UTF-8.
+
+    RabbitMQ cuts a long text off, and with it the character of a name that stands there.
+    """
+    end = 7 + payload[6]
+    text = payload[7:end].decode("utf-8", "ignore").encode()
+    return b"%b%c%b%b" % (payload[:6], len(text), text, payload[end:])
 
 
 def parse_header(data: bytes, start: int, end: int) -> tuple[int, dict[str, Any]]:

@@ -19,8 +19,13 @@ from gevent.event import Event
 from kombu.transport import memory
 
 from amphora.links.delivery import Delivery
+from amphora.links.frames import encode_header, encode_publish
+from amphora.links.unencodable import too_large, unencodable
 
 __all__ = ["Channel", "Connection", "Transport"]
+
+#: Bytes of a frame that RabbitMQ and its clients agree upon by default.
+_FRAME_MAX = 131072
 
 
 class _Consumer:
@@ -112,6 +117,18 @@ class _Message(NamedTuple):
     mandatory: bool
 
 
+def _check(exchange: str, routing_key: str, properties: dict[str, Any], size: int) -> None:
+    """Refuse what a broker's connection refuses, so that tests on `memory://` notice it."""
+    try:
+        encode_publish(1, exchange, routing_key, mandatory=True)
+        header = encode_header(1, properties, size)
+    except Exception as error:
+        # Whatever it is that somebody put into the properties.
+        raise unencodable(error) from error
+    if len(header) > _FRAME_MAX:
+        raise too_large(len(header), _FRAME_MAX)
+
+
 class Channel(memory.Channel):  # type: ignore[misc]
     """A memory channel with the hooks of `amphora.links.transport.Channel`."""
 
@@ -150,7 +167,12 @@ class Channel(memory.Channel):  # type: ignore[misc]
     def encode(
         self, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes, *, mandatory: bool
     ) -> _Message:
-        """Make Kombu's message of one of ours."""
+        """Make Kombu's message of one of ours.
+
+        Raises:
+            Unencodable: AMQP could not express it, or its headers would be too large for a broker's defaults.
+        """
+        _check(exchange, routing_key, properties, len(body))
         others = {
             name: value
             for name, value in properties.items()
@@ -324,6 +346,10 @@ class Channel(memory.Channel):  # type: ignore[misc]
         )
         return True
 
+    def abandon(self) -> None:
+        """Close, as there is no broker to wait for."""
+        self.close()
+
     def close(self) -> None:
         """Give back what was not acknowledged, in its old order."""
         if self.closed:
@@ -349,7 +375,7 @@ class Connection:
         """Open a channel."""
         channel: Channel = self._transport.create_channel(self._transport)
         channel.owner = self
-        self._channels.append(channel)
+        self._channels = [*(each for each in self._channels if not each.closed), channel]
         return channel
 
     def pump(self) -> None:

@@ -29,7 +29,7 @@ SECOND = 12
 _TO_READ = 1.0
 
 
-class Silence(OSError):
+class Silence(TimeoutError):
     """The broker has been silent for too long.
 
     Attributes:

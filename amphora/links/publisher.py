@@ -26,7 +26,8 @@ from amphora.links.connection import Link
 from amphora.links.control import ControlChannel
 from amphora.links.faults import explain
 from amphora.links.outgoing import Outgoing
-from amphora.links.topology import Topology, create_queue
+from amphora.links.restoring import removed, restore
+from amphora.links.topology import Topology
 from amphora.links.wire import Wire
 from amphora.note_log import NoteLogger
 from amphora.settings import LinkSettings, OutboxLimits
@@ -230,13 +231,17 @@ class Publisher:
 
     def _open(self) -> None:
         try:
-            self._control.run(self._topology.declare)
+            losses = restore(self._topology, self._control.run, self._is_local)
         except Exception as error:
             if isinstance(error, ChannelError) or not self._is_local(error):
                 raise
             # No other connection would do better.
             raise explain(error, self.link.address).error from error
-        self._redeclare_added()
+        for queue, trouble in losses:
+            if trouble is None:
+                logger.warning("%s: %s", self.link.name, removed(queue.name, queue.routing_key))
+            else:
+                logger.error("%s: %r: %s", self.link.name, queue.name, explain(trouble, self.link.address).error)
         self._open_channel()
 
     def _open_channel(self) -> None:
@@ -254,28 +259,6 @@ class Publisher:
         channel.close()
         self._outbox.renewed()
         self._open_channel()
-
-    def _redeclare_added(self) -> None:
-        try:
-            self._control.run(self._topology.declare_added)
-        except Exception as error:
-            if not isinstance(error, ChannelError) and not self._is_local(error):
-                raise
-            # Find out which, and declare the others.
-            self._redeclare_singly()
-
-    def _redeclare_singly(self) -> None:
-        for queue in self._topology.added:
-            try:
-                self._control.run(partial(create_queue, queue))
-            except Exception as error:
-                refused = isinstance(error, ChannelError)
-                if not refused and not self._is_local(error):
-                    raise
-                if not refused:
-                    # It cannot even be encoded.
-                    self._topology.discard(queue.name)
-                logger.error("%s: %r: %s", self.link.name, queue.name, explain(error, self.link.address).error)
 
     def _is_local(self, error: Exception) -> bool:
         """Return whether an error is an action's own, and the connection is as good as before."""

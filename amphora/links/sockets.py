@@ -24,7 +24,7 @@ from gevent.hub import Waiter
 from amphora.interrupts import contained, from_signal
 from amphora.links.forks import let_go_after_fork
 from amphora.links.frames import HEARTBEAT
-from amphora.links.progress import Silence
+from amphora.links.progress import SECOND, Silence
 from amphora.links.tls_faults import NoTls, TlsPort
 from amphora.links.tls_session import TlsSession
 
@@ -119,16 +119,21 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         # A name may have the same address more than once.
         *others, last = dict.fromkeys((family, address) for family, _, _, _, address in found)
         for address in others:
-            self._address = address
             try:
-                super().connect()
+                self._connect_to(address)
                 self._wait_for_first_byte()
             except OSError:
                 self._forget_address()
             else:
                 return
-        self._address = last
-        super().connect()
+        self._connect_to(last)
+
+    def _connect_to(self, address: Any) -> None:
+        self._address = address
+        # The handshake of TLS waits for each answer: this is for a peer that gives many small ones.
+        most = None if self.connect_timeout is None else SECOND * self.connect_timeout
+        with Timeout(most, Silence(f"the connection was not made within {most} s")):
+            super().connect()
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
         family, address = self._address
@@ -183,7 +188,13 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         """
         received = b""
         while not self._go_on_with_handshake(session, received):
-            received = self.sock.recv(_RECEIVE)
+            try:
+                received = self.sock.recv(_RECEIVE)
+            except Silence:
+                raise
+            except TimeoutError as error:
+                limit = self.connect_timeout
+                raise Silence(f"no answer to the handshake for {limit} s", limit) from error
             self.last_moved = monotonic()
             if not received:
                 session.end_of_input()

@@ -84,15 +84,20 @@ class Channel(DirectChannel):
         self.basic_ack(delivery_tag, multiple)
 
     def reject(self, delivery_tag: int, *, requeue: bool) -> None:
-        """Queue a rejection."""
-        self.basic_reject(delivery_tag, requeue)
+        """Give a delivery back, or reject it; the frame is queued."""
+        if requeue:
+            # (py-amqp has no method for it: delivery tag, multiple, requeue.)
+            self.send_method(spec.Basic.Nack, "Lbb", (delivery_tag, False, True))
+        else:
+            self.basic_reject(delivery_tag, False)
 
     def _on_basic_deliver(
         self, consumer_tag: str, delivery_tag: int, redelivered: bool, exchange: str, routing_key: str, msg: Any
     ) -> None:
         deliver = self.consumers.get(consumer_tag)
         if deliver is None:
-            self.reject(delivery_tag, requeue=True)
+            if not self.is_closing:
+                self.reject(delivery_tag, requeue=True)
             return
         properties = dict(msg.properties)
         if "application_headers" in properties:
@@ -166,7 +171,7 @@ class Connection(transport.Connection):
     def _handle(self, kind: int, channel_id: int, payload: bytes) -> bool:
         """Give a frame to py-amqp; return whether it completed a method."""
         try:
-            complete = bool(self.on_inbound_frame((kind, channel_id, payload)))
+            complete = self._give_to_py_amqp(kind, channel_id, payload)
         except BaseException:
             self.in_hand = self._headers.get(channel_id)
             raise

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 
 from gevent.event import Event
 from kombu import Queue
 
+from amphora.core.subscriptions import Kind, Wish
 from amphora.links.delivery import Delivery
 
 __all__ = ["Subscription"]
 
-#: Seconds between looks for a queue that does not exist yet: the first, and the most.
-_SOON, _LATE = 0.05, 1.0
 
-
-class Subscription:
+class Subscription(Wish):
     """A wish to consume from one queue, for as long as it is not cancelled.
 
     Args:
@@ -26,16 +23,17 @@ class Subscription:
         own: Whether the queue is part of the topology: declared again when it is gone. Any other
             queue is waited for.
         optional: The queue as an entity, if it is one that may be done without: it is declared when it is consumed
-            from, and where the broker refuses that, it is left alone until the next connection.
+            from, and where the broker refuses that or does not answer, it is tried again minutes later.
+        private: Whether only this endpoint uses the queue: one of the topology that cannot be consumed from, as the
+            broker does not answer, is deleted and declared again.
 
     Attributes:
         settled: Set once the queue was found or found missing.
         missing: Whether the queue did not exist when last looked for.
         cancelled: Set when no more deliveries can come.
-        tag: Tag of its consumer; None while it has none.
-        refused: Whether the broker has refused the queue on this connection, which may be done without.
-        look_at: Time (`time.monotonic`) before which a missing queue is not looked for again.
     """
+
+    __slots__ = ("cancelled", "deliver", "missing", "optional", "prefetch", "queue", "settled")
 
     def __init__(
         self,
@@ -45,27 +43,16 @@ class Subscription:
         *,
         own: bool,
         optional: Queue | None = None,
+        private: bool = False,
     ) -> None:
+        super().__init__(Kind.OPTIONAL if optional is not None else Kind.OWN if own else Kind.LABEL, private=private)
         self.queue = queue
         self.prefetch = prefetch
         self.deliver = deliver
-        self.own = own
         self.optional = optional
         self.settled = Event()
         self.missing = False
         self.cancelled = Event()
-        self.tag: str | None = None
-        self.refused = False
-        self.look_at = 0.0
-        self._delay = _SOON
 
-    def look_later(self) -> None:
-        """The queue does not exist: it is looked for after a while, which grows."""
-        self.missing = True
-        self.look_at = monotonic() + self._delay
-        self._delay = min(2 * self._delay, _LATE)
-
-    def found(self) -> None:
-        """The queue exists, and is consumed from."""
-        self.missing = False
-        self._delay = _SOON
+    def __repr__(self) -> str:
+        return f"<Subscription {self.queue!r} {self.state.value}>"

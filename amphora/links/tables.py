@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from math import isfinite
 from struct import Struct, pack
 from struct import error as struct_error
@@ -32,9 +33,9 @@ _EPOCH = datetime(1970, 1, 1)
 #: The last second that a `datetime` can express.
 _LAST = (datetime.max - _EPOCH) // timedelta(seconds=1)
 
-#: Field types of a fixed size.
+#: Field types of a fixed size: how they are unpacked, and their bytes.
 _FIXED = {
-    ord(kind): Struct(form)
+    ord(kind): (Struct(form).unpack_from, Struct(form).size)
     for kind, form in {
         "b": ">b",
         "B": ">B",
@@ -85,9 +86,38 @@ def parse_table(data: bytes) -> dict[str, Any]:
         TableError: It is malformed, or larger than `DEPTH` and `VALUES` allow.
     """
     try:
-        return _Reader(data).table(0, len(data), 0)
+        flat = _flat_table(data) if len(data) <= VALUES else None
+        return _Reader(data).table(0, len(data), 0) if flat is None else flat
     except (IndexError, struct_error) as error:
         raise TableError("the table ends in the middle of a value") from error
+
+
+def _flat_table(data: bytes) -> dict[str, Any] | None:
+    """Parse a table of text and numbers, as almost all are; return None for one that has other values.
+
+    Raises:
+        TableError, IndexError, struct.error: It is malformed.
+    """
+    table: dict[str, Any] = {}
+    position, end = 0, len(data)
+    while position < end:
+        start = position + 1
+        position = start + data[position]
+        name = _name(data[start:position])
+        kind = data[position]
+        if kind == _TEXT:
+            start = position + 5
+            position = start + int.from_bytes(data[position + 1 : start], "big")
+            if position > end:
+                raise TableError("a value reaches beyond its table")
+            table[name] = _text(data[start:position])
+        elif kind in _FIXED:
+            unpack_from, size = _FIXED[kind]
+            table[name] = unpack_from(data, position + 1)[0]
+            position += 1 + size
+        else:
+            return None
+    return table
 
 
 class _Reader:
@@ -103,7 +133,7 @@ class _Reader:
         while position < end:
             start = position + 1
             position = start + data[position]
-            name = data[start:position].decode("utf-8", "surrogateescape")
+            name = _name(data[start:position])
             table[name], position = self._value(position, depth)
         if position != end:
             raise TableError("a value reaches beyond its table")
@@ -128,7 +158,8 @@ class _Reader:
         position += 1
         fixed = _FIXED.get(kind)
         if fixed is not None:
-            return fixed.unpack_from(data, position)[0], position + fixed.size
+            unpack_from, size = fixed
+            return unpack_from(data, position)[0], position + size
         if kind == _BOOL:
             return bool(data[position]), position + 1
         if kind == _VOID:
@@ -154,6 +185,12 @@ class _Reader:
         if kind == _ARRAY:
             return self._array(position, end, depth + 1), end
         raise TableError(f"no field type {kind:#04x} is known")
+
+
+@lru_cache(1024)
+def _name(raw: bytes) -> str:
+    """Decode the name of a header, which many messages share."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _text(raw: bytes) -> str | bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -15,7 +15,9 @@ from amphora.links.control import is_not_found
 __all__ = [
     "QueueStatus",
     "Topology",
+    "Witness",
     "ask_for_default_exchange",
+    "bind_again",
     "bind_queue",
     "control_queue",
     "create_queue",
@@ -23,6 +25,7 @@ __all__ = [
     "delete_queue",
     "direct_exchange",
     "durable_queue",
+    "exists",
     "fanout_exchange",
     "look_for",
     "open_counter",
@@ -158,13 +161,28 @@ def purge_queue(name: str, channel: Any) -> int:
 
 
 def bind_queue(name: str, exchange: str, routing_key: str, channel: Any) -> None:
-    """Bind a queue that somebody else has declared.
+    """Bind an existing queue.
 
     Raises:
         ChannelError: There is no such queue.
     """
     channel.queue_declare(name, passive=True)
     channel.queue_bind(name, exchange, routing_key)
+
+
+def bind_again(name: str, exchange: str, routing_key: str, channel: Any) -> bool:
+    """Bind a queue that may have lost its binding; return whether the queue exists.
+
+    Raises:
+        ChannelError: The broker refuses it for another reason.
+    """
+    try:
+        bind_queue(name, exchange, routing_key, channel)
+    except ChannelError as error:
+        if is_not_found(error):
+            return False
+        raise
+    return True
 
 
 def ask_for_default_exchange(channel: Any) -> None:
@@ -191,6 +209,21 @@ def look_for(entity: Exchange | Queue, channel: Any) -> None:
         channel.queue_declare(entity.name, passive=True)
     else:
         channel.exchange_declare(exchange=entity.name, type=entity.type, passive=True)
+
+
+def exists(entity: Exchange | Queue, channel: Any) -> bool:
+    """Return whether an exchange or a queue exists.
+
+    Raises:
+        ChannelError: The user lacks the permission.
+    """
+    try:
+        look_for(entity, channel)
+    except ChannelError as error:
+        if is_not_found(error):
+            return False
+        raise
+    return True
 
 
 class QueueStatus(NamedTuple):
@@ -220,6 +253,30 @@ def queue_status(name: str, channel: Any) -> QueueStatus | None:
     return QueueStatus(int(declared.message_count), int(declared.consumer_count))
 
 
+class Witness:
+    """A queue that only one endpoint declares, so that its absence tells that the broker came back empty.
+
+    Shared by the publisher and the consumer of the endpoint, whichever is connected first.
+
+    Args:
+        queue: The queue.
+
+    Attributes:
+        missing: Whether it was missing on a new connection, until `restore` has declared everything again.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self.missing = False
+        self._queue = queue
+        self._declared = False
+
+    def look(self, channel: Any) -> None:
+        """Look for the queue on a new connection, before it is declared; nothing is expected before the first time."""
+        if self._declared and not exists(self._queue, channel):
+            self.missing = True
+        self._declared = True
+
+
 class Topology:
     """What an endpoint needs on the broker; declared again on every new connection.
 
@@ -227,15 +284,28 @@ class Topology:
         entities: Exchanges, and queues with their exchange and binding.
         expected: Exchanges and queues that somebody else declares: they are only looked for, which asks for no
             permission.
+        witness: The endpoint's own queue, if it has one that lasts.
+
+    Attributes:
+        witness: The same.
+        lost: Whether the broker is known to have lost everything, until it was declared again (see `restore`).
     """
 
-    def __init__(self, entities: Iterable[Exchange | Queue], *, expected: Iterable[Exchange | Queue] = ()) -> None:
+    def __init__(
+        self,
+        entities: Iterable[Exchange | Queue],
+        *,
+        expected: Iterable[Exchange | Queue] = (),
+        witness: Witness | None = None,
+    ) -> None:
         self._fixed = tuple(entities)
         self._expected = tuple(expected)
         self._added: dict[str, Queue] = {}
+        self.witness = witness
+        self.lost = False
 
     def add(self, queue: Queue) -> None:
-        """Declare this queue too from the next connection on."""
+        """Note a queue that exists now: it is declared again on a broker that has lost everything."""
         self._added[queue.name] = queue
 
     def discard(self, name: str) -> None:
@@ -265,11 +335,20 @@ class Topology:
         Raises:
             ChannelError: The broker refuses one of them; it does not say which.
         """
+        self._for_added(channel, lambda bound: (bound.queue_declare(nowait=True), bound.queue_bind(nowait=True)))
+
+    def bind_added(self, channel: Any) -> None:
+        """Bind the queues that were added, many in one round trip.
+
+        Raises:
+            ChannelError: One of them does not exist any more, or the broker refuses it; it does not say which.
+        """
+        self._for_added(channel, lambda bound: bound.queue_bind(nowait=True))
+
+    def _for_added(self, channel: Any, step: Callable[[Queue], Any]) -> None:
         queues = self.added
         for start in range(0, len(queues), _AT_A_TIME):
             for queue in queues[start : start + _AT_A_TIME]:
-                bound = queue(channel)
-                bound.queue_declare(nowait=True)
-                bound.queue_bind(nowait=True)
+                step(queue(channel))
             # Any synchronous method will do: its answer says that those before it went well.
             channel.basic_qos(0, 0, False)

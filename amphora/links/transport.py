@@ -14,7 +14,8 @@ from time import monotonic
 from typing import Any
 
 from amqp.exceptions import UnexpectedFrame
-from gevent import get_hub
+from gevent import get_hub, getcurrent
+from gevent.event import Event
 from kombu.transport import pyamqp
 
 from amphora.core.suspicion import Suspicion
@@ -31,6 +32,7 @@ from amphora.links.frames import (
     parse_deliver,
     parse_header,
     parse_return,
+    readable_close,
 )
 from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.sockets import BatchingSocket
@@ -44,6 +46,9 @@ _ACK = b"\x00\x3c\x00\x50"
 _NACK = b"\x00\x3c\x00\x78"
 DELIVER = b"\x00\x3c\x00\x3c"
 RETURN = b"\x00\x3c\x00\x32"
+
+#: `connection.close` and `channel.close`.
+_CLOSES = (b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28")
 
 
 class Content:
@@ -64,7 +69,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
 
     Attributes:
         socket: The socket under it.
-        answer_timeout: Seconds that any one answer of the broker may take.
+        answer_timeout: Seconds without any movement after which an answer of the broker is late; see `AnswerWatch`.
         suspicion: Which messages broke connections, as the `Link` knows; a suspect is set aside without being parsed.
         in_hand: Payload of the content header of the message at which this connection broke; None if it was none.
     """
@@ -87,6 +92,10 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         self._beat_due = False
         # Whether a synchronous method may have taken a wake, or dispatched something, meant for the owner's work.
         self._look_again = False
+        # The greenlet that pumps, and what others wait for that want an answer: its next turn.
+        self._owner: Any = None
+        self._turn = Event()
+        self._others = 0
 
     def Transport(  # noqa: N802  (py-amqp's name)
         self, host: str, connect_timeout: float | None, ssl: Any = None, *args: Any, **kwargs: Any
@@ -129,18 +138,34 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
             OSError: The connection is lost.
             AMQPError: The broker closed the connection.
         """
+        self._owner = getcurrent()
         look_again, self._look_again = self._look_again, False
         if not self._dispatch_all() and not look_again:
             self.socket.wait()
             self._receive()
             self._dispatch_all()
+        if self._others:
+            self._end_turn()
         self._beat()
+
+    def _end_turn(self) -> None:
+        """Let the greenlets that wait for answers look whether theirs was among what was dispatched."""
+        turn, self._turn = self._turn, Event()
+        turn.set()
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Dispatch frames up to and including one whole method, as py-amqp's own does.
 
-        Called by py-amqp's synchronous methods; ``timeout`` is left to `Channel.wait`.
+        Called by py-amqp's synchronous methods; ``timeout`` is left to `Channel.wait`. While a greenlet pumps, another
+        one only waits until that has dispatched something.
         """
+        if self._owner is not None and self._owner is not getcurrent():
+            self._others += 1
+            try:
+                self._turn.wait()
+            finally:
+                self._others -= 1
+            return
         self._look_again = True
         while not self._dispatch_one():
             self.socket.wait()
@@ -160,6 +185,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if self._transport is not None:
             self.socket.close()
         self.collect()
+        self._end_turn()
 
     def close(self, *args: Any, **kwargs: Any) -> None:
         """Say goodbye to the broker and wait for its answer, for a limited time.
@@ -260,7 +286,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if kind == METHOD:
             method = data[start + 7 : start + 11]
             if method == DELIVER:
-                if self._deliver_whole(channel_id, data, start + 11, end + 1):
+                # While a message is suspected, each is looked at before it is parsed, once its frames are collected.
+                if not self.suspicion and self._deliver_whole(channel_id, data, start + 11, end + 1):
                     return True
                 self._contents[channel_id] = Content(data[start + 7 : end])
                 return False
@@ -272,7 +299,13 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
                 return False
         elif channel_id in self._contents:
             return self._collect_content(channel_id, kind, memoryview(data)[start + 7 : end])
-        return bool(self.on_inbound_frame((kind, channel_id, data[start + 7 : end])))
+        return self._give_to_py_amqp(kind, channel_id, data[start + 7 : end])
+
+    def _give_to_py_amqp(self, kind: int, channel_id: int, payload: bytes) -> bool:
+        """Have py-amqp handle a frame; return whether it completed a method."""
+        if kind == METHOD and payload[:4] in _CLOSES:
+            payload = readable_close(payload)
+        return bool(self.on_inbound_frame((kind, channel_id, payload)))
 
     def _collect_frame(self, size: int) -> None:
         """Keep the beginning of a large frame aside until the rest is here, instead of joining it again and again."""
@@ -296,26 +329,22 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         header_end = header + 7 + size
         if header_end >= limit or kind != HEADER or channel != channel_id:
             return False
-        body_size = int.from_bytes(data[header + 11 : header + 19], "big")
-        end, body = header_end, b""
-        if body_size:
-            start = header_end + 8
-            end = start + body_size
-            if end >= limit:
-                return False
-            kind, channel, size = FRAME_HEADER.unpack_from(data, header_end + 1)
-            if kind != BODY or channel != channel_id or size != body_size:
-                return False
-            body = data[start:end]
-        if data[header_end] != FRAME_END or data[end] != FRAME_END:
-            raise UnexpectedFrame("a content frame does not end with 0xce")
-        self._position = end + 1
         try:
-            if self.suspicion:
-                self._deliver_warily(channel_id, data[arguments : header - 1], data[header + 7 : header_end], body)
-            else:
-                _, properties = parse_header(data, header + 7, header_end)
-                self._deliver(channel_id, data, arguments, header - 1, properties, body)
+            body_size, properties = parse_header(data, header + 7, header_end)
+            end, body = header_end, b""
+            if body_size:
+                start = header_end + 8
+                end = start + body_size
+                if end >= limit:
+                    return False
+                kind, channel, size = FRAME_HEADER.unpack_from(data, header_end + 1)
+                if kind != BODY or channel != channel_id or size != body_size:
+                    return False
+                body = data[start:end]
+            if data[header_end] != FRAME_END or data[end] != FRAME_END:
+                raise UnexpectedFrame("a content frame does not end with 0xce")
+            self._position = end + 1
+            self._deliver(channel_id, data, arguments, header - 1, properties, body)
         except BaseException:
             self.in_hand = data[header + 7 : header_end]
             raise
@@ -371,8 +400,9 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         consumer_tag, delivery_tag, redelivered, source = parse_deliver(data, start, end)
         deliver = channel.consumers.get(consumer_tag.decode("utf-8", "surrogateescape"))
         if deliver is None:
-            # It crossed our cancel on its way: somebody else shall have it.
-            channel.reject(delivery_tag, requeue=True)
+            # It crossed our cancel on its way: it is for others. (So is what comes on a channel that closes.)
+            if not channel.is_closing:
+                channel.reject(delivery_tag, requeue=True)
             return
         deliver(Delivery(channel, delivery_tag, redelivered, properties, body, *source))
 

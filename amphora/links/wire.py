@@ -18,6 +18,7 @@ from amphora.exceptions import (
     PublishNacked,
     Unroutable,
 )
+from amphora.interrupts import contained
 from amphora.links.connection import Link
 from amphora.note_log import NoteLogger
 from amphora.protocol.deadlines import expiration
@@ -90,7 +91,7 @@ class Wire:
 
     def alarm(self, at: float) -> None:
         """Wake the owner at that time."""
-        gevent.spawn_later(max(0.0, at - monotonic()), self._on_alarm, at)
+        gevent.spawn_later(max(0.0, at - monotonic()), contained, self._on_alarm, at)
 
     def wake(self) -> None:
         """Wake the owner."""

@@ -186,6 +186,9 @@ def target_of(properties: Mapping[str, Any], names: Names, *, marked: bool) -> T
     if queue.startswith(f"rpc_{names.namespace}_") and queue.endswith("_request"):
         # The queue of a fan-out server, for all that can be known; or that of another service.
         return Target("", queue, trusted=False)
+    if queue.startswith(before := f"rpc_{names.namespace}_queue_"):
+        return Target(names.request_exchange, queue.removeprefix(before), trusted=True)
+    # The names of 1.0.0a1.
     label = queue.removeprefix("rpc_").removesuffix("_request")
     if queue != f"rpc_{label}_request":
         raise ValueError(f"only its headers say that it comes from queue {queue!r}, and that may be anybody's")

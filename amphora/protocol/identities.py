@@ -7,8 +7,6 @@ from collections.abc import Hashable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-from amphora.protocol.messages import message_id_of
-
 __all__ = ["request_key"]
 
 #: Ids as Amphora's clients make them: never used twice.
@@ -26,11 +24,10 @@ def request_key(properties: Mapping[str, Any], body: bytes) -> tuple[Hashable, s
     theirs, and costs nothing. Without an id, the key is the same for equal requests, which are different ones all the
     same.
     """
-    message_id = message_id_of(properties)
+    message_id: str | None = properties.get("message_id") or properties.get("correlation_id")
     reply_to = properties.get("reply_to") or None
+    if len(body) <= 2 * _END:
+        return (reply_to, message_id, hash(body)), message_id
     if message_id is not None and _OWN(message_id):
-        if len(body) <= 2 * _END:
-            return (reply_to, message_id, hash(body)), message_id
         return (reply_to, message_id, hash((len(body), body[:_END], body[-_END:]))), message_id
-    digest = blake2b(body, digest_size=16).digest()
-    return (reply_to, message_id, digest), message_id
+    return (reply_to, message_id, blake2b(body, digest_size=16).digest()), message_id

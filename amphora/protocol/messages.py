@@ -17,7 +17,7 @@ from amphora.exceptions import AmqpRpcException, DeadLettered, Forbidden, Remote
 from amphora.interrupts import let_through
 from amphora.protocol.deadlines import deadline_header
 from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
-from amphora.settings import at_least_one
+from amphora.settings import received_size_of
 
 __all__ = [
     "PERSISTENT",
@@ -142,7 +142,7 @@ class Codec:
             TypeError: One of them is no serializer, or the size is no integer.
             ValueError: The size is less than one.
         """
-        size = at_least_one("max_received_size", max_received_size)
+        size = received_size_of(max_received_size)
         return cls(make_serializer(serializer), [make_serializer(one) for one in accept], max_size=size)
 
     @property

@@ -142,22 +142,20 @@ class Signatures:
                 f"The request is refused: it was signed {when}, and signature_window is {self._window:g} s"
             )
 
-    def sign_reply(
-        self, properties: Mapping[str, Any], body: bytes, *, client: str, request: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def sign_reply(self, properties: Mapping[str, Any], body: bytes, *, client: str, version: int) -> dict[str, Any]:
         """Return the properties of a reply with its signature.
 
         Args:
             properties: The properties of the reply.
             body: Its body.
             client: Uuid of the client that it is for.
-            request: Properties of the request, which was checked: the reply is signed with the same version.
+            version: That of the request, from `check_request`: the reply is signed with the same one.
 
         Raises:
             TypeError: A property that is to be signed is neither text nor an integer.
         """
         headers = dict(properties.get("headers") or {})
-        if 2 in self._versions and SIGNATURE_2 in (request.get("headers") or {}):
+        if version == 2:
             head = head_2(REPLY, self._service, client, properties, size=len(body))
             headers[SIGNATURE_2] = self._signature(2, head, body)
         else:
@@ -219,8 +217,9 @@ class Signatures:
 
     def _fits(self, version: int, given: Any, head: bytes, body: bytes) -> bool:
         # The comparison takes text only where it is ASCII.
-        octets = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else b""
-        fits = [hmac.compare_digest(_signature(key, version, head, body).encode(), octets) for key in self._started]
+        if not isinstance(given, str) or not given.isascii():
+            return False
+        fits = [hmac.compare_digest(_signature(key, version, head, body), given) for key in self._started]
         return any(fits)
 
     def _signature(self, version: int, head: bytes, body: bytes) -> str:

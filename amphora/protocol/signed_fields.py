@@ -32,6 +32,7 @@ Not covered in either version: ``expiration`` (computed anew whenever a request 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from amphora.protocol.deadlines import DEADLINE
@@ -119,13 +120,25 @@ def head_2(kind: str, service: str, routing_key: str, properties: Mapping[str, A
     Raises:
         TypeError: A signed property or header is neither text, an integer nor a boolean.
     """
-    fields: list[Any] = ["amphora 2", kind, service, routing_key, *map(properties.get, PROPERTIES)]
-    headers = properties.get("headers") or {}
+    fields = [_start(kind, service), _field(routing_key)]
+    for name in PROPERTIES:
+        value = properties.get(name)
+        fields.append(_ABSENT if value is None else _field(value))
+    headers = properties.get("headers")
     signed = sorted(name for name in headers if _is_signed(kind, name)) if headers else ()
-    fields.append(len(signed))
-    for name in signed:
-        fields += (name, headers[name])
-    return b"".join(map(_field, fields)) + _before(b"b", size)
+    if headers and signed:
+        fields.append(_field(len(signed)))
+        for name in signed:
+            fields += (_field(name), _field(headers[name]))
+    else:
+        fields.append(_NO_HEADERS)
+    fields.append(_before(b"b", size))
+    return b"".join(fields)
+
+
+@lru_cache(maxsize=64)
+def _start(kind: str, service: str) -> bytes:
+    return b"".join(map(_field, ("amphora 2", kind, service)))
 
 
 def _is_signed(kind: str, name: Any) -> bool:
@@ -139,9 +152,9 @@ def _is_signed(kind: str, name: Any) -> bool:
 
 def _field(value: Any) -> bytes:
     if value is None:
-        return _before(b"n", 0)
+        return _ABSENT
     if isinstance(value, str):
-        text = value.encode("utf-8", "surrogatepass")
+        text = value.encode() if value.isascii() else value.encode("utf-8", "surrogatepass")
         return _before(b"t", len(text)) + text
     if isinstance(value, bool):
         return _before(b"o", 1) + (b"\x01" if value else b"\x00")
@@ -155,3 +168,7 @@ def _field(value: Any) -> bytes:
 
 def _before(kind: bytes, length: int) -> bytes:
     return kind + length.to_bytes(8, "big")
+
+
+_ABSENT = _before(b"n", 0)
+_NO_HEADERS = _field(0)

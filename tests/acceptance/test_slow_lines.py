@@ -43,8 +43,7 @@ def test_a_command_behind_a_large_request_is_waited_for(
         # Ten times as much as is sent within the time that an answer has.
         client.call.size_of("")
         proxy.throttle(MB)
-        result = client.defer.size_of("x" * 20 * MB)
-        gevent.sleep(0)
+        result = client.defer(wait_publish=False).size_of("x" * 20 * MB)
 
         client.create_new_request_queue(unique_name("label"))
 
@@ -78,16 +77,23 @@ def bad_address(port: int, *, drops: bool) -> Iterator[str]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.2", port))
         listener.listen(16)
+        kept = []
 
         def accept() -> None:
             while True:
                 accepted, _ = listener.accept()
-                accepted.close()
+                if drops:
+                    accepted.close()
+                else:
+                    kept.append(accepted)
 
-        acceptor = gevent.spawn(accept) if drops else None
-        yield "127.0.0.2"
-        if acceptor is not None:
+        acceptor = gevent.spawn(accept)
+        try:
+            yield "127.0.0.2"
+        finally:
             acceptor.kill()
+            for accepted in kept:
+                accepted.close()
 
 
 @pytest.mark.parametrize("drops", [False, True], ids=["silent", "dropping"])

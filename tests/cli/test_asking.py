@@ -127,7 +127,7 @@ def test_queues_are_shown_and_what_is_missing_is_status_1(invoke: Invoke, shop: 
     ]
     assert missing.exit_code == 1
     assert json.loads(missing.stdout)[2] == {
-        "queue": f"rpc_{service}_Alice_request",
+        "queue": f"rpc_{service}_queue_{service}_Alice",
         "kind": "label",
         "messages": None,
         "consumers": None,

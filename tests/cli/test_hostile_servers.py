@@ -112,7 +112,7 @@ def test_the_shell_shows_and_completes_nothing_hostile(broker: Broker, hostile: 
         terminal.type("client.call.ad\t1)\r")
         terminal.wait_for_screen(r"(?s).*RemoteException: evil\\x1b.*\n>>>", 60)
         terminal.type("client.call.ev\t\t1\r")
-        terminal.wait_for_screen(r"(?s).*SyntaxError.*\n>>>", 60)
+        terminal.wait_for_screen(r"(?s).*PrettyCaller ev1.*\n>>>", 60)
         terminal.type(chr(4))
         terminal.wait(60)
         written = terminal.written.decode()

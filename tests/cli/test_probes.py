@@ -3,6 +3,8 @@
 import re
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -10,7 +12,9 @@ import pytest
 from port_for import get_port
 
 from amphora import AmqpRpcClient, AmqpRpcServer
+from amphora.cli import probe_server
 from amphora.cli.probes import Probes
+from amphora.cli.serve import command as serve_command
 from amphora.cli.statuses import BadArguments
 from tests.cli.conftest import Invoke
 from tests.support.broker import Broker
@@ -102,3 +106,61 @@ def test_there_must_be_ports_for_all_processes(invoke: Invoke):
 
     assert result.exit_code == 2
     assert "2 processes need as many ports" in result.stderr
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+def probes(server: AmqpRpcServer) -> Iterator[Probes]:
+    probes = Probes([server], "127.0.0.1", 0)
+    probes.start()
+    yield probes
+    probes.stop()
+
+
+def test_the_port_is_open_to_this_machine_only_unless_asked_for():
+    assert serve_command.make_context("serve", ["shop", "--metrics-port", "9100"]).params["metrics_host"] == "127.0.0.1"
+
+
+def test_half_requests_neither_exhaust_files_nor_keep_probes_out(probes: Probes):
+    before = open_files()
+    halves = []
+    for _ in range(300):
+        half = socket.create_connection(("127.0.0.1", probes.port))
+        half.sendall(b"GET /live HTTP/1.1\r\nX: ")
+        halves.append(half)
+
+    assert get(probes.port, "/live") == (200, "alive\n")
+    # Ours, and those of the server.
+    assert open_files() - before - len(halves) <= 40
+    for half in halves:
+        half.close()
+
+
+def test_a_request_that_never_ends_is_given_up(probes: Probes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe_server, "_SECONDS", 0.2)
+    for start in (b"", b"GET /live HTTP/1.1\r\nHost: x", b"POST /live HTTP/1.1\r\nContent-Length: 9\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", probes.port), 60) as line:
+            line.sendall(start)
+            while line.recv(4096):
+                pass
+
+
+def test_a_request_that_is_too_long_is_refused_at_its_limit(probes: Probes):
+    with socket.create_connection(("127.0.0.1", probes.port), 60) as line, suppress(ConnectionError):
+        line.sendall(b"GET /live HTTP/1.1\r\n")
+        for _ in range(10_000):
+            line.sendall(b"X-Header: " + b"x" * 4000 + b"\r\n")
+        pytest.fail("40 MB of headers were read")
+
+
+def test_a_client_that_asks_twice_gets_two_connections(probes: Probes):
+    with socket.create_connection(("127.0.0.1", probes.port), 60) as line:
+        line.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        answer = b""
+        while part := line.recv(4096):
+            answer += part
+
+    assert answer.count(b"HTTP/1.1 200 OK") == 1

@@ -74,6 +74,22 @@ def test_the_end_of_the_grace_period_and_a_second_signal_leave_requests_to_other
     assert not result.ready()
 
 
+def test_a_signal_that_a_parent_passes_on_as_well_cuts_no_running_request(
+    serve: Callable[..., Program], client: AmqpRpcClient, tmp_path: Path
+):
+    program = serve()
+    result = client.defer.wait_for(str(tmp_path / "go"))
+    wait_until((tmp_path / "go.begun").exists, 60)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+        program.send_signal(number)
+    program.wait_for_line("SIG(INT|TERM): stopping", 60)
+    (tmp_path / "go").touch()
+
+    assert program.wait(60) == 0
+    assert result.get(timeout=30) == program.pid
+
+
 def test_processes_that_die_are_replaced_and_none_is_left_behind(serve: Callable[..., Program], client: AmqpRpcClient):
     program = serve("--processes", 2, processes=2)
     children = {each.pid for each in client.inspect.ping(30, limit=2)}

@@ -9,7 +9,7 @@ import port_for
 import pytest
 
 import amphora
-from amphora import AmqpRpcClient, AmqpRpcServer
+from amphora import AmqpRpcClient, AmqpRpcServer, Forbidden
 from tests.conftest import StartBroker
 from tests.documentation.conftest import stop_endpoints
 from tests.documentation.reader import parse
@@ -90,12 +90,20 @@ def test_a_user_is_added_with_permissions_and_both_sides_have_the_keys(
 ) -> None:
     vhost = broker_url.rpartition("/")[2]
     adding, permitting = (shlex.split(entry.command) for entry in entries(page.take("console")))
-    password, keys = page.take("python")
+    password, users, keys = page.take("python")
 
     assert all(
         given == said
         for given, said in run_fragment(password.text, {"AmqpRpcServer": AmqpRpcServer}, password.compiled_as)
     )
+    restricted: dict[str, Any] = {"AmqpRpcServer": AmqpRpcServer, "AmqpRpcClient": AmqpRpcClient}
+    run_fragment(at(broker_url, users.text), restricted, users.compiled_as)
+    with (
+        restricted["server"],
+        restricted["client"] as shop,
+        pytest.raises(Forbidden, match="is not for the user"),
+    ):
+        shop.call.refund(5)
     # The password is asked for; the virtual host is that of the test.
     broker.ctl(*adding[1:], "a-secret")
     broker.ctl(permitting[1], "-p", vhost, *permitting[2:])

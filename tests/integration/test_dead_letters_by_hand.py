@@ -18,6 +18,7 @@ from amphora import (
     Unroutable,
     sign_request,
 )
+from amphora.links.delivery import Delivery
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.original import taken
 from tests.support.broker import Broker
@@ -363,3 +364,19 @@ def test_dropping_a_letter_whose_connection_broke_is_an_error(
     hands.stop()
     again = dead()
     wait_until(lambda: again.status().messages == 1)
+
+
+def test_a_message_that_was_set_aside_unread_is_not_marked(
+    new_server: NewServer, dead: Callable[..., DeadLetters], service: str
+) -> None:
+    server = new_server(connected=True, delivery_limit=2, **SIGNED)
+    server._handler.set_aside(Delivery(None, 1, True, {}, SHIP, f"rpc_{service}_request", ""))
+    hands = dead(**SIGNED)
+    wait_until(lambda: hands.status().messages == 1)
+
+    (letter,) = hands.letters()
+
+    assert letter.function == "ship"
+    assert letter.doubt is not None
+    with pytest.raises(ValueError, match="of unknown origin"):
+        hands.requeue(letter)

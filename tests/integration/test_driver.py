@@ -6,6 +6,7 @@ from typing import Any
 
 import kombu
 import pytest
+from amqp.exceptions import PreconditionFailed
 
 from amphora.links import stock, transport
 from amphora.links.delivery import Delivery
@@ -50,6 +51,41 @@ def test_a_delivery_says_where_it_was_published(
         connection.pump()
 
     assert [(each.exchange, each.routing_key) for each in deliveries] == [(exchange, routing_key), ("", queue)]
+
+
+@pytest.mark.parametrize("before", ["", "a"])
+def test_an_error_whose_text_is_cut_in_the_middle_of_a_character_is_understood(connection: Any, before: str) -> None:
+    queue = before + "ü" * 100
+    channel = connection.channel()
+    channel.queue_declare(queue, exclusive=True)
+
+    with pytest.raises(PreconditionFailed):
+        channel.queue_declare(queue, exclusive=True, arguments={"x-expires": 100_000})
+
+    assert connection.connected
+
+
+def test_a_routing_key_that_is_not_utf_8_does_not_break_a_connection(
+    connection: Any, unique_name: Callable[[str], str]
+) -> None:
+    exchange, queue = unique_name("exchange"), unique_name("queue")
+    deliveries: list[Delivery] = []
+    returned: list[Any] = []
+    channel = connection.channel()
+    channel.exchange_declare(exchange, "fanout", auto_delete=True)
+    channel.queue_declare(queue, exclusive=True)
+    channel.queue_bind(queue, exchange)
+    channel.consumers["tag"] = deliveries.append
+    channel.basic_consume(queue, consumer_tag="tag")
+    channel.on_return = lambda *what: returned.append(what)
+
+    channel.publish(exchange, "\udcff", {}, b"", mandatory=True, at_once=True)
+    channel.publish("", "\udcff", {"message_id": "id"}, b"", mandatory=True, at_once=True)
+    while not (deliveries and returned):
+        connection.pump()
+
+    assert deliveries[0].routing_key == "\udcff"
+    assert returned == [("312 NO_ROUTE", "", "\udcff", "id")]
 
 
 def test_the_cancellation_of_a_consumer_whose_queue_is_deleted_is_answered(

@@ -419,3 +419,39 @@ def test_a_function_may_stop_its_server(
     wait_until(lambda: server.stats()["outbox"] == 1)
     server.serve()
     assert result.get(timeout=20) is None
+
+
+def test_a_stop_that_the_callers_timeout_interrupts_goes_on_and_serving_again_works(
+    new_server: NewServer, new_client: NewClient
+) -> None:
+    server = new_server(connected=True)
+    client = new_client()
+    server.add_function(lambda: 5, name="five")
+    assert client.call.five() == 5
+
+    for endpoint in (server, client):
+        with gevent.Timeout(0, False):
+            endpoint.stop()
+        assert endpoint.wait_stopped(20)
+        with gevent.Timeout(0, False):
+            endpoint.stop()
+        endpoint.serve()
+
+    assert client.call(timeout=20).five() == 5
+    assert server.wait_connected(20)
+
+
+def test_serving_again_in_the_middle_of_an_interrupted_stop_works(new_server: NewServer, new_client: NewClient) -> None:
+    server = new_server(connected=True)
+    server.add_function(lambda: 5, name="five")
+    client = new_client()
+    assert client.call.five() == 5
+
+    for turns in range(8):
+        for endpoint in (server, client):
+            stopping = gevent.spawn(endpoint.stop)
+            for _ in range(turns):
+                gevent.sleep(0)
+            stopping.kill()
+            endpoint.serve()
+        assert client.call(timeout=20).five() == 5

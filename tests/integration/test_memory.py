@@ -29,6 +29,7 @@ from amphora import (
 )
 from amphora.links import memory
 from amphora.links.delivery import Delivery
+from amphora.links.unencodable import Unencodable
 from tests.support.endpoints import NewClient, NewServer, clients_of, servers_of
 from tests.support.eventually import wait_until
 
@@ -737,6 +738,16 @@ def test_a_plain_kombu_program_in_the_same_process_can_call(new_server: NewServe
         assert answer.properties["message_id"] == "some id"
         assert json.loads(answer.body) == {"result": 3}
         bound.delete()
+
+
+@pytest.mark.parametrize(
+    ("routing_key", "headers"), [("k" * 256, {}), ("", {"deadline": 2**63}), ("", {"name": "x" * 131072})], ids=repr
+)
+def test_what_a_broker_could_not_be_sent_is_refused(routing_key: str, headers: dict[str, Any]) -> None:
+    connection = memory.Transport(kombu.Connection("memory://")).establish_connection()
+
+    with pytest.raises(Unencodable):
+        connection.channel().encode("", routing_key, {"headers": headers}, b"", mandatory=True)
 
 
 @pytest.mark.parametrize("exchange", ["logs", ""])

@@ -18,7 +18,10 @@ from tests.support.eventually import wait_until
 
 def test_it_waits_for_a_queue_that_does_not_exist_yet(server: AmqpRpcServer, client: AmqpRpcClient, label: str) -> None:
     receiving = received(server, label, max_calls=1, timeout=20)
-    wait_until(lambda: bool(server._consumer._missing), message="the server has looked for the queue")
+    wait_until(
+        lambda: bool([each for each in server._consumer._machine.wishes if each.missing]),
+        message="the server has looked for the queue",
+    )
 
     client.create_new_request_queue(label)
 

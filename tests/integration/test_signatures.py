@@ -228,6 +228,8 @@ def test_a_request_that_is_moved_to_the_control_queues_is_not_answered(
     foreigner.send_again(message)
 
     assert result.get() == "mine"
+    # The control queue is in order: this question comes after the other one.
+    assert [each.uuid for each in client.inspect.ping(limit=1)] == [server.uuid]
     # What is untrusted is refused unsigned; the rest not at all.
     wait_until(lambda: client.stats()["untrusted"] == (1 if version == "2" else 0))
     assert client.stats()["late_replies"] == 0

@@ -24,7 +24,7 @@ LAYERS = (
         "amphora.contrib.prometheus",
         "amphora.testing.*",
     ),
-    ("amphora.contrib.stand_ins",),
+    ("amphora.contrib.multiprocess_metrics", "amphora.contrib.stand_ins"),
     ("amphora",),
     ("amphora.bridge",),
     ("amphora.fanout", "amphora.hub_thread", "amphora.serving", "amphora.threaded_result"),
@@ -111,6 +111,7 @@ AND_ALSO = {
     ),
     "amphora.contrib.django.*": ("amphora.contrib.stand_ins", "amphora.remote_text"),
     "amphora.contrib.django.testing.*": ("amphora.testing",),
+    "amphora.contrib.prometheus": ("amphora.contrib.multiprocess_metrics",),
 }
 
 # Packages that only some layers may import.

@@ -261,3 +261,19 @@ def test_suspects_that_wait_for_their_turn_leave_the_slots_to_others(notes: Note
     assert replied(notes) == {"result": "done"}
     assert handler.stats()["requests"] == 2
     go_on.set()
+
+
+def test_a_finished_request_does_not_keep_its_worker_from_the_next(notes: Notes) -> None:
+    greenlets = set()
+
+    def work() -> None:
+        greenlets.add(id(gevent.getcurrent()))
+
+    handler = handler_of(notes, work, concurrency=1)
+    for _ in range(5):
+        handler.deliver(notes.delivery())
+        replied(notes)
+        gevent.idle()
+
+    (worker,) = handler._pool._greenlets  # type: ignore[attr-defined]
+    assert greenlets == {id(worker)}

@@ -248,3 +248,18 @@ def test_an_answered_call_is_not_kept_alive() -> None:
     gc.collect()
 
     assert result() is None
+
+
+def test_an_error_at_one_deadline_costs_no_other_call_its_own() -> None:
+    ended: list[str] = []
+
+    def on_expired(call: Call) -> None:
+        if call.id == "1":
+            raise LookupError("a bug")
+        ended.append(call.id)
+
+    pending = PendingCalls(on_expired)
+    for number, timeout in enumerate((0.01, 0.01, 0.05), 1):
+        pending.add(Call(str(number), "f", timeout))
+
+    wait_until(lambda: ended == ["2", "3"], timeout=5)

@@ -143,7 +143,7 @@ def test_messagepack_keys_are_text_or_bytes() -> None:
 @pytest.mark.parametrize("key", [1, None, 1.5, True, (1, "x")])
 @pytest.mark.parametrize("place", [lambda map_: map_, lambda map_: {"x": [map_]}, lambda map_: [(0, {"y": map_})]])
 def test_other_keys_are_refused_before_messagepack_is_sent(place: Callable[[Any], Any], key: Any) -> None:
-    with pytest.raises(TypeError, match=f"keys must be str or bytes in MessagePack, not {type(key).__name__}"):
+    with pytest.raises(TypeError, match="keys of a dict must be str or bytes in MessagePack"):
         RpcMsgpackSerializer().dumps(place({key: 1}))
 
 

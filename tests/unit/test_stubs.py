@@ -128,3 +128,44 @@ def test_nothing_that_a_server_says_becomes_code(signature: str) -> None:
 
     assert "print" not in source
     assert "import os" not in source
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "(" * 5000,
+        "(x=" + "(" * 150 + ")" * 150 + ")",
+        "(x=" + "-" * 100_000 + "1)",
+        "(x: " + "list[" * 3000 + "]" * 3000 + ")",
+        "(x\x00)",
+        "(x\ud800)",
+        "): ...\n\nimport os\n\ndef other(",
+        "():\n    import os\n    return 1\n\nimport os\n#",
+        "(x=__import__('os').abort())",
+        "(x: __import__('os').abort()) -> __import__('os').abort()",
+        "[T: __import__('os').abort()](x)",
+        "x" * 1_000_000,
+        "",
+    ],
+    ids=range(13),
+)
+def test_a_signature_that_a_hostile_server_gives_makes_a_stub_that_runs_nothing(signature: str) -> None:
+    doc = 'One.\x00\r\x1b[2J"""\nimport os\nos.abort()\n\\"""'
+    functions = [
+        RemoteFunction(name, signature, doc, "m", ("a",)) for name in ("add", "group.add", "os.abort()", "a\nb")
+    ]
+
+    source = stub_of(functions, service='evil"""\nimport os')
+
+    names: dict[str, object] = {}
+    exec(compile(source, "stub", "exec"), names)
+    assert set(names) <= {
+        "__builtins__",
+        "__doc__",
+        "__annotations__",
+        "Any",
+        "Protocol",
+        "EvilImportOs",
+        "EvilImportOsGroup",
+    }
+    assert all(each.isprintable() or each == "\n" for each in source)

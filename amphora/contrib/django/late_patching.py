@@ -11,7 +11,7 @@ from typing import Any
 
 from gevent import monkey
 
-__all__ = ["OPENTELEMETRY_SWITCH", "let_opentelemetry_patch", "patched_too_late"]
+__all__ = ["OPENTELEMETRY_SWITCH", "let_opentelemetry_patch", "mend_late_patching", "patched_too_late"]
 
 #: Environment variable that lets ``opentelemetry-instrument`` patch before it imports Django and starts threads.
 OPENTELEMETRY_SWITCH = "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH"
@@ -38,8 +38,20 @@ def patched_too_late() -> str | None:
         )
     return (
         f"{_LATE}Make `from gevent import monkey; monkey.patch_all()` the first line of the program, before anything "
-        "imports Django; do without gunicorn's --preload."
+        "imports Django."
     )
+
+
+def mend_late_patching() -> None:
+    """Give each greenlet database connections of its own, where Django was imported before gevent patched.
+
+    For web servers whose workers patch after the application was loaded, and fork before that. Connections that were
+    open before are left to themselves.
+    """
+    if patched_too_late() is not None:
+        connections = sys.modules["django.db"].connections
+        # As Django makes it, with what is patched now.
+        connections._connections = sys.modules["asgiref.local"].Local(connections.thread_critical)
 
 
 def let_opentelemetry_patch() -> bool:

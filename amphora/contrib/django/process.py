@@ -8,7 +8,7 @@ from typing import Any
 
 from gevent import monkey
 
-from amphora.contrib.django.late_patching import patched_too_late
+from amphora.contrib.django.late_patching import mend_late_patching
 
 __all__ = ["check_event_loop", "check_process", "not_patched"]
 
@@ -35,7 +35,9 @@ def check_process(alias: str, otherwise: str = "") -> None:
         RuntimeError: It is not monkey-patched; the text says what to do. Or see `check_event_loop`.
     """
     check_event_loop()
-    why = not_patched() or patched_too_late()
+    # gunicorn's --preload imports Django in the process that forks the workers, which patch after that.
+    mend_late_patching()
+    why = not_patched()
     if why is not None:
         raise RuntimeError(f"AMPHORA[{alias!r}]: {why} {otherwise}".rstrip())
 

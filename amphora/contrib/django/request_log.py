@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from amphora import CurrentRequest, IgnoreRequest
+from amphora.remote_text import printable
 
 __all__ = ["log_request"]
 
@@ -18,17 +19,17 @@ logger = logging.getLogger("amphora.contrib.django.requests")
 def log_request(request: CurrentRequest, call: Callable[[], Any]) -> Any:
     """Run a request and log how it ended; a middleware."""
     started = perf_counter()
-    fields = {"request_id": request.id, "rpc_function": request.function}
+    # Its caller has chosen the id.
+    function, request_id = printable(request.function), printable(request.id)
+    fields = {"request_id": request_id, "rpc_function": function}
     try:
         result = call()
     except IgnoreRequest:
-        logger.info("%s: ignored (request %s)", request.function, request.id, extra=fields)
+        logger.info("%s: ignored (request %s)", function, request_id, extra=fields)
         raise
     except Exception as error:
-        logger.exception("%s: %s (request %s)", request.function, type(error).__name__, request.id, extra=fields)
+        logger.exception("%s: %s (request %s)", function, type(error).__name__, request_id, extra=fields)
         raise
     if logger.isEnabledFor(logging.INFO):
-        logger.info(
-            "%s: %.0f ms (request %s)", request.function, (perf_counter() - started) * 1000, request.id, extra=fields
-        )
+        logger.info("%s: %.0f ms (request %s)", function, (perf_counter() - started) * 1000, request_id, extra=fields)
     return result

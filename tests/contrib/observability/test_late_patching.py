@@ -80,3 +80,35 @@ def test_gunicorn_refuses_to_start_with_what_to_do(start_program: StartProgram, 
 
     assert gunicorn.wait(PATIENCE) != 0
     assert f"Set the environment variable {SWITCH}=patch_all" in gunicorn.output
+
+
+PRELOADED = """
+import django
+django.setup()
+from django.db import connection
+
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from amphora.contrib.django.process import check_process
+
+def query():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 42")
+        gevent.sleep(0)
+        return cursor.fetchone()[0], id(connection.connection)
+
+check_process("default")
+ends = [gevent.spawn(query) for _ in range(3)]
+found = [end.get() for end in ends]
+print([answer for answer, _ in found], len({connection for _, connection in found}))
+"""
+
+
+def test_a_process_that_patches_after_its_application_was_loaded_can_query(
+    start_program: StartProgram, environment: dict[str, str]
+) -> None:
+    program = start_program("-c", PRELOADED, env=environment)
+
+    assert program.wait(PATIENCE) == 0, program.output
+    assert program.lines[-1] == "[42, 42, 42] 3"

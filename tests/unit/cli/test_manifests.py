@@ -78,6 +78,18 @@ def test_a_pod_has_the_time_that_its_servers_take_to_stop() -> None:
     assert {port["containerPort"] for port in pod["containers"][0]["ports"]} == {params["metrics_port"]}
 
 
+def test_a_port_that_is_asked_from_outside_is_open_to_others_and_only_such_a_port_is() -> None:
+    outside = []
+    for node in ALL:
+        if "command" in node and node["command"][1] == "serve":
+            _, params = parsed(node["command"])
+            asked = any("httpGet" in each for name, each in node.items() if name.endswith("Probe"))
+            assert (params["metrics_host"] == "0.0.0.0") is asked, node
+            outside.append(asked)
+
+    assert sorted(outside) == [False, False, True]
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_every_path_is_answered(path: str) -> None:
     probes = Probes([AmqpRpcServer("orders", broker_url="memory://")], "127.0.0.1", 0)

@@ -200,7 +200,7 @@ def test_a_redelivered_request_without_an_id_joins_an_equal_one_that_lost_its_de
 def test_what_has_expired_is_acknowledged_and_does_not_count_for_its_receiver(shop: Shop) -> None:
     receiver, token = Intake(1, lambda: None), Token(1)
 
-    request = shop.deliver(token, deadline=0.0, receiver=receiver)
+    request = shop.deliver(token, deadline=0.0, receiver=receiver, redelivered=True)
 
     assert (request.exits, token.settled) == ([Exit.EXPIRED], "ack")
     assert receiver.taken == 0

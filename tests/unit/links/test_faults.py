@@ -186,3 +186,13 @@ def test_a_queue_of_another_type_is_a_conflict_with_the_way_to_migrate(said: str
     assert f"queue 'rpc_x_request' on the broker at {ADDRESS} is a {present} queue" in str(fault.error)
     assert f"give queue_type='{present}' to every" in str(fault.error)
     assert "rabbitmqctl delete_queue rpc_x_request" in str(fault.error)
+
+
+@pytest.mark.parametrize("said", ["current is the value 'stream' of type 'longstr'", "current is 'stream'"])
+def test_a_queue_of_a_type_that_amphora_cannot_use_is_not_proposed_as_a_queue_type(said: str) -> None:
+    text = f"inequivalent arg 'x-queue-type' for queue 'rpc_orders_request' in vhost '/': received none but {said}"
+
+    conflict = str(explain(amqp.PreconditionFailed(text, (50, 10), "queue.declare", 406), ADDRESS).error)
+
+    assert "is a stream queue, which Amphora cannot use" in conflict
+    assert "queue_type=" not in conflict

@@ -20,6 +20,7 @@ from amphora.links.frames import (
     HEARTBEAT,
     encode_ack,
     encode_body,
+    encode_give_back,
     encode_header,
     encode_publish,
     encode_reject,
@@ -174,6 +175,7 @@ def test_a_published_message_is_what_pamqp_writes(
 def test_acknowledgements_and_rejections_are_what_pamqp_writes(tag: int, bit: bool) -> None:
     assert encode_ack(CHANNEL, tag, multiple=bit) == frame.marshal(commands.Basic.Ack(tag, bit), CHANNEL)
     assert encode_reject(CHANNEL, tag, requeue=bit) == frame.marshal(commands.Basic.Reject(tag, bit), CHANNEL)
+    assert encode_give_back(CHANNEL, tag) == frame.marshal(commands.Basic.Nack(tag, False, True), CHANNEL)
 
 
 @given(

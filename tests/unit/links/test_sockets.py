@@ -9,7 +9,10 @@ import gevent
 import pytest
 from gevent import socket
 
+from amphora.links.frames import HEARTBEAT
+from amphora.links.progress import Silence
 from amphora.links.sockets import BatchingSocket
+from tests.support.eventually import wait_until
 
 BANNER = b"AMQP\x00\x00\x09\x01"
 
@@ -416,3 +419,90 @@ def test_nobody_at_the_address_is_an_error(peer: Peer) -> None:
 
     with pytest.raises(ConnectionRefusedError):
         BatchingSocket(peer.address, connect_timeout=10, tls=None).connect()
+
+
+# What moves, for `AnswerWatch`.
+
+
+def test_bytes_that_leave_and_arrive_have_moved_but_not_those_of_heartbeats(sock: BatchingSocket, peer: Peer) -> None:
+    sock.last_moved = 0.0
+    sock.write_frames(HEARTBEAT, at_once=True)
+    peer.socket.sendall(HEARTBEAT)
+    sock.wait()
+    assert sock.receive() == HEARTBEAT
+    assert sock.last_moved == 0.0
+
+    sock.write_frames(b"x" * len(HEARTBEAT), at_once=True)
+    assert sock.last_moved == sock.last_sent
+
+    sock.last_moved = 0.0
+    peer.socket.sendall(b"x" * len(HEARTBEAT))
+    sock.wait()
+    sock.receive()
+    assert sock.last_moved == sock.last_received
+
+
+def test_bytes_are_counted_while_they_are_queued_sent_and_acknowledged(sock: BatchingSocket, peer: Peer) -> None:
+    began = sock.sent
+    assert (sock.unsent(), sock.has_arrived()) == (0, False)
+
+    sock.write_frames(LARGE, at_once=True)
+
+    assert sock.sent - began + sock.unsent() == len(LARGE)
+    assert 0 < sock.unsent() < len(LARGE)
+    assert sock.unacknowledged() > 0
+    gone = waiting(lambda: [sock.wait(), sock.wait()])
+    assert peer.receive(len(LARGE)) == LARGE
+    wait_until(lambda: (sock.unsent(), sock.unacknowledged()) == (0, 0))
+    assert sock.sent - began == len(LARGE)
+    gone.kill()
+    peer.socket.sendall(b"x")
+    wait_until(sock.has_arrived)
+
+
+def test_the_end_of_a_connection_has_arrived_too(sock: BatchingSocket, peer: Peer) -> None:
+    peer.socket.close()
+
+    wait_until(sock.has_arrived)
+    sock.close()
+    assert (sock.has_arrived(), sock.unacknowledged()) == (False, 0)
+
+
+# Several addresses.
+
+
+def test_the_first_address_that_says_something_is_taken(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as silent, socket.create_server(("127.0.0.3", 0)) as other:
+        dead = other.getsockname()
+        other.close()
+        # Nothing is expected of the last one before it is taken.
+        addresses = [dead, silent.getsockname(), peer.listener.getsockname(), (*dead[:1], 1)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        sock = BatchingSocket("many.example:5672", connect_timeout=1.0, tls=None)
+        accepting = gevent.spawn(peer.accept)
+        talking = gevent.spawn(lambda: (accepting.join(), peer.socket.sendall(b"hello")))
+
+        sock.connect()
+
+        talking.join()
+        sock.wait()
+        assert sock.receive() == b"hello"
+        peer.socket.sendall(b" again")
+        with gevent.Timeout(10):
+            sock.wait()
+        assert sock.receive() == b" again"
+        assert peer.receive(len(BANNER)) == BANNER
+        sock.close()
+
+
+def test_a_connection_that_is_never_made_has_a_second_limit(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchingSocket, "_setup_transport", lambda _: gevent.sleep(60))
+    sock = BatchingSocket(peer.address, connect_timeout=0.02, tls=None)
+    accepting = gevent.spawn(peer.accept)
+
+    with pytest.raises(Silence, match="not made within"):
+        sock.connect()
+
+    accepting.join()
+    assert sock.sock is None

@@ -10,6 +10,7 @@ import pytest
 import trustme
 from gevent import socket, ssl
 
+from amphora.links.progress import Silence
 from amphora.links.sockets import BatchingSocket
 from amphora.links.tls_faults import NoTls, TlsPort
 from tests.unit.links.test_sockets import BANNER, LARGE, Peer, WatchedSocket, waiting
@@ -267,6 +268,7 @@ def test_a_port_that_ends_the_handshake_is_a_tls_error(context: stdlib_ssl.SSLCo
 def test_a_handshake_that_is_never_answered_ends(context: stdlib_ssl.SSLContext) -> None:
     error = connecting_to(lambda _: None, tls=(context, "localhost"), timeout=0.1)
 
+    assert isinstance(error, Silence)
     assert isinstance(error, stdlib_socket.timeout)
 
 

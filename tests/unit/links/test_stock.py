@@ -9,10 +9,21 @@ from amqp.serialization import dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amphora.core.suspicion import LIMIT
 from amphora.links import stock, transport
+from amphora.links.delivery import Delivery
 from amphora.links.frames import FRAME_HEADER, encode_publish, parse_header
 from amphora.links.unencodable import Unencodable
-from tests.unit.links.test_transport import EVENTS, STREAM, Listener, by_channel, delivery, in_pieces, method_frame
+from tests.unit.links.test_transport import (
+    EVENTS,
+    STREAM,
+    Listener,
+    by_channel,
+    delivery,
+    frames_of,
+    in_pieces,
+    method_frame,
+)
 
 
 @given(st.sets(st.integers(1, len(STREAM) - 1), max_size=30))
@@ -193,3 +204,72 @@ def test_acknowledgements_are_the_same_to_the_byte() -> None:
         listener.connection.channels[1].reject(6, requeue=False)
 
     assert b"".join(by_py_amqp.socket.written) == b"".join(direct.socket.written)
+
+
+# Messages that break connections; see `amphora.core.suspicion`.
+
+
+def suspicious(kind: type[transport.Connection], *pieces: bytes) -> tuple[Listener, list[Delivery]]:
+    """Give a connection to which the header of message 'a' is a suspect, and what is set aside on it."""
+    listener = Listener(pieces, kind)
+    header = frames_of(delivery(1, 1, b"body", message_id="a"))[1][7:-1]
+    for _ in range(LIMIT):
+        listener.connection.suspicion.blame(header, 0.0)
+    aside: list[Delivery] = []
+    listener.connection.channels[1].on_suspect = aside.append
+    return listener, aside
+
+
+@both_kinds
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_suspect_is_set_aside_unread_and_forgotten(kind: type[transport.Connection], size: int) -> None:
+    stream = delivery(1, 1, b"body", message_id="a") + delivery(1, 2, b"next", message_id="b")
+    listener, aside = suspicious(kind, *in_pieces(stream, range(0, len(stream), size)))
+
+    assert listener.pump() == [("delivery", 1, 2, False, {"message_id": "b"}, b"next")]
+    assert [(each.delivery_tag, each.properties, each.body, each.routing_key) for each in aside] == [
+        (1, {}, b"body", "key")
+    ]
+    assert not listener.connection.suspicion
+
+
+@both_kinds
+def test_a_suspect_that_nobody_takes_is_dropped(kind: type[transport.Connection]) -> None:
+    listener, _ = suspicious(kind, delivery(1, 1, b"body", message_id="a"))
+    listener.connection.channels[1].on_suspect = None
+    listener.connection.channels[1].reject = lambda *what, requeue: listener.events.append((*what, requeue))  # type: ignore[method-assign]
+
+    assert listener.pump() == [(1, False)]
+
+
+@both_kinds
+@pytest.mark.parametrize("size", [30, 1000])
+@pytest.mark.parametrize("suspected", [False, True])
+def test_the_message_at_which_a_connection_breaks_is_in_hand(
+    kind: type[transport.Connection], size: int, suspected: bool
+) -> None:
+    stream = delivery(1, 1, b"well", message_id="c") + delivery(1, 2, b"body", message_id="b")
+    pieces = in_pieces(stream, range(0, len(stream), size))
+    listener = suspicious(kind, *pieces)[0] if suspected else Listener(pieces, kind)
+
+    def deliver(delivery: Delivery) -> None:
+        if delivery.delivery_tag == 2:
+            raise OverflowError("boom")
+
+    listener.connection.channels[1].consumers["tag"] = deliver
+    assert listener.connection.in_hand is None
+
+    with pytest.raises(OverflowError):
+        listener.pump()
+
+    assert listener.connection.in_hand == frames_of(delivery(1, 2, b"body", message_id="b"))[1][7:-1]
+
+
+@both_kinds
+def test_what_was_handled_is_not_suspected_any_more(kind: type[transport.Connection]) -> None:
+    listener = Listener([delivery(1, 1, b"body", message_id="a")], kind)
+    listener.connection.suspicion.blame(frames_of(delivery(1, 1, b"body", message_id="a"))[1][7:-1], 0.0)
+
+    listener.pump()
+
+    assert not listener.connection.suspicion

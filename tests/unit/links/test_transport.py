@@ -21,8 +21,8 @@ from amphora.links.frames import (
     METHOD,
     encode_ack,
     encode_body,
+    encode_give_back,
     encode_header,
-    encode_reject,
 )
 from amphora.links.transport import Connection
 
@@ -252,7 +252,7 @@ def test_a_delivery_that_crossed_our_cancel_goes_back_to_its_queue() -> None:
     listener = Listener([delivery(1, 5, b"x", consumer="cancelled")])
 
     assert listener.pump() == []
-    assert listener.socket.written == [encode_reject(1, 5, requeue=True)]
+    assert listener.socket.written == [encode_give_back(1, 5)]
 
 
 def test_a_delivery_to_a_channel_that_is_closed_is_dropped() -> None:

@@ -155,6 +155,7 @@ NAMES = Names("shop")
         ({"x-amphora-queue": "rpc_shop_request"}, False, ("rpc_shop_request", "", True)),
         ({"x-first-death-queue": "rpc_shop_request"}, False, ("rpc_shop_request", "", True)),
         ({"x-amphora-queue": "rpc_bank_request"}, False, ("rpc_shop_request", "bank", True)),
+        ({"x-amphora-queue": "rpc_shop_queue_red"}, False, ("rpc_shop_request", "red", True)),
         ({"x-amphora-queue": "rpc_shop_1_request"}, False, ("", "rpc_shop_1_request", False)),
         ({"x-amphora-queue": "rpc_shop_1_request"}, True, ("", "rpc_shop_1_request", True)),
         ({"x-amphora-queue": "any other"}, True, ("", "any other", True)),

@@ -70,7 +70,7 @@ class TaskResults:
         try:
             return self.find(result_id)
         except Exception:
-            logger.exception("cache %r does not tell the state of task %s", self._cache, result_id)
+            logger.exception("cache %r does not tell the state of task %r", self._cache, result_id)
             return None
 
     def forget(self, result_id: str) -> None:
@@ -85,7 +85,7 @@ class TaskResults:
             self._save(message)
         except Exception:
             # Each cache has errors of its own.
-            text = "that task %s is %s was not kept in cache %r"
+            text = "that task %r is %r was not kept in cache %r"
             logger.exception(text, message["id"], message["status"], self._cache)
 
     def _message(self, result_id: str) -> Any:

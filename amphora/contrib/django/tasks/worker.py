@@ -70,7 +70,7 @@ def run_task(message: Mapping[str, Any]) -> None:
     known = None if backend.results is None else backend.results.find_if_possible(result.id)
     if known is not None:
         if known.is_finished:
-            logger.info("task %s has come again, and was finished before", result.id)
+            logger.info("task %r has come again, and was finished before", result.id)
             return
         result = known
     _run(backend, result)

@@ -1,0 +1,55 @@
+"""`DeclareChannel`: a channel for synchronous methods that no connection has to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amqp.exceptions import ChannelError
+from gevent.lock import Semaphore
+
+from amphora.links.channel import Silence
+
+__all__ = ["DeclareChannel"]
+
+
+class DeclareChannel:
+    """A channel for synchronous methods, one action at a time; for greenlets that do not own the connection.
+
+    It is opened when first needed, after each refusal, and after an action that the broker did not answer in time:
+    what hangs costs this channel and nothing else.
+
+    Args:
+        connection: The connection; its owner goes on pumping it.
+        on_abandoned: Called with each channel that is given up.
+    """
+
+    def __init__(self, connection: Any, on_abandoned: Callable[[Any], None]) -> None:
+        self._connection = connection
+        self._on_abandoned = on_abandoned
+        self._channel: Any = None
+        self._turn = Semaphore(1)
+
+    def run(self, action: Callable[[Any], Any]) -> Any:
+        """Return what the action returns when called with the channel.
+
+        Raises:
+            ChannelError: The broker refused, and closed the channel.
+            Silence: The broker did not answer; the channel is given up.
+        """
+        with self._turn:
+            # (None of its own: an action may catch the refusal that closed it.)
+            if self._channel is None or self._channel.connection is None:
+                self._channel = self._connection.channel()
+                self._channel.on_closed = self._on_closed
+            channel = self._channel
+            try:
+                return action(channel)
+            except Silence:
+                self._channel = None
+                channel.abandon()
+                self._on_abandoned(channel)
+                raise
+
+    def _on_closed(self, error: ChannelError) -> None:
+        """The broker closed the channel; whoever waits for an answer on it gets the error."""

@@ -216,7 +216,12 @@ class Serving:
             if number == self._forwarded:
                 number = signal.SIGTERM
                 self._forwards += 1
-            elif number == signal.SIGTERM and self._signals and now - self._signaled_at < _SAME_SIGNAL:
+            elif (
+                self._forwarded is None
+                and number == signal.SIGTERM
+                and self._signals
+                and now - self._signaled_at < _SAME_SIGNAL
+            ):
                 return
             else:
                 self._signals += 1

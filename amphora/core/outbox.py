@@ -73,6 +73,7 @@ from amphora.core.messages import Command, Lane, Outcome, Outgoing, State
 from amphora.core.outbox_ports import ChannelState, Ports, Step
 from amphora.core.window import Window
 from amphora.exceptions import AmqpRpcException
+from amphora.interrupts import let_through
 
 __all__ = ["Outbox"]
 
@@ -245,11 +246,14 @@ class Outbox:
 
     def withdraw(self, message: Outgoing) -> bool:
         """Take back a message that is not on its way; return whether it was not."""
+        if self._torn:
+            self._recover()
         if message.state is _HELD:
             self._lanes.remove(message)
         elif message.state is _QUEUED:
             place: Any = self._back if message in self._back else self._queue
             place.remove(message)
+            self._update()
         else:
             return False
         self._settle(message, Outcome.WITHDRAWN)
@@ -257,6 +261,8 @@ class Outbox:
 
     def flush(self, on_empty: Callable[[], None]) -> Flush:
         """Return what counts the messages without an outcome, and calls ``on_empty`` when none is left."""
+        if self._torn:
+            self._recover()
         return self._flushes.add(self._order, self._limiter.count, on_empty)
 
     def end_flush(self, flush: Flush) -> None:
@@ -669,6 +675,7 @@ class Outbox:
         try:
             frames = self._ports.encode(message, remaining)
         except Exception as error:  # noqa: BLE001  (which errors encoders raise is not documented)
+            let_through(error)
             self._settle(message, Outcome.UNENCODABLE, error)
             return
         in_flight = self.in_flight

@@ -21,7 +21,7 @@ from kombu import Queue
 from amphora.core.subscriptions import Command as MachineCommand
 from amphora.core.subscriptions import Kind, Lane, Method, Options, State, Subscriptions
 from amphora.exceptions import BrokerUnreachable
-from amphora.interrupts import contained
+from amphora.interrupts import contained, let_through
 from amphora.links.channel import Silence
 from amphora.links.connection import Link
 from amphora.links.control import Command, is_not_found
@@ -321,6 +321,7 @@ class Consumer:
             logger.debug("%s: %r: %s", self.link.name, command, error)
             self._machine.refused(command, monotonic(), missing=False, closed=self._is_closed(command.lane))
         except Exception as error:  # noqa: BLE001  (whatever a driver makes of a command ends that command)
+            let_through(error)
             self._on_failed(command, error)
             self._machine.refused(command, monotonic(), missing=False, closed=self._is_closed(command.lane))
         else:
@@ -451,6 +452,7 @@ class Consumer:
             logger.debug("%s: a command waits for the next connection: %s", self.link.name, error)
             return False
         except Exception as error:  # noqa: BLE001  (an action that fails with anything ends as its own error)
+            let_through(error)
             command.result.set_exception(error)
         return True
 

@@ -18,6 +18,7 @@ import gevent
 from gevent.event import Event
 from kombu.transport import memory
 
+from amphora.interrupts import let_through
 from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_header, encode_publish
 from amphora.links.unencodable import too_large, unencodable
@@ -123,6 +124,7 @@ def _check(exchange: str, routing_key: str, properties: dict[str, Any], size: in
         encode_publish(1, exchange, routing_key, mandatory=True)
         header = encode_header(1, properties, size)
     except Exception as error:
+        let_through(error)
         # Whatever it is that somebody put into the properties.
         raise unencodable(error) from error
     if len(header) > _FRAME_MAX:

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 import gevent
+from gevent import get_hub
 
 from amphora.core.messages import Command, Outcome, Outgoing
 from amphora.durations import Durations
@@ -18,7 +19,7 @@ from amphora.exceptions import (
     PublishNacked,
     Unroutable,
 )
-from amphora.interrupts import contained
+from amphora.interrupts import contained, from_signal, raise_in_main
 from amphora.links.connection import Link
 from amphora.note_log import NoteLogger
 from amphora.protocol.deadlines import expiration
@@ -106,7 +107,12 @@ class Wire:
     def _tell(self, message: Outgoing, error: AmqpRpcException | None) -> None:
         try:
             message.done(message, error)
-        except Exception:
+        except Exception as error_of_owner:
+            interrupt = from_signal(error_of_owner)
+            if interrupt is not None:
+                # When the others have their outcomes.
+                get_hub().loop.run_callback(raise_in_main, interrupt)
+                return
             # One owner's mistake must not cost the others their outcomes, nor the connection.
             logger.exception("%s: error while a message was settled", self._link.name)
 

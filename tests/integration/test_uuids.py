@@ -86,7 +86,7 @@ def test_a_client_whose_response_queue_was_in_conflict_works_once_that_is_remove
     broker.delete_queue(queue)
 
     wait_until(lambda: answers(client))
-    assert client.connected
+    wait_until(lambda: client.connected)
 
 
 def test_a_client_that_was_stopped_after_a_conflict_stays_stopped(

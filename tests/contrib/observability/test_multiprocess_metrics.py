@@ -1,5 +1,6 @@
 """Metrics of several processes, collected by prometheus-client from its files (PROMETHEUS_MULTIPROC_DIR)."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ PATIENCE = 60.0
 
 def collected(directory: Path) -> dict[str, float]:
     """Return the values of all samples without a function, as the page of several processes shows them."""
-    families = MultiProcessCollector(None, str(directory)).collect()
+    try:
+        families = list(MultiProcessCollector(None, str(directory)).collect())
+    except struct.error as error:
+        raise AssertionError("a file is only just being made") from error
     return {
         sample.name: sample.value
         for family in families

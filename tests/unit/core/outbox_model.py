@@ -64,6 +64,7 @@ class Model:
         self.command_numbers: dict[int, int] = {}
         self.ended_commands: dict[int, str] = {}
         self.running: Command | None = None
+        self.begun: list[Command] = []
         self.channel: Channel | None = None
         self.closed_channels: list[Channel] = []
         self.connected = False
@@ -252,6 +253,8 @@ class Model:
         assert self.running is None
         assert not self.outbox.blocked
         self.running = command
+        # Its identity is not used again by another one.
+        self.begun.append(command)
         number = self.command_numbers.get(id(command))
         if number is None:
             # A route is restored before everything else.

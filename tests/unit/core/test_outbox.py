@@ -386,7 +386,8 @@ def test_what_cannot_be_restored_is_unroutable(model: Model) -> None:
     assert model.running is None
 
 
-def test_two_returned_messages_with_one_id_and_a_multiple_ack_are_both_unroutable(model: Model) -> None:
+def return_two_with_one_id(model: Model) -> None:
+    """Two of three messages with one id and routing key are returned, then two are acked together, then the third."""
     messages = submit(model, "a", "a", "a")
     model.routeless.add(messages[0].lane)
     model.process(2)
@@ -394,10 +395,33 @@ def test_two_returned_messages_with_one_id_and_a_multiple_ack_are_both_unroutabl
     model.process(1)
     channel = model.channel
     assert channel is not None
+    model.acked.add(id(messages[1]))
     model.outbox.confirmed(channel.epoch, 2, True, True, model.now)
     confirm(model, 3)
 
     assert model.outcomes == {1: UNROUTABLE, 2: UNROUTABLE, 3: CONFIRMED}
+
+
+def test_two_returned_messages_with_one_id_and_a_multiple_ack_are_both_unroutable(model: Model) -> None:
+    return_two_with_one_id(model)
+
+
+class MarksTheSameMessageTwice(Outbox):
+    def returned(self, epoch: int, text: str, exchange: str, routing_key: str, message_id: str | None) -> None:
+        self._returned_to = 0
+        for message in self.in_flight.values():
+            if message.state is State.RETURNED and message.properties["message_id"] == message_id:
+                return
+        super().returned(epoch, text, exchange, routing_key, message_id)
+
+
+def test_an_outbox_that_marks_the_same_message_twice_is_found_out() -> None:
+    model = Model(MarksTheSameMessageTwice)
+    model.connect()
+    model.turn()
+
+    with pytest.raises(AssertionError):
+        return_two_with_one_id(model)
 
 
 def test_an_owner_that_publishes_again_does_not_lose_its_place(model: Model) -> None:
@@ -413,6 +437,20 @@ def test_an_owner_that_publishes_again_does_not_lose_its_place(model: Model) -> 
     model.turn()
 
     assert written(model) == [1, 1, 2, 3]
+
+
+def test_an_ack_of_a_lane_that_is_held_does_not_free_it_and_a_lost_connection_forgets_nothing(model: Model) -> None:
+    submit(model, "a", "a")
+    confirm(model, 1, acked=False)
+    confirm(model, 2)
+    submit(model, "a")
+    assert written(model) == [1, 2]
+
+    model.lose()
+    model.connect()
+    model.turn()
+
+    assert written(model) == [1, 3]
 
 
 # The delay of refused lanes.
@@ -566,3 +604,29 @@ def test_what_is_withdrawn_makes_room_and_is_not_sent() -> None:
     model.turn()
     assert not model.outbox.withdraw(second), "it is on its way"
     assert written(model) == [2]
+
+
+def test_what_is_withdrawn_before_it_is_merged_does_not_stop_the_others(model: Model) -> None:
+    first = submit(model, "a", stubborn=True)
+    model.routeless.add(first[0].lane)
+    model.process(1)
+    model.confirm(0, multiple=False)
+
+    assert model.outbox.withdraw(first[0])
+
+    submit(model, "a")
+    assert written(model) == [1, 2]
+
+
+def test_a_message_is_withdrawn_from_a_torn_outbox(model: Model) -> None:
+    for line in count(1):
+        message = model.new_message("a")
+        try:
+            with interrupted_at(line):
+                model.submit(message)
+        except Interrupt:
+            model.outbox.flush(lambda: None)
+            model.outbox.withdraw(message)
+            model.settle_everything()
+        else:
+            return

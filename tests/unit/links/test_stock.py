@@ -273,3 +273,29 @@ def test_what_was_handled_is_not_suspected_any_more(kind: type[transport.Connect
     listener.pump()
 
     assert not listener.connection.suspicion
+
+
+# What py-amqp reads in another way, or not at all.
+
+
+def test_a_header_name_that_is_not_utf_8_is_text() -> None:
+    table = b"\x02\xff\xfeV" + b"\x02inF\x00\x00\x00\x04\x01\xfdt\x01"
+    header = header_frame(0x2000, len(table).to_bytes(4, "big") + table, 1)
+    method = method_frame(1, 60, 60, dumps("sLbss", ("tag", 9, False, "", "")))
+
+    events = Listener([method + header + FRAME_HEADER.pack(3, 1, 1) + b"x\xce"], stock.Connection).pump()
+
+    assert events == [
+        ("delivery", 1, 9, False, {"headers": {"\udcff\udcfe": None, "in": {"\udcfd": True}}}, b"x"),
+    ]
+
+
+def test_a_routing_key_that_is_not_utf_8_is_text() -> None:
+    arguments = b"\x03tag" + (9).to_bytes(8, "big") + b"\x00" + b"\x00" + b"\x01\xff"
+    keys: list[str] = []
+    listener = Listener([method_frame(1, 60, 60, arguments) + header_frame(0, b"", 0)], stock.Connection)
+    listener.connection.channels[1].consumers["tag"] = lambda delivery: keys.append(delivery.routing_key)
+
+    listener.pump()
+
+    assert keys == ["\udcff"]

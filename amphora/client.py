@@ -208,7 +208,13 @@ class AmqpRpcClient(ServiceEndpoint):
         )
         self._consumer.subscribe(response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True)
         self._labels = LabelQueues(
-            self._publisher, topology, declared.request_exchange, timeout, self._ended, declared.request_arguments
+            self._publisher,
+            topology,
+            declared.request_exchange,
+            timeout,
+            self._ended,
+            declared.request_arguments,
+            declared.earlier_arguments,
         )
         self._try_again_at = math.inf
         self._router = Router()

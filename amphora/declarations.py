@@ -11,6 +11,8 @@ from amphora.links.topology import (
     dead_letter_queue,
     direct_exchange,
     durable_queue,
+    earlier_arguments,
+    earlier_request_arguments,
     fanout_exchange,
     queue_arguments,
     request_arguments,
@@ -55,9 +57,20 @@ class Declarations:
         return request_arguments(self.queue_type, self.limit, self.names.dead_letters)
 
     @property
+    def earlier_arguments(self) -> list[dict[str, Any]]:
+        """The same of earlier releases."""
+        return earlier_request_arguments(self.queue_type, self.limit, self.names.dead_letters)
+
+    @property
     def request_queue(self) -> Any:
         """The queue that all servers share; of a service that is not fan-out."""
-        return durable_queue(self.names.request_queue, self.request_exchange, "", arguments=self.request_arguments)
+        return durable_queue(
+            self.names.request_queue,
+            self.request_exchange,
+            "",
+            arguments=self.request_arguments,
+            earlier=self.earlier_arguments,
+        )
 
     def server_queue(self, uuid: str, x_expires: int) -> Any:
         """Give the queue that a server takes its requests from.
@@ -74,6 +87,7 @@ class Declarations:
             "",
             x_expires=x_expires,
             arguments=queue_arguments(self.queue_type),
+            earlier=earlier_arguments(self.queue_type),
         )
 
     def response_queue(self, uuid: str, x_expires: int) -> Any:
@@ -84,6 +98,7 @@ class Declarations:
             uuid,
             x_expires=x_expires,
             arguments=queue_arguments(self.queue_type),
+            earlier=earlier_arguments(self.queue_type),
         )
 
     def for_replies(self) -> Topology:

@@ -195,6 +195,10 @@ class RequestHandler:
             check = partial(self._check_signature, signatures, job)
             if not self._trusts(job, check, delivery.body):
                 return
+        poison = self._poison
+        if poison is not None and delivery.redelivered:
+            # If it is finished here without another try, the count that another server may have begun goes with it.
+            job.counter = poison.counter(delivery)
         if served.recall(job, now):
             logger.debug(
                 "%s: request %r is running, or was finished before",
@@ -250,10 +254,9 @@ class RequestHandler:
 
     def _work(self, job: Job) -> None:
         served = self._served
-        if not served.begin(job, monotonic()):
-            return
         try:
-            self._run(job)
+            if served.begin(job, monotonic()):
+                self._run(job)
         finally:
             # Whatever was raised: it does not stay here without a worker.
             served.ended(job, monotonic())
@@ -347,7 +350,7 @@ class RequestHandler:
                 job.message_id,
                 extra=request_fields(job.message_id, job.function),
             )
-        if self._poison is not None and job.counter and how.acks:
+        if self._poison is not None and job.counter and how.acks and not job.untrusted:
             self._poison.forget(job)
         if not self._one_less.is_set():
             self._one_less.set()

@@ -108,6 +108,8 @@ class HubThread:
                 kill = self._handover.abandon(task)
             if kill:
                 self._abandoned.append(task)
+            if not task.outcome.done():
+                # Also where the task had not begun: other threads may have relied on the wake that was to follow it.
                 self._wake()
             raise
 

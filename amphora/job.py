@@ -26,12 +26,10 @@ class Job(Record):
         untrusted: Whether anybody may have sent it.
         version: Version of its signature, with which the reply is signed.
         problem: Why it cannot be read, if it cannot.
-        counter: Queue that counts its tries; empty where they are not counted.
     """
 
     __slots__ = (
         "content_type",
-        "counter",
         "delivery",
         "function",
         "greenlet",
@@ -63,4 +61,3 @@ class Job(Record):
         self.untrusted = False
         self.version = 1
         self.problem: WrongRequest | None = None
-        self.counter = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ class LabelQueues:
         timeout: Seconds to wait for the broker; None to wait until ``stopped`` is set.
         stopped: Set while the client is stopped.
         arguments: Arguments of every queue.
+        earlier: The same of earlier releases, see `amphora.links.topology.OwnQueue`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class LabelQueues:
         timeout: float | None,
         stopped: Event,
         arguments: Mapping[str, Any],
+        earlier: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._publisher = publisher
         self._topology = topology
@@ -46,10 +48,18 @@ class LabelQueues:
         self._timeout = timeout
         self._stopped = stopped
         self._arguments = arguments
+        self._earlier = earlier
 
     def create(self, name: str, routing_key: str, *, x_expires: int | None, nowait: bool) -> None:
         """Declare a queue and bind it; see `AmqpRpcClient.create_new_request_queue`."""
-        queue = durable_queue(name, self._exchange, routing_key, x_expires=x_expires, arguments=self._arguments)
+        queue = durable_queue(
+            name,
+            self._exchange,
+            routing_key,
+            x_expires=x_expires,
+            arguments=self._arguments,
+            earlier=self._earlier,
+        )
         result = self._publisher.run(partial(self._create, queue))
         self._finish(result, f"creating queue {name!r}", nowait)
 

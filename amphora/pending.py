@@ -169,9 +169,11 @@ class PendingCalls:
                 continue
             try:
                 self._on_expired(call)
-            except Exception as error:
-                interrupt = interrupt or from_signal(error)
-                if interrupt is None:
+            except BaseException as error:
+                # (That of `sys.exit` in a signal's handler, too, is raised below: the others have their deadlines.)
+                meant = from_signal(error) or (None if isinstance(error, Exception) else error)
+                interrupt = interrupt or meant
+                if meant is None:
                     logger.exception("error while call %s ended at its deadline", call.id)
         if interrupt is not None:
             raise interrupt

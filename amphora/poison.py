@@ -24,6 +24,7 @@ from amphora.core.requests import ServedRequests
 from amphora.core.tries import Tries
 from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered, MessageRejected
 from amphora.job import Job
+from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_header
 from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
@@ -96,10 +97,12 @@ class PoisonGuard:
 
     # -- counts -----------------------------------------------------------------------------
 
+    def counter(self, delivery: Delivery) -> str:
+        """Return the queue that counts the tries of a request, if any were counted."""
+        return self._names.tries_queue(identity(delivery.properties, delivery.body))
+
     def ask(self, job: Job) -> None:
         """Ask how often a request was begun."""
-        delivery = job.delivery
-        job.counter = self._names.tries_queue(identity(delivery.properties, delivery.body))
         action = partial(open_counter, job.counter, self._names.dead_letters, _KEPT)
         self._publisher.run(action, key=("tries", job.counter)).rawlink(partial(self._on_told, job))
 

@@ -45,6 +45,7 @@ class ServiceEndpoint(Endpoint):
         self._names = names
         self._uuid = uuid
         self._queues = tuple(queues)
+        self._publishes = publishes
         super().__init__(
             names.namespace,
             role,
@@ -63,6 +64,14 @@ class ServiceEndpoint(Endpoint):
     def uuid(self) -> str:
         """Identifier of this client or server."""
         return self._uuid
+
+    @property
+    def adapted_queues(self) -> list[str]:
+        """Names of existing queues that lack the type or the delivery limit that this release declares.
+
+        They were declared by an earlier release, and stay in use; a WARNING says what follows.
+        """
+        return self._publishes.adapted
 
     def queue_status(self, *labels: str, timeout: float = 10.0) -> dict[str, QueueStatus | None]:
         """Ask the broker how many messages and consumers queues have.

@@ -6,16 +6,18 @@ import contextvars
 from collections import deque
 from collections.abc import Callable
 from sys import getrefcount
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import gevent
-from gevent.hub import Waiter
 
 from amphora.interrupts import from_signal, raise_in_main
 
 __all__ = ["WorkerPool"]
 
 Job = TypeVar("Job")
+
+#: What a greenlet that waits here is switched to with, and with nothing else.
+_AWAKE = object()
 
 
 class WorkerPool(Generic[Job]):
@@ -39,7 +41,7 @@ class WorkerPool(Generic[Job]):
         self._run = run
         self._context = contextvars.copy_context()
         self._jobs: deque[Job] = deque()
-        self._idle: list[Waiter[None]] = []
+        self._idle: list[Any] = []
         self._greenlets: set[gevent.Greenlet[[], None]] = set()
         self._dismissed = False
 
@@ -48,7 +50,7 @@ class WorkerPool(Generic[Job]):
         self._dismissed = False
         self._jobs.append(job)
         if self._idle:
-            gevent.get_hub().loop.run_callback(self._idle.pop().switch, None)
+            gevent.get_hub().loop.run_callback(self._idle.pop().switch, _AWAKE)
         elif len(self._greenlets) < self._size:
             self._start()
 
@@ -70,8 +72,8 @@ class WorkerPool(Generic[Job]):
         """
         self._dismissed = True
         idle, self._idle = self._idle, []
-        for waiter in idle:
-            gevent.get_hub().loop.run_callback(waiter.switch, None)
+        for greenlet in idle:
+            gevent.get_hub().loop.run_callback(greenlet.switch, _AWAKE)
 
     def _start(self) -> None:
         greenlet = gevent.spawn(self._work)
@@ -91,31 +93,40 @@ class WorkerPool(Generic[Job]):
     def _work(self) -> None:
         greenlet = gevent.getcurrent()
         _wait_a_turn()
+        # What resumes a greenlet refers to it until the next wait: once, where it is resumed as here, never less, and
+        # more after some waits of a job. So a job after which there is no more than this has left nothing behind.
         unheld = getrefcount(greenlet)
         while True:
             while self._jobs:
                 self._context.copy().run(self._run, self._jobs.popleft())
                 if getrefcount(greenlet) > unheld:
-                    # What gevent remembers of its last wait is gone after another one.
                     _wait_a_turn()
                     if getrefcount(greenlet) > unheld:
                         return
             if self._dismissed:
                 return
-            waiter: Waiter[None] = Waiter()
-            self._idle.append(waiter)
+            self._idle.append(greenlet)
             try:
-                waiter.get()
+                _wait()
             except BaseException:
                 # What an earlier job has left behind, a timeout that nobody closed or a late kill, ends the greenlet:
                 # no job may be given to it.
-                if waiter in self._idle:
-                    self._idle.remove(waiter)
+                if greenlet in self._idle:
+                    self._idle.remove(greenlet)
                 raise
+
+
+def _wait() -> None:
+    """Wait until the current greenlet is switched to with `_AWAKE`."""
+    hub = gevent.get_hub()
+    while hub.switch() is not _AWAKE:
+        pass
 
 
 def _wait_a_turn() -> None:
     """Let the event loop turn once."""
-    waiter: Waiter[None] = Waiter()
-    gevent.get_hub().loop.run_callback(waiter.switch, None)
-    waiter.get()
+    callback = gevent.get_hub().loop.run_callback(gevent.getcurrent().switch, _AWAKE)
+    try:
+        _wait()
+    finally:
+        callback.stop()

@@ -61,6 +61,10 @@ class ManagedQueue:
     memory: int
 
 
+#: What `amphora queues` cannot do without.
+_FIGURES = {"messages_ready", "consumers"}
+
+
 class Management:
     """Asks the management API of a broker.
 
@@ -98,9 +102,17 @@ class Management:
         """Return the queues of the virtual host.
 
         Raises:
-            NotSent: It does not answer, or refuses.
+            NotSent: It does not answer, or refuses, or has no figures.
         """
-        return [_queue(each) for each in self._get(f"/api/queues/{quote(self.vhost, safe='')}")]
+        found = self._get(f"/api/queues/{quote(self.vhost, safe='')}")
+        # (A queue has none in its first seconds either.)
+        if not all(each.keys() >= _FIGURES for each in found) and self.overview().get("disable_stats"):
+            raise NotSent(
+                f"the management API at {self.address} does not tell how many messages and consumers queues have: its "
+                "collection of metrics is disabled (management_agent.disable_metrics_collector, or the deprecated "
+                "feature management_metrics_collection). Enable it, or leave out --management"
+            )
+        return [_queue(each) for each in found]
 
     def bound_to(self, exchange: str) -> list[str]:
         """Return the names of the queues that are bound to an exchange; none where there is no such exchange.

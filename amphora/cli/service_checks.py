@@ -80,6 +80,17 @@ def _arguments_findings(service: Service, queue_type: str, delivery_limit: int |
         except BrokerError as error:
             yield Finding("queue arguments", Level.ERROR, str(error), "see the message")
         else:
+            if client.adapted_queues:
+                names = ", ".join(map(repr, client.adapted_queues))
+                yield Finding(
+                    "queue arguments",
+                    Level.WARNING,
+                    f"{names}: declared by an earlier release of Amphora, without the type or the delivery limit of "
+                    f"{given}; RabbitMQ 4 may drop requests of a quorum queue that were delivered 20 times",
+                    "set a policy with a higher delivery-limit, or delete and declare the queue again; "
+                    "docs/clusters.md says how",
+                )
+                return
             yield Finding("queue arguments", Level.GOOD, f"as declared with {given}")
 
 

@@ -398,6 +398,8 @@ class Outbox:
             self._restoring.clear()
             if self._running is not None and self._running.lane is None:
                 self._come_back(self._running)
+                # `_run` counts it out again.
+                self._expendable += self._running.expendable
             self._running = None
             self._lanes.forget()
             self._attached = False

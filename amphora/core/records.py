@@ -75,6 +75,7 @@ class Record:
         begun: Whether its function was begun here.
         reply: Its reply, once there is one.
         due: When something has to happen; infinity if nothing has.
+        counter: Queue that counts its tries, or may exist for that; empty where none does.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Record:
         "apart",
         "begun",
         "client",
+        "counter",
         "due",
         "full",
         "key",
@@ -119,3 +121,4 @@ class Record:
         self.restores = 0
         self.looked = False
         self.full = False
+        self.counter = ""

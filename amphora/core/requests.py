@@ -448,6 +448,8 @@ class ServedRequests(Generic[R]):
         self.duplicates += 1
         current = self._current
         known.tokens = [token for token in known.tokens if current(token)] + record.tokens
+        # Another server may have counted a try of it meanwhile.
+        known.counter = known.counter or record.counter
         record.state = _SETTLED
 
     def _join_unnamed(self, record: R) -> bool:
@@ -532,6 +534,8 @@ class ServedRequests(Generic[R]):
             self._remove_unnamed(record)
         record.apart = True
         record.state = State.BURYING
+        if self.tries is not None:
+            self.tries.forget(record.key)
         if ran:
             self._run_ended(record, now)
         self._ports.bury(record)
@@ -597,7 +601,10 @@ class ServedRequests(Generic[R]):
     def _settle_tries(self, tries: Tries[R], record: R, how: Exit, now: float) -> None:
         if record.redelivered:
             tries.leave(record, now)
-        elif not record.begun and (how is Exit.LOST or how is Exit.GIVEN_BACK):
+        if record.apart:
+            # Perhaps a forged one, which has the key of another.
+            return
+        if not record.redelivered and not record.begun and (how is Exit.LOST or how is Exit.GIVEN_BACK):
             # Its first delivery counts as a try wherever it is delivered next, and was none.
             tries.not_begun(record.key)
         if how.acks:

@@ -94,6 +94,8 @@ class Consumer:
         self._channels: dict[Lane, Any] = {}
         self._lanes: dict[Any, Lane] = {}
         self._prefetches: dict[Lane, int] = {}
+        # Lanes that the broker closed while a command was under way on them: the machine learns it with that one's end.
+        self._closed: dict[Lane, ChannelError] = {}
         # That of the topology's queues, on the way of every delivery and acknowledgement.
         self._own_channel: Any = None
         self._last_tag = 0
@@ -307,13 +309,19 @@ class Consumer:
 
     def _carry_out(self, command: MachineCommand) -> None:
         try:
+            self._raise_if_closed(command.lane)
             self._ask(command)
+            # The broker may have closed the channel right after its answer.
+            self._raise_if_closed(command.lane)
         except Silence as error:
             self._on_hung(command, error)
         except ResourceError as error:
             # No channel is free: `channel_max`.
             self._on_failed(command, error)
-            self._machine.no_lane(command, monotonic())
+            if command.lane is None:
+                self._machine.refused(command, monotonic(), missing=False, closed=False)
+            else:
+                self._machine.no_lane(command, monotonic())
         except ChannelError as error:
             self._on_refused(command, error)
         except (AMQPError, OSError) as error:
@@ -330,7 +338,15 @@ class Consumer:
             self._machine.done(command, monotonic())
         finally:
             self._running.pop(command, None)
+            if command.lane is not None:
+                self._closed.pop(command.lane, None)
             self._stir()
+
+    def _raise_if_closed(self, lane: Lane | None) -> None:
+        """Raise the error with which the broker has closed the channel of a lane while nothing waited for an answer."""
+        error = None if lane is None else self._closed.get(lane)
+        if error is not None:
+            raise error
 
     def _ask(self, command: MachineCommand) -> None:
         control, looks = self._control, self._looks
@@ -390,7 +406,8 @@ class Consumer:
     def _open(self, lane: Lane) -> Any:
         channel = self._connection.channel()
         channel.on_closed = partial(self._on_closed, lane)
-        channel.on_suspect = self.on_suspect
+        if self.on_suspect is not None:
+            channel.on_suspect = partial(self._set_aside, lane, self.on_suspect)
         self._channels[lane] = channel
         self._lanes[channel] = lane
         if lane.kind is Kind.OWN:
@@ -410,6 +427,12 @@ class Consumer:
                 self.ack(delivery)
 
         return take
+
+    def _set_aside(self, lane: Lane, on_suspect: Callable[[Delivery], None], delivery: Delivery) -> None:
+        """Hand on a message that is not to be read; it is settled like any other delivery of its lane."""
+        if lane.kind is not Kind.OWN:
+            self._machine.delivered(lane)
+        on_suspect(delivery)
 
     def _acking(self, deliver: Callable[[Delivery], None], channel: Any) -> Callable[[Delivery], None]:
         def take(delivery: Delivery) -> None:
@@ -445,6 +468,9 @@ class Consumer:
             command.result.set(control.run(command.action))
         except Silence as error:
             self._silences += 1
+            command.result.set_exception(BrokerUnreachable(f"{self.link.name}: {error}"))
+        except ResourceError as error:
+            # No channel is free, and the connection is as good as before: tried again at once, it would spin.
             command.result.set_exception(BrokerUnreachable(f"{self.link.name}: {error}"))
         except ChannelError as error:
             command.result.set_exception(explain(error, self.link.address).error)
@@ -528,6 +554,7 @@ class Consumer:
     def _forget_channels(self) -> None:
         for lane in list(self._channels):
             self._forget(lane)
+        self._closed.clear()
 
     def _on_closed(self, lane: Lane, error: ChannelError) -> None:
         """The broker closed a channel: what is unacknowledged will be delivered again."""
@@ -537,7 +564,10 @@ class Consumer:
         queues = ", ".join(repr(wish.queue) for wish in lane.wishes if isinstance(wish, Subscription))
         if lane.busy is None:
             self._machine.channel_closed(lane, monotonic())
-        # (Otherwise the command that waits for an answer on it gets the error too, and tells the machine.)
+        else:
+            # The command that is under way on it ends with the error, and tells the machine: also one that has not
+            # begun, or has its answer already.
+            self._closed[lane] = error
         self._stir()
         text = explain(error, self.link.address).error
         if not is_not_found(error):

@@ -8,7 +8,11 @@ from typing import Any
 from amqp.exceptions import ChannelError
 from gevent.event import AsyncResult
 
-__all__ = ["Command", "ControlChannel", "is_not_found"]
+__all__ = ["Command", "ControlChannel", "DeclareAgain", "is_not_found"]
+
+
+class DeclareAgain(Exception):
+    """The broker refused a declaration and closed the channel; the action is to be carried out on a new one."""
 
 
 class Command:
@@ -45,17 +49,20 @@ class ControlChannel:
         Raises:
             ChannelError: The broker refused, and closed the channel.
         """
-        if self._channel is None or self._channel.connection is None:
-            # (None of its own: an action may catch the refusal that closed it.)
-            self._channel = self._connection.channel()
-            self._channel.on_closed = self._on_closed
-        try:
-            return action(self._channel)
-        except ChannelError:
-            # The memory transport raises as well, but leaves its channel open.
-            if self._channel is not None and self._channel.connection is None:
-                self._channel = None
-            raise
+        while True:
+            if self._channel is None or self._channel.connection is None:
+                # (None of its own: an action may catch the refusal that closed it.)
+                self._channel = self._connection.channel()
+                self._channel.on_closed = self._on_closed
+            try:
+                return action(self._channel)
+            except DeclareAgain:
+                continue
+            except ChannelError:
+                # The memory transport raises as well, but leaves its channel open.
+                if self._channel is not None and self._channel.connection is None:
+                    self._channel = None
+                raise
 
     def _on_closed(self, error: ChannelError) -> None:
         self._channel = None

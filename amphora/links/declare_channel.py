@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from amqp.exceptions import ChannelError
 from gevent.lock import Semaphore
 
 from amphora.links.channel import Silence
+from amphora.links.control import DeclareAgain
 
 __all__ = ["DeclareChannel"]
 
@@ -38,18 +40,23 @@ class DeclareChannel:
             Silence: The broker did not answer; the channel is given up.
         """
         with self._turn:
-            # (None of its own: an action may catch the refusal that closed it.)
-            if self._channel is None or self._channel.connection is None:
-                self._channel = self._connection.channel()
-                self._channel.on_closed = self._on_closed
-            channel = self._channel
-            try:
-                return action(channel)
-            except Silence:
-                self._channel = None
-                channel.abandon()
-                self._on_abandoned(channel)
-                raise
+            while True:
+                with suppress(DeclareAgain):
+                    return self._run(action)
+
+    def _run(self, action: Callable[[Any], Any]) -> Any:
+        # (None of its own: an action may catch the refusal that closed it.)
+        if self._channel is None or self._channel.connection is None:
+            self._channel = self._connection.channel()
+            self._channel.on_closed = self._on_closed
+        channel = self._channel
+        try:
+            return action(channel)
+        except Silence:
+            self._channel = None
+            channel.abandon()
+            self._on_abandoned(channel)
+            raise
 
     def _on_closed(self, error: ChannelError) -> None:
         """The broker closed the channel; whoever waits for an answer on it gets the error."""

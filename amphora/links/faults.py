@@ -19,6 +19,7 @@ from amphora.exceptions import (
     TopologyConflict,
     VhostNotFound,
 )
+from amphora.links.mechanisms import NoMechanism, SmallFrames, explain_mechanisms
 from amphora.links.tls_faults import NoTls, TlsPort, explain_tls
 
 __all__ = ["Fault", "explain"]
@@ -70,7 +71,9 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
     vhost = address.vhost if isinstance(address, BrokerAddress) else "?"
     text = _reply_text(error)
     if isinstance(error, amqp.AccessRefused):
-        if error.method_name == "" or "login" in text.lower():
+        if "mechanism EXTERNAL" in text:
+            why = "the client certificate is not that of a user of the broker"
+        elif error.method_name == "" or "login" in text.lower():
             why = f"wrong user or password for {user!r}"
         else:
             why = f"user {user!r} lacks a permission"
@@ -86,6 +89,11 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
         return Fault(BrokerUnreachable(f"the broker at {address} cancelled a consumer"), False)
     if isinstance(error, ChannelError):
         return Fault(BrokerError(f"the broker at {address} refuses: {text}"), False)
+    if isinstance(error, SmallFrames):
+        return Fault(BrokerUnreachable(f"the broker at {address} cannot be used: {error}"), True, local=True)
+    if isinstance(error, NoMechanism):
+        why = explain_mechanisms(error)
+        return Fault(AccessRefused(f"the broker at {address} cannot be logged in to: {why}"), True)
     if isinstance(error, AMQPError):
         return Fault(BrokerUnreachable(f"the broker at {address} ended it: {text}"), False)
     if isinstance(error, NoTls):

@@ -307,6 +307,9 @@ class Channel(memory.Channel):  # type: ignore[misc]
         while self._news:
             self._news.popleft()()
         for consumer in list(self._subscribed.values()):
+            if self.closed:
+                # What was told before has ended the connection.
+                break
             if consumer.prefetch < 0:
                 continue
             if consumer.queue not in self.queues:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from amqp import Message
-from amqp.exceptions import ChannelError
+from amqp.exceptions import ChannelError, PreconditionFailed
 from kombu import Exchange, Queue
 
-from amphora.links.control import is_not_found
+from amphora.links.control import DeclareAgain, is_not_found
+from amphora.note_log import NoteLogger
 
 __all__ = [
+    "OwnQueue",
     "QueueStatus",
     "Topology",
     "Witness",
@@ -25,6 +27,8 @@ __all__ = [
     "delete_queue",
     "direct_exchange",
     "durable_queue",
+    "earlier_arguments",
+    "earlier_request_arguments",
     "exists",
     "fanout_exchange",
     "look_for",
@@ -36,11 +40,75 @@ __all__ = [
 ]
 
 
+logger = NoteLogger(__name__)
+
 #: Queues that are declared in one round trip.
 _AT_A_TIME = 200
 
-#: The delivery limit of a quorum queue itself, as a multiple of the one that servers enforce.
+#: The delivery limit of a quorum queue itself, as a multiple of the one that servers enforce, and at least.
 _BROKERS_LIMIT = 10
+_BROKERS_LEAST = 10_000
+
+#: Where the servers enforce none. Without a limit in the declaration, RabbitMQ 4 has one of 20.
+_NO_LIMIT = 1_000_000_000
+
+
+class OwnQueue(Queue):  # type: ignore[misc]
+    """A queue, with the arguments that earlier releases of Amphora declared it with.
+
+    Attributes:
+        earlier: Arguments to declare it with where the broker has it with others than the current ones.
+        adapted: Whether the broker has it with one of these.
+    """
+
+    earlier: Sequence[Mapping[str, Any]] = ()
+    adapted: bool = False
+    queue_arguments: Any
+    _tried = 0
+    _refusals = 0
+    _current: Any = None
+
+    def declare_on(self, channel: Any) -> None:
+        """Declare it with its exchange and binding.
+
+        Raises:
+            DeclareAgain: The broker refuses these arguments; others will be tried.
+            ChannelError: The broker refuses it.
+        """
+        try:
+            self(channel).declare()
+        except PreconditionFailed as error:
+            self._refusals += 1
+            if self._refusals > len(self.earlier):
+                self._take(0)
+                self._refusals = 0
+                raise
+            self._take((self._tried + 1) % (len(self.earlier) + 1))
+            raise DeclareAgain from error
+        self._refusals = 0
+        self.adapted = self._tried > 0
+        if self.adapted:
+            self._warn()
+
+    def _take(self, number: int) -> None:
+        if not self._tried:
+            self._current = self.queue_arguments
+        self._tried = number
+        self.queue_arguments = dict(self.earlier[number - 1]) if number else self._current
+
+    def _warn(self) -> None:
+        current = self._current or {}
+        if current.get("x-queue-type") == "classic":
+            what = "is not a classic queue, but of the default type of its virtual host or node"
+        else:
+            what = "was declared by an earlier release of Amphora, without the delivery limit of this one"
+        logger.warning(
+            "queue %r %s. RabbitMQ may drop requests that were delivered more often than its own limit allows (20 by "
+            "default since 4.0): set a policy with a higher delivery-limit for it, or declare it again",
+            self.name,
+            what,
+            once=("adapted", self.name),
+        )
 
 
 def direct_exchange(name: str, *, declared: bool = True) -> Exchange:
@@ -60,7 +128,8 @@ def durable_queue(
     *,
     x_expires: int | None = None,
     arguments: Mapping[str, Any] | None = None,
-) -> Queue:
+    earlier: Sequence[Mapping[str, Any]] = (),
+) -> OwnQueue:
     """Give a durable queue with one binding.
 
     Args:
@@ -69,36 +138,47 @@ def durable_queue(
         routing_key: Routing key of the binding.
         x_expires: Milliseconds without a consumer after which the broker deletes the queue.
         arguments: Further arguments of the queue, see `queue_arguments` and `request_arguments`.
+        earlier: The same of earlier releases, see `OwnQueue`.
     """
-    given = dict(arguments or {})
-    if x_expires is not None:
-        given["x-expires"] = x_expires
-    return Queue(
+    expires = {} if x_expires is None else {"x-expires": x_expires}
+    queue = OwnQueue(
         name,
         exchange,
         routing_key=routing_key,
         durable=True,
         auto_delete=False,
-        queue_arguments=given or None,
+        queue_arguments={**(arguments or {}), **expires} or None,
     )
+    queue.earlier = [{**each, **expires} for each in earlier]
+    return queue
 
 
 def queue_arguments(queue_type: str) -> dict[str, Any]:
-    """Give the arguments of a queue of that type.
+    """Give the arguments of a queue of that type, for messages that servers do not count the deliveries of.
+
+    The type is always named: the virtual host or the node may have another default. (For RabbitMQ, ``classic`` and no
+    type are the same where the default is classic, so that 0.1.3 can declare such queues too.)
 
     Args:
-        queue_type: ``"quorum"`` for a queue that is replicated in the cluster; ``"classic"`` asks for nothing, as
-            0.1.3 did, for the broker takes the two declarations for different ones.
+        queue_type: ``classic``, or ``quorum`` for a queue that is replicated in the cluster.
     """
-    return {} if queue_type == "classic" else {"x-queue-type": queue_type}
+    arguments: dict[str, Any] = {"x-queue-type": queue_type}
+    if queue_type == "quorum":
+        arguments["x-delivery-limit"] = _NO_LIMIT
+    return arguments
+
+
+def earlier_arguments(queue_type: str) -> list[dict[str, Any]]:
+    """Give what 1.0.0a1 and 0.1.3 declared instead of `queue_arguments`."""
+    return [{} if queue_type == "classic" else {"x-queue-type": queue_type}]
 
 
 def request_arguments(queue_type: str, delivery_limit: int | None, dead_letters: str) -> dict[str, Any]:
     """Give the arguments of request and label queues, equal for all who declare them.
 
-    Servers enforce the delivery limit themselves, with any queue. A quorum queue of RabbitMQ 4 has a limit
-    of its own, 20 unless told otherwise, and counts what merely was in a server's hands when it died. It
-    gets one that servers come before, and a dead-letter exchange for what may reach it all the same.
+    Servers enforce the delivery limit themselves, with any queue. A quorum queue of RabbitMQ 4 has a limit of its own,
+    20 unless declared otherwise, which counts requests that were prefetched by a server that was lost. It gets one
+    that servers reach long before, and a dead-letter exchange for what may reach it all the same.
     Source: https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling.
 
     Args:
@@ -107,13 +187,22 @@ def request_arguments(queue_type: str, delivery_limit: int | None, dead_letters:
         dead_letters: Name of the dead-letter exchange, and routing key of its queue.
     """
     arguments = queue_arguments(queue_type)
-    if arguments and delivery_limit is not None:
-        arguments |= {
-            "x-delivery-limit": _BROKERS_LIMIT * delivery_limit,
-            "x-dead-letter-exchange": dead_letters,
-            "x-dead-letter-routing-key": dead_letters,
-        }
+    if queue_type == "quorum" and delivery_limit is not None:
+        limit = max(_BROKERS_LEAST, _BROKERS_LIMIT * delivery_limit)
+        arguments |= {"x-delivery-limit": limit, **_dead_lettering(dead_letters)}
     return arguments
+
+
+def earlier_request_arguments(queue_type: str, delivery_limit: int | None, dead_letters: str) -> list[dict[str, Any]]:
+    """Give what 1.0.0a1 and 0.1.3 declared instead of `request_arguments`."""
+    [arguments] = earlier_arguments(queue_type)
+    if queue_type == "quorum" and delivery_limit is not None:
+        arguments |= {"x-delivery-limit": _BROKERS_LIMIT * delivery_limit, **_dead_lettering(dead_letters)}
+    return [arguments]
+
+
+def _dead_lettering(dead_letters: str) -> dict[str, Any]:
+    return {"x-dead-letter-exchange": dead_letters, "x-dead-letter-routing-key": dead_letters}
 
 
 def control_queue(name: str, exchange: Exchange, routing_key: str, x_expires: int) -> Queue:
@@ -131,7 +220,9 @@ def control_queue(name: str, exchange: Exchange, routing_key: str, x_expires: in
 
 def dead_letter_queue(name: str, queue_type: str) -> Queue:
     """Give the dead-letter queue, with its exchange; exchange, queue and routing key have one name."""
-    return durable_queue(name, direct_exchange(name), name, arguments=queue_arguments(queue_type))
+    return durable_queue(
+        name, direct_exchange(name), name, arguments=queue_arguments(queue_type), earlier=earlier_arguments(queue_type)
+    )
 
 
 def open_counter(name: str, exchange: str, x_expires: int, channel: Any) -> int:
@@ -146,8 +237,11 @@ def open_counter(name: str, exchange: str, x_expires: int, channel: Any) -> int:
 
 
 def create_queue(queue: Queue, channel: Any) -> None:
-    """Declare a queue with its exchange and binding."""
-    queue(channel).declare()
+    """Declare a queue with its exchange and binding; see `OwnQueue.declare_on`."""
+    if isinstance(queue, OwnQueue):
+        queue.declare_on(channel)
+    else:
+        queue(channel).declare()
 
 
 def delete_queue(name: str, channel: Any) -> None:
@@ -321,13 +415,23 @@ class Topology:
         """Declare the fixed part; the channel's synchronous methods wait for the broker.
 
         Raises:
+            DeclareAgain: A queue has other arguments, see `OwnQueue.declare_on`.
             ChannelError: An entity of that name exists with other properties, or the user lacks a
                 permission, or there is none where one is expected.
         """
         for expected in self._expected:
             look_for(expected, channel)
         for entity in self._fixed:
-            entity(channel).declare()
+            if isinstance(entity, Queue):
+                create_queue(entity, channel)
+            else:
+                entity(channel).declare()
+
+    @property
+    def adapted(self) -> list[str]:
+        """Names of the queues that the broker has with arguments of an earlier release, see `OwnQueue`."""
+        queues = (*self._fixed, *self.added)
+        return [queue.name for queue in queues if isinstance(queue, OwnQueue) and queue.adapted]
 
     def declare_added(self, channel: Any) -> None:
         """Declare the queues that were added, many in one round trip.

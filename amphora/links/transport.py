@@ -34,6 +34,7 @@ from amphora.links.frames import (
     parse_return,
     readable_close,
 )
+from amphora.links.mechanisms import NoMechanism, check_frames, mechanisms
 from amphora.links.progress import AnswerWatch, Silence
 from amphora.links.sockets import BatchingSocket
 
@@ -78,6 +79,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
 
     def __init__(self, *args: Any, answer_timeout: float = 10.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        user, password = kwargs.get("userid", "guest"), kwargs.get("password", "guest")
+        self.authentication = mechanisms(user, password, encrypted=bool(self.ssl))
         self.answer_timeout = answer_timeout
         self.socket: BatchingSocket
         self.suspicion = Suspicion()
@@ -127,6 +130,28 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
         if self.heartbeat:
             self._beat_timer = get_hub().loop.timer(self.heartbeat / 4, self.heartbeat / 4)
             self._beat_timer.start(contained, self._on_beat)
+
+    def _on_start(
+        self, major: int, minor: int, properties: dict[str, Any], offered: Any, locales: str, *args: Any
+    ) -> None:
+        """Answer `connection.start` with a mechanism that the broker offers.
+
+        Raises:
+            NoMechanism: There is none.
+        """
+        names = (offered.decode() if isinstance(offered, bytes) else offered).split()
+        if not any(each.mechanism.decode() in names for each in self.authentication):
+            raise NoMechanism(names, bool(self.ssl))
+        super()._on_start(major, minor, properties, offered, locales, *args)
+
+    def _on_tune(self, channel_max: int, frame_max: int, server_heartbeat: int, *args: Any) -> None:
+        """Answer `connection.tune`.
+
+        Raises:
+            SmallFrames: The broker would end the connection.
+        """
+        check_frames(frame_max, self.server_properties)
+        super()._on_tune(channel_max, frame_max, server_heartbeat, *args)
 
     def pump(self) -> None:
         """Dispatch every frame that is here; where none is, wait for some, or for `wake`.
@@ -387,7 +412,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
     def _set_aside(self, channel_id: int, arguments: bytes, body: bytes) -> None:
         """Have the channel set a message aside; its properties stay unread."""
         channel = self.channels.get(channel_id)
-        if channel is not None:
+        # (What comes on a channel that closes is for others.)
+        if channel is not None and not channel.is_closing:
             _, delivery_tag, redelivered, source = parse_deliver(arguments, 0, len(arguments))
             channel.set_aside(Delivery(channel, delivery_tag, redelivered, {}, body, *source))
 

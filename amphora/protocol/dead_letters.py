@@ -50,7 +50,7 @@ _LEFT_OUT = frozenset({"expiration", "user_id", "headers", "delivery_mode"})
 
 #: Beginnings of the names of headers that tell how a message became a dead letter: Amphora's own, and RabbitMQ's
 #: (https://www.rabbitmq.com/docs/dlx#effects).
-_HISTORY = (RESERVED, "x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
+_HISTORY = (RESERVED, "x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 #: Integers that a header table can hold, from and to.
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1

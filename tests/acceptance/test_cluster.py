@@ -1,6 +1,7 @@
 """A cluster of three nodes that lose their lives: calls find the way over the others, and none is lost."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -57,12 +58,37 @@ def test_classic_queues_of_a_lost_node_are_waited_for(
     home.kill()
     wait_until(lambda: not server.connected and not client.connected)
     held = client.defer(wait_publish=False).work(2)
-    wait_until(lambda: "is down or inaccessible" in str(outcome_of(partial(client.call(timeout=0.1).work, 0))), 30)
+    down = re.compile("is down or inaccessible|no answer")
+    wait_until(lambda: down.search(str(outcome_of(partial(client.call(timeout=0.1).work, 0)))), 30)
     cluster.heal()
 
     assert held.get(timeout=60) == 2
     assert client.call.work(3) == 3
     assert {number: work.runs[number] for number in (1, 2, 3)} == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_server_works_on_while_the_node_of_its_control_queue_is_down(
+    cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    work, options = Work(8), {"queue_type": "quorum"}
+    server = new_server(cluster.url_from(1), work, connect_timeout=3, **options)
+    client = new_client(cluster.url, timeout=120, **options)
+    control = f"rpc_{service}_{server.uuid}_control"
+    wait_until(lambda: server.connected and client.connected and control in cluster.living.queues(), 30)
+    home = cluster.leader_of(control)
+    assert home is cluster.nodes[1]
+
+    home.kill()
+    wait_until(lambda: not server.connected, 30)
+    wait_until(lambda: server.connected, 60)
+    reconnects = server.stats()["reconnects"]
+    results = [client.defer(wait_publish=False).work(number) for number in range(4)]
+
+    assert [result.get() for result in results] == list(range(4))
+    assert server.stats()["reconnects"] == reconnects
+    assert work.runs == dict.fromkeys(range(4), 1)
+    cluster.heal()
+    wait_until(lambda: client.inspect.ping(limit=1), 120, "the control queue is there again")
 
 
 @pytest.mark.page("docs/clusters.md", "Measured")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from gevent.event import Event
 
-from amphora import AmqpRpcFanoutServer, __version__
+from amphora import AmqpRpcFanoutServer, AmqpRpcServer, __version__
 from tests.cli.conftest import Invoke, Shop, StartCommand
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
@@ -186,6 +186,24 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     assert "BAD  connection:" in refused.stdout
     assert "-> check user and password" in refused.stdout
     assert "a-secret" not in refused.output
+
+
+def test_the_doctor_notices_a_quorum_queue_that_is_taken_for_a_classic_one(
+    invoke: Invoke, broker: Broker, service: str, unique_name: Callable[[str], str]
+) -> None:
+    vhost = unique_name("quorum")
+    broker.ctl("add_vhost", vhost, "--default-queue-type", "quorum")
+    broker.ctl("set_permissions", "--vhost", vhost, "guest", ".*", ".*", ".*")
+    queue = f"rpc_{service}_request"
+    with broker.channel(virtual_host=vhost) as channel:
+        channel.queue_declare(queue, durable=True, auto_delete=False)
+    with AmqpRpcServer(service, broker_url=broker.url_for(vhost=vhost)) as server:
+        assert server.wait_connected(20)
+
+        result = invoke("doctor", service, "--broker", broker.url_for(vhost=vhost))
+
+    assert result.exit_code == 0, result.output
+    assert f"queue arguments: {queue!r}: declared by an earlier release" in result.stdout
 
 
 def test_the_doctor_names_a_missing_permission(

@@ -9,6 +9,8 @@ from gevent.pywsgi import WSGIServer
 
 from tests.cli.conftest import Invoke, Shop
 
+Answers = dict[str, Any]
+
 AUTHORIZATION = "Basic Z3Vlc3Q6Z3Vlc3Q="
 
 
@@ -17,11 +19,11 @@ def queue(name: str, **others: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def api(service: str) -> Iterator[str]:
-    """An API of a broker that has a service with a label, and a queue of somebody else."""
+def answers(service: str) -> Answers:
+    """What the API of a broker answers that has a service with a label, and a queue of another program."""
     own = [f"rpc_{service}_request", f"rpc_{service}_queue_Alice", f"rpc_{service}_1234_control"]
     rates = {"publish_details": {"rate": 2.5}, "deliver_get_details": {"rate": 1.25}}
-    answers = {
+    return {
         "/api/overview": {"node": "rabbit@web1"},
         "/api/queues/%2F": [
             queue("somebody_else", messages_ready=9),
@@ -34,6 +36,11 @@ def api(service: str) -> Iterator[str]:
             {"destination": each, "destination_type": "queue"} for each in own
         ],
     }
+
+
+@pytest.fixture
+def api(answers: Answers) -> Iterator[str]:
+    """The address of such an API."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         if environ.get("HTTP_AUTHORIZATION") != AUTHORIZATION:
@@ -78,6 +85,26 @@ def test_a_refusal_and_an_address_without_an_api_are_status_4(invoke: Invoke, se
     assert "401 wrong user or password for 'guest'" in refused.stderr
     assert "a-secret" not in refused.output
     assert "no management API at http://127.0.0.1:1" in nobody.stderr
+
+
+def test_an_api_without_metrics_is_no_empty_queue(invoke: Invoke, service: str, api: str, answers: Answers) -> None:
+    answers["/api/overview"]["disable_stats"] = True
+    for each in answers["/api/queues/%2F"]:
+        del each["messages_ready"], each["consumers"]
+
+    result = invoke("queues", service, "--management", api)
+
+    assert result.exit_code == 4, result.output
+    assert "collection of metrics is disabled" in result.stderr
+
+
+def test_a_queue_that_was_just_declared_has_no_metrics_yet(
+    invoke: Invoke, service: str, api: str, answers: Answers
+) -> None:
+    for each in answers["/api/queues/%2F"]:
+        del each["messages_ready"], each["consumers"]
+
+    assert invoke("queues", service, "--management", api).exit_code == 0
 
 
 def test_the_doctor_compares_the_broker_s_clock(invoke: Invoke, shop: Shop, service: str, api: str) -> None:

@@ -46,9 +46,9 @@ def label(unique_name: Callable[[str], str]) -> str:
 @pytest.fixture
 def short_consumer_timeout(broker: Broker) -> Iterator[None]:
     """Let channels that are opened from now on close when a request is unacknowledged for half a second."""
-    names = ("consumer_timeout", "channel_tick_interval")
-    usual = [broker.eval(f"element(2, application:get_env(rabbit, {name}))") for name in names]
-    for name, milliseconds in zip(names, (500, 200), strict=True):
+    names = ("consumer_timeout", "channel_tick_interval", "quorum_tick_interval")
+    usual = [broker.eval(f"application:get_env(rabbit, {name}, 5000)") for name in names]
+    for name, milliseconds in zip(names, (500, 200, 200), strict=True):
         broker.eval(f"application:set_env(rabbit, {name}, {milliseconds})")
     yield
     for name, milliseconds in zip(names, usual, strict=True):
@@ -349,9 +349,12 @@ def test_a_deleted_request_queue_does_not_make_the_server_deaf(
 
 
 def test_a_request_that_runs_for_longer_than_the_brokers_consumer_timeout_does_not_make_the_server_deaf(
-    new_server: NewServer, client: AmqpRpcClient, broker: Broker, service: str, short_consumer_timeout: None
+    new_server: NewServer, new_client: NewClient, broker: Broker, service: str, short_consumer_timeout: None
 ) -> None:
     """Bug 12."""
+    # Since RabbitMQ 4.3, classic queues have no consumer timeout.
+    options: dict[str, Any] = {"queue_type": "quorum"} if broker.release >= (4, 3) else {}
+    client = new_client(**options)
     runs, let_go = [], Event()
 
     def hold() -> str:
@@ -359,7 +362,7 @@ def test_a_request_that_runs_for_longer_than_the_brokers_consumer_timeout_does_n
         assert let_go.wait(60)
         return "done"
 
-    server = new_server(hold, add)
+    server = new_server(hold, add, **options)
     held = client.defer(timeout=60).hold()
 
     # The broker takes the request back, and this server knows it when it comes again.

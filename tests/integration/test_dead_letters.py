@@ -321,23 +321,23 @@ def test_quorum_queues_have_a_limit_by_default_and_a_further_one_of_the_broker(
 
     of_requests = {
         "x-queue-type": "quorum",
-        "x-delivery-limit": 200,
+        "x-delivery-limit": 10_000,
         "x-dead-letter-exchange": f"rpc_{service}_dead",
         "x-dead-letter-routing-key": f"rpc_{service}_dead",
     }
     assert queues[f"rpc_{service}_request"].arguments == of_requests
     assert queues[f"rpc_{service}_queue_{label}"].arguments == of_requests
-    assert queues[f"rpc_{service}_dead"].arguments == {"x-queue-type": "quorum"}
+    assert queues[f"rpc_{service}_dead"].arguments == {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
 
 
-def test_quorum_queues_without_a_limit_leave_it_to_the_broker(
+def test_quorum_queues_without_a_limit_do_not_have_the_default_one_of_the_broker(
     new_server: NewServer, broker: Broker, service: str
 ) -> None:
     new_server(connected=True, queue_type="quorum", delivery_limit=0)
 
     queues = broker.queues()
 
-    assert queues[f"rpc_{service}_request"].arguments == {"x-queue-type": "quorum"}
+    assert queues[f"rpc_{service}_request"].arguments == {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
     assert f"rpc_{service}_dead" not in queues
 
 
@@ -355,10 +355,12 @@ def test_a_request_in_a_quorum_queue_is_given_up_and_its_caller_told(
 
 
 def test_what_comes_back_to_a_quorum_queue_again_and_again_uncounted_the_broker_dead_letters(
-    new_server: NewServer, new_client: NewClient, amqp_channel: amqp.Channel, service: str
+    new_server: NewServer, new_client: NewClient, broker: Broker, amqp_channel: amqp.Channel, service: str
 ) -> None:
     server = new_server(connected=True, queue_type="quorum", delivery_limit=2)
     server.stop()
+    # For the test only: 10,000 otherwise.
+    broker.set_policy(service, f"^rpc_{service}_request$", {"delivery-limit": 20})
     new_client(queue_type="quorum", delivery_limit=2).defer.work()
 
     for _ in range(21):
@@ -367,11 +369,12 @@ def test_what_comes_back_to_a_quorum_queue_again_and_again_uncounted_the_broker_
         amqp_channel.basic_reject(message.delivery_tag, requeue=True)
 
     headers = dead_letter(amqp_channel, service).properties["application_headers"]
+    broker.clear_policy(service)
     assert headers["x-first-death-reason"] == "delivery_limit"
 
 
 @pytest.mark.parametrize(
-    "of_client", [{"queue_type": "classic"}, {"queue_type": "quorum", "delivery_limit": 7}], ids=["type", "limit"]
+    "of_client", [{"queue_type": "classic"}, {"queue_type": "quorum", "delivery_limit": 0}], ids=["type", "limit"]
 )
 @pytest.mark.expects_errors("with another queue_type or delivery_limit")
 def test_a_client_that_differs_from_its_server_is_told_what_has_to_be_equal(

@@ -54,7 +54,11 @@ def test_a_delivery_says_where_it_was_published(
 
 
 @pytest.mark.parametrize("before", ["", "a"])
-def test_an_error_whose_text_is_cut_in_the_middle_of_a_character_is_understood(connection: Any, before: str) -> None:
+def test_an_error_whose_text_is_cut_in_the_middle_of_a_character_is_understood(
+    broker: Broker, connection: Any, before: str
+) -> None:
+    if broker.release >= (4, 3):
+        pytest.skip("RabbitMQ 4.3 cannot send such a text itself: it ends the connection with an INTERNAL_ERROR")
     queue = before + "ü" * 100
     channel = connection.channel()
     channel.queue_declare(queue, exclusive=True)

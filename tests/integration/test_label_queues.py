@@ -111,7 +111,7 @@ def test_requests_of_a_label_do_not_go_to_the_services_own_queue(
 def test_x_expires_is_in_milliseconds(client: AmqpRpcClient, broker: Broker, label: str, service: str) -> None:
     client.create_new_request_queue(label, x_expires=60_000)
 
-    assert broker.queues()[f"rpc_{service}_queue_{label}"].arguments == {"x-expires": 60_000}
+    assert broker.queues()[f"rpc_{service}_queue_{label}"].arguments == {"x-expires": 60_000, "x-queue-type": "classic"}
 
 
 def test_an_unused_queue_goes_after_x_expires(client: AmqpRpcClient, broker: Broker, label: str, service: str) -> None:

@@ -790,3 +790,18 @@ def test_an_idle_pair_does_nothing(
     monkeypatch.setattr(memory.Connection, "pump", counted)
 
     wait_until(is_quiet)
+
+
+def test_a_delivery_that_ends_its_connection_costs_no_message_of_another_queue(unique_name: UniqueName) -> None:
+    connection = kombu.Connection("memory://", transport=memory.Transport).transport.establish_connection()
+    channel = connection.channel()
+    queues = [unique_name("first"), unique_name("second")]
+    for queue in queues:
+        channel.queue_declare(queue)
+        channel.consumers[queue] = lambda _: connection.abandon()
+        channel.basic_consume(queue, consumer_tag=queue)
+        channel.publish("", queue, {"delivery_mode": 2}, b"body", mandatory=True, at_once=True)
+
+    channel.pump()
+
+    assert [memory.Channel.queues[queue].qsize() for queue in queues] == [1, 1]

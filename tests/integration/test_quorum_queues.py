@@ -26,7 +26,7 @@ QUORUM: dict[str, Any] = {"queue_type": "quorum"}
 
 
 def types_of(broker: Broker, *names: str) -> dict[str, str]:
-    """Return the types of queues that their declarations asked for, ``"none"`` for nothing."""
+    """Return the types of queues that their declarations asked for, "none" for nothing."""
     queues = broker.queues()
     return {name: queues[name].arguments.get("x-queue-type", "none") for name in names}
 
@@ -64,7 +64,7 @@ def test_a_fanout_servers_queue_is_of_the_type_that_is_asked_for(
     assert types_of(broker, name) == {name: "quorum"}
 
 
-def test_classic_queues_are_declared_as_ever_without_a_type(
+def test_classic_queues_are_declared_as_such_whatever_the_default(
     broker: Broker, service: str, label: str, new_client: NewClient, new_server: NewServer
 ) -> None:
     new_server(abs, connected=True, queue_type="classic")
@@ -73,7 +73,7 @@ def test_classic_queues_are_declared_as_ever_without_a_type(
 
     assert client.call.abs(-1) == 1
     names = (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", f"rpc_{service}_{client.uuid}_response")
-    assert types_of(broker, *names) == dict.fromkeys(names, "none")
+    assert types_of(broker, *names) == dict.fromkeys(names, "classic")
 
 
 def test_many_calls_are_answered_once_each(new_client: NewClient, new_server: NewServer, note: Noting) -> None:

@@ -12,6 +12,8 @@ from tests.integration.conftest import NewClient, NewServer
 from tests.support.broker import BindingInfo, Broker, ExchangeInfo, QueueInfo
 
 HALF_AN_HOUR = 30 * 60 * 1000
+#: What every queue is declared with, unless another type is asked for.
+CLASSIC = {"x-queue-type": "classic"}
 A_MINUTE = 60 * 1000
 
 
@@ -76,7 +78,7 @@ def test_a_server_declares_both_exchanges_and_the_request_queue(
     new_server(connected=True, introspection=False)
 
     assert seen.exchanges == {(f"rpc_{service}_request", "direct"), (f"rpc_{service}_response", "direct")}
-    assert seen.queues == {f"rpc_{service}_request": {}}
+    assert seen.queues == {f"rpc_{service}_request": CLASSIC}
     assert seen.bindings == {(f"rpc_{service}_request", f"rpc_{service}_request", "")}
 
 
@@ -86,7 +88,7 @@ def test_a_server_that_tells_about_itself_has_a_queue_for_that_too(
     server = new_server(connected=True)
 
     control = f"rpc_{service}_{server.uuid}_control"
-    assert seen.queues == {f"rpc_{service}_request": {}, control: {"x-expires": 60_000, "x-queue-type": "classic"}}
+    assert seen.queues == {f"rpc_{service}_request": CLASSIC, control: {"x-expires": 60_000, **CLASSIC}}
     assert seen.bindings == {
         (f"rpc_{service}_request", f"rpc_{service}_request", ""),
         (f"rpc_{service}_request", control, "amphora.control"),
@@ -102,8 +104,8 @@ def test_a_client_declares_these_and_a_response_queue_of_its_own(
 
     assert seen.exchanges == {(f"rpc_{service}_request", "direct"), (f"rpc_{service}_response", "direct")}
     assert seen.queues == {
-        f"rpc_{service}_request": {},
-        f"rpc_{service}_{uuid}_response": {"x-expires": HALF_AN_HOUR},
+        f"rpc_{service}_request": CLASSIC,
+        f"rpc_{service}_{uuid}_response": {"x-expires": HALF_AN_HOUR, **CLASSIC},
     }
     assert seen.bindings == {
         (f"rpc_{service}_request", f"rpc_{service}_request", ""),
@@ -151,7 +153,7 @@ def test_the_expiry_of_the_response_queue_can_be_set(
 ) -> None:
     client = connected_client(response_queue_expires=2.5)
 
-    assert seen.queues[f"rpc_{service}_{client.uuid}_response"] == {"x-expires": 2500}
+    assert seen.queues[f"rpc_{service}_{client.uuid}_response"] == {"x-expires": 2500, **CLASSIC}
 
 
 def test_a_stopped_clients_response_queue_stays_until_its_expiry(
@@ -185,7 +187,7 @@ def test_a_fanout_server_declares_a_fanout_exchange_and_a_queue_of_its_own(
     uuid = new_server(cls=AmqpRpcFanoutServer, connected=True).uuid
 
     assert seen.exchanges == {(f"rpc_{service}_request", "fanout"), (f"rpc_{service}_response", "direct")}
-    assert seen.queues == {f"rpc_{service}_{uuid}_request": {"x-expires": A_MINUTE}}
+    assert seen.queues == {f"rpc_{service}_{uuid}_request": {"x-expires": A_MINUTE, **CLASSIC}}
     assert seen.bindings == {(f"rpc_{service}_request", f"rpc_{service}_{uuid}_request", "")}
 
 
@@ -195,14 +197,14 @@ def test_a_fanout_client_declares_the_exchanges_and_its_response_queue_only(
     uuid = connected_client(cls=AmqpRpcFanoutClient).uuid
 
     assert seen.exchanges == {(f"rpc_{service}_request", "fanout"), (f"rpc_{service}_response", "direct")}
-    assert seen.queues == {f"rpc_{service}_{uuid}_response": {"x-expires": HALF_AN_HOUR}}
+    assert seen.queues == {f"rpc_{service}_{uuid}_response": {"x-expires": HALF_AN_HOUR, **CLASSIC}}
     assert seen.bindings == {(f"rpc_{service}_response", f"rpc_{service}_{uuid}_response", uuid)}
 
 
 def test_a_fanout_servers_uuid_and_expiry_can_be_set(new_server: NewServer, seen: Seen, service: str) -> None:
     new_server(cls=AmqpRpcFanoutServer, uuid="api-1", fanout_queue_expires=5, connected=True)
 
-    assert seen.queues == {f"rpc_{service}_api-1_request": {"x-expires": 5000}}
+    assert seen.queues == {f"rpc_{service}_api-1_request": {"x-expires": 5000, **CLASSIC}}
 
 
 # label queues
@@ -215,7 +217,7 @@ def test_a_label_queue_is_bound_to_the_request_exchange_with_its_label(
 
     client.create_new_request_queue(label)
 
-    assert seen.queues[f"rpc_{service}_queue_{label}"] == {}
+    assert seen.queues[f"rpc_{service}_queue_{label}"] == CLASSIC
     assert (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", label) in seen.bindings
 
 
@@ -226,7 +228,7 @@ def test_a_label_queue_may_have_another_routing_key_and_an_expiry(
 
     client.create_new_request_queue(label, routing_key="alice", x_expires=90_000)
 
-    assert seen.queues[f"rpc_{service}_queue_{label}"] == {"x-expires": 90_000}
+    assert seen.queues[f"rpc_{service}_queue_{label}"] == {"x-expires": 90_000, **CLASSIC}
     assert (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", "alice") in seen.bindings
     assert (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", label) not in seen.bindings
 

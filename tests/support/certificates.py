@@ -22,13 +22,14 @@ class Authority:
         self._authority = trustme.CA()
         self._authority.cert_pem.write_to_path(self.certificate)
 
-    def issue(self, name: str, *identities: str, expired: bool = False) -> dict[str, str]:
+    def issue(self, name: str, *identities: str, expired: bool = False, user: str | None = None) -> dict[str, str]:
         """Sign a certificate for host names; a second one of the same name takes the place of the first.
 
         Args:
             name: of the files.
             identities: what it is for, such as "localhost".
             expired: whether it is one of yesterday's.
+            user: its common name.
 
         Returns:
             The paths of the certificate and its key as the option `ssl` of clients and servers takes them, with
@@ -38,7 +39,7 @@ class Authority:
         if expired:
             now = datetime.now(UTC)
             dates = {"not_before": now - timedelta(days=2), "not_after": now - timedelta(days=1)}
-        issued = self._authority.issue_cert(*identities, **dates)
+        issued = self._authority.issue_cert(*identities, common_name=user, **dates)
         certfile, keyfile = self.directory / f"{name}.pem", self.directory / f"{name}.key"
         certfile.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         keyfile.write_bytes(issued.private_key_pem.bytes())

@@ -47,9 +47,9 @@ class Cluster:
             starting.get(timeout=JOIN_TIMEOUT)
         for node in others:
             # What `rabbitmqctl stop_app`, `join_cluster` and `start_app` do.
+            join = "rabbit_mnesia:join_cluster" if node.release < (3, 12) else "rabbit_db_cluster:join"
             joined = node.eval(
-                f"rabbit:stop(), Joined = rabbit_mnesia:join_cluster('{first.node}', disc), rabbit:start(), Joined",
-                timeout=JOIN_TIMEOUT,
+                f"rabbit:stop(), Joined = {join}('{first.node}', disc), rabbit:start(), Joined", timeout=JOIN_TIMEOUT
             )
             assert joined == "ok", joined
         self.wait_whole()
@@ -94,8 +94,8 @@ class Cluster:
         """Return how many messages a quorum queue holds, unacknowledged ones included, as most of its nodes see it."""
         count: int = self.living.eval(f"""
             {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)),
-            {{ok, Count, _}} = ra:consistent_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_total/1),
-            Count
+            {{ok, Overview, _}} = ra:consistent_query(amqqueue:get_pid(Q), fun rabbit_fifo:overview/1),
+            maps:get(num_messages, Overview)
         """)
         return count
 

@@ -9,10 +9,12 @@ from gevent.event import Event
 
 from amphora.exceptions import IgnoreRequest, PublishNacked
 from amphora.handling import RequestHandler
+from amphora.links.topology import delete_queue
+from amphora.protocol.dead_letters import identity
 from amphora.protocol.signatures import Signatures
 from amphora.receiver import Receiver
 from tests.support.eventually import wait_until
-from tests.unit.handled import Notes, handler_of
+from tests.unit.handled import NAMES, Notes, handler_of
 
 
 @pytest.fixture
@@ -28,6 +30,17 @@ def replied(notes: Notes) -> Any:
     """Wait for a reply, and confirm it."""
     wait_until(lambda: notes.sent)
     return json.loads(notes.decide().body)
+
+
+def count_of(function: str, message_id: str) -> str:
+    """Return the name of the queue that counts the tries of a request."""
+    delivery = Notes().delivery(function, message_id=message_id)
+    return NAMES.tries_queue(identity(delivery.properties, delivery.body))
+
+
+def deleted(notes: Notes) -> list[str]:
+    """Return the queues that were deleted."""
+    return [action.args[0] for action, _ in notes.actions if action.func is delete_queue]
 
 
 def test_a_request_is_run_replied_to_and_then_acknowledged(notes: Notes) -> None:
@@ -232,6 +245,50 @@ def test_a_suspect_is_counted_before_it_runs_and_its_count_deleted_after_it(note
     assert notes.settled == [(1, "ack")]
 
 
+@pytest.mark.parametrize("when", ["running", "replying", "finished"])
+def test_a_request_that_is_finished_without_another_try_leaves_no_count_of_another_server(
+    notes: Notes, when: str
+) -> None:
+    go_on = Event()
+    handler = handler_of(notes, go_on.wait, limit=3)
+    handler.deliver(notes.delivery("wait", message_id="same"))
+    wait_until(lambda: handler.stats()["requests"] == 1)
+    if when != "running":
+        go_on.set()
+        wait_until(lambda: notes.sent)
+    if when == "finished":
+        notes.decide()
+    assert notes.actions == []
+
+    # It was delivered to another server meanwhile, which counted a try of it and lost its connection.
+    notes.lose_channel()
+    handler.deliver(notes.delivery("wait", message_id="same", redelivered=True))
+    go_on.set()
+    replied(notes)
+
+    assert notes.settled[-1] == (2, "ack")
+    assert deleted(notes) == [count_of("wait", "same")]
+
+
+def test_an_expired_request_leaves_no_count_of_another_server(notes: Notes) -> None:
+    handler = handler_of(notes, work, limit=3)
+
+    handler.deliver(notes.delivery(message_id="same", redelivered=True, headers={"x-amphora-deadline": 1}))
+
+    assert notes.settled == [(1, "ack")]
+    assert deleted(notes) == [count_of("work", "same")]
+
+
+def test_an_untrusted_request_deletes_no_count(notes: Notes) -> None:
+    handler = handler_of(notes, work, limit=3, signatures=Signatures(["k" * 16], service="math"))
+
+    handler.deliver(notes.delivery(message_id="same", redelivered=True))
+    replied(notes)
+
+    assert notes.settled == [(1, "ack")]
+    assert notes.actions == []
+
+
 def test_a_suspect_with_too_many_tries_is_dead_lettered_and_its_client_told(notes: Notes) -> None:
     handler = handler_of(notes, work, limit=3)
     handler.deliver(notes.delivery(redelivered=True))
@@ -279,3 +336,22 @@ def test_a_finished_request_does_not_keep_its_worker_from_the_next(notes: Notes)
 
     (worker,) = handler._pool._greenlets  # type: ignore[attr-defined]
     assert greenlets == {id(worker)}
+
+
+def test_an_error_while_a_request_begins_gives_it_back_and_its_slot(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = handler_of(notes, work, concurrency=1)
+    handler.deliver(notes.delivery("work", 1))
+    with monkeypatch.context() as patched:
+        # As what the handler of a signal raises there.
+        patched.setattr(handler._served._ports, "expired", fail_once)
+        wait_until(lambda: notes.settled)
+    handler.deliver(notes.delivery("work", 2))
+
+    assert replied(notes) == {"result": 2}
+    assert notes.settled == [(1, "give back"), (2, "ack")]
+
+
+def fail_once(_: object) -> bool:
+    raise RuntimeError("planted")

@@ -264,3 +264,22 @@ def test_an_error_at_one_deadline_costs_no_other_call_its_own() -> None:
         pending.add(Call(str(number), "f", timeout))
 
     wait_until(lambda: ended == ["2", "3"], timeout=5)
+
+
+def test_what_ends_the_program_at_one_deadline_costs_no_other_call_its_own() -> None:
+    ended: list[str] = []
+
+    def end(call: Call) -> None:
+        ended.append(call.id)
+        if call.id == "a":
+            # As `sys.exit` in the handler of a signal.
+            raise SystemExit(3)
+
+    pending = PendingCalls(end)
+    for name in ("a", "b", "c"):
+        add(pending, name, 0)
+
+    with pytest.raises(SystemExit):
+        gevent.sleep(1)
+
+    assert ended == ["a", "b", "c"]

@@ -2,7 +2,7 @@
 
 import contextvars
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
@@ -247,3 +247,56 @@ def test_jobs_run_in_the_context_in_which_the_pool_was_made() -> None:
     pool.submit(None)
 
     wait_until(lambda: seen == ["maker"])
+
+
+def wait_for_event() -> None:
+    event = Event()
+    gevent.spawn_later(0.001, event.set)
+    event.wait()
+
+
+def wait_for_greenlet() -> None:
+    gevent.spawn(int).get()
+
+
+def wait_for_thread() -> None:
+    gevent.get_hub().threadpool.apply(int)
+
+
+def wait_for_time() -> None:
+    gevent.sleep(0.001)
+
+
+@pytest.mark.parametrize("leave", [lambda: gevent.Timeout(0.01).start(), lambda: kill_later(gevent.getcurrent())])
+@pytest.mark.parametrize("wait", [int, wait_for_event, wait_for_greenlet, wait_for_thread, wait_for_time])
+@pytest.mark.parametrize("before", [int, wait_for_event])
+def test_what_a_job_leaves_behind_hits_no_other_whatever_it_has_waited_for(
+    leave: Callable[[], object], wait: Callable[[], object], before: Callable[[], object]
+) -> None:
+    hit: list[BaseException] = []
+    done = Event()
+
+    def leave_something() -> None:
+        leave()
+        wait()
+
+    def sleep() -> None:
+        try:
+            gevent.sleep(0.03)
+        except BaseException as error:
+            hit.append(error)
+            raise
+        finally:
+            done.set()
+
+    pool: WorkerPool[Callable[[], object]] = WorkerPool(1, lambda job: job())
+    for job in (before, leave_something, sleep):
+        pool.submit(job)
+
+    assert done.wait(5)
+    pool.dismiss()
+    assert hit == []
+
+
+def kill_later(greenlet: "gevent.Greenlet[..., object]") -> None:
+    gevent.spawn_later(0.01, greenlet.kill)

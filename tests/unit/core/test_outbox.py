@@ -579,6 +579,20 @@ def test_expendable_commands_are_dropped_where_too_many_wait() -> None:
     assert kept is not None
 
 
+def test_a_command_that_runs_again_and_again_makes_no_room_for_expendable_ones(model: Model) -> None:
+    outbox = model.outbox
+    outbox.add(Command(lambda _: None, expendable=True))
+    for _ in range(5):
+        outbox.next_step(model.now)
+        outbox.lost()
+        outbox.attached()
+        outbox.opened()
+
+    added = [outbox.add(Command(lambda _: None, expendable=True)) for _ in range(1_500)]
+
+    assert sum(each is not None for each in added) == 999
+
+
 def test_a_flush_waits_for_what_was_before_it_only(model: Model) -> None:
     submit(model, "a", "a")
     ended: list[str] = []

@@ -136,6 +136,16 @@ def test_a_request_that_comes_again_while_it_runs_is_acknowledged_with_it(shop: 
     assert shop.begins == {"k": 1}
 
 
+def test_a_request_that_comes_again_brings_the_name_of_its_count_along(shop: Shop) -> None:
+    request = shop.deliver()
+    again = Request(Token(1), redelivered=True)
+    again.counter = "count"
+
+    assert shop.machine.recall(again, shop.now)
+
+    assert request.counter == "count"
+
+
 def test_only_the_deliveries_of_the_present_channel_are_kept(shop: Shop) -> None:
     request = shop.deliver()
     shop.begin(request)
@@ -541,3 +551,23 @@ def test_a_record_says_what_it_waits_for() -> None:
     record = Record("t", key="k", client=None, named=True, redelivered=False, receiver=None)
 
     assert (record.state, record.due) == (State.NEW, inf)
+
+
+@pytest.mark.parametrize("accepting", [True, False])
+def test_a_forged_request_changes_nothing_about_the_tries_of_the_genuine_one(accepting: bool) -> None:
+    shop = Shop(limit=3)
+    tries = shop.machine.tries
+    assert tries is not None
+    tries.not_begun("k")
+    forged = Request(Token(1), key="k")
+
+    if accepting:
+        shop.machine.refuse(forged, REPLY, shop.now)
+        shop.confirm(forged)
+    else:
+        shop.machine.accepting = False
+        forged.apart = True
+        shop.machine.take(forged, shop.now)
+
+    assert forged.state is State.SETTLED
+    assert dict(tries._not_begun) == {"k": 1}

@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent
 import pytest
-from amqp.exceptions import ChannelError, NotFound, PreconditionFailed
+from amqp.exceptions import ChannelError, NotFound, PreconditionFailed, ResourceError
 from gevent.event import Event
 
 from amphora.brokers import BrokerAddress
@@ -498,3 +498,86 @@ def test_the_end_in_good_order_acknowledges_and_closes_every_channel() -> None:
     assert connection.of("own").acked == [(5, True)]
     assert connection.of("own").closed
     assert connection.of("Alice").closed
+
+
+@pytest.mark.parametrize("when", ["before it began", "after its answer"])
+def test_a_channel_that_closes_around_a_command_is_taken_up_by_every_subscription(
+    consumer: Consumer, connection: NotingConnection, when: str
+) -> None:
+    first = subscribe(consumer, "Alice")
+    channel = connection.of("Alice")
+    answered = connection.errors["consume", "Bob"] = Event()
+
+    second = consumer.subscribe("Bob", prefetch=1, deliver=pytest.fail, own=True)
+    consumer.work()
+    if when == "after its answer":
+        gevent.sleep(0)
+        answered.set()
+    # All of this in one turn of the owner.
+    channel.close_by_broker(PreconditionFailed("unknown delivery tag"))
+    del connection.errors["consume", "Bob"]
+    answered.set()
+
+    def are_consumed() -> bool:
+        turn(consumer)
+        return set(connection.channels[-1].consumed) == {"Alice", "Bob"}
+
+    wait_until(are_consumed)
+    assert connection.channels[-1] is not channel
+    assert [first.state, second.state] == [State.CONSUMING, State.CONSUMING]
+
+
+def test_a_message_that_is_set_aside_is_counted_like_any_other_of_its_channel(connection: NotingConnection) -> None:
+    consumer = consumer_of()
+    suspects: list[Delivery] = []
+    consumer.on_suspect = suspects.append
+    consumer.attach(connection)
+    label = subscribe(consumer, "Alice", own=False)
+    channel: Any = connection.of("Alice")
+    kept = channel.delivery("Alice", 1)
+    channel.on_suspect(Delivery(channel, 2, True, {}, b"", "", ""))
+    consumer.cancel(label)
+    turn(consumer)
+
+    consumer.ack(suspects[0])
+    turn(consumer)
+    assert not channel.abandoned
+    consumer.ack(kept)
+    turn(consumer)
+
+    assert channel.acked == [(2, False), (1, False)]
+    assert channel.abandoned
+    consumer.detach()
+
+
+def test_a_topology_for_which_no_channel_is_free_is_declared_later(
+    consumer: Consumer, connection: NotingConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = subscribe(consumer, "own")
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "channel", no_channel)
+        connection.of("own").close_by_broker(PreconditionFailed("unknown delivery tag"))
+        consumer._control = consumer_module.DeclareChannel(connection, consumer._hung.append)
+        turn(consumer)
+
+    def is_consumed() -> bool:
+        turn(consumer)
+        return own.state is State.CONSUMING
+
+    wait_until(is_consumed)
+
+
+def test_a_command_for_which_no_channel_is_free_ends_with_that(
+    consumer: Consumer, connection: NotingConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "channel", no_channel)
+    consumer._control = consumer_module.DeclareChannel(connection, consumer._hung.append)
+
+    result = consumer.run(lambda channel: channel.queue_declare("any", passive=True))
+    turn(consumer)
+
+    assert isinstance(result.exception, BrokerUnreachable)
+
+
+def no_channel() -> NotingChannel:
+    raise ResourceError("No free channel ids, current=8, channel_max=8", (20, 10))

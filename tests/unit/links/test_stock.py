@@ -235,6 +235,15 @@ def test_a_suspect_is_set_aside_unread_and_forgotten(kind: type[transport.Connec
 
 
 @both_kinds
+def test_a_suspect_on_a_channel_that_closes_is_left_to_others(kind: type[transport.Connection]) -> None:
+    listener, aside = suspicious(kind, delivery(1, 1, b"body", message_id="a"))
+    listener.connection.channels[1].is_closing = True
+
+    assert listener.pump() == []
+    assert aside == []
+
+
+@both_kinds
 @pytest.mark.expects_errors("it is set aside")
 def test_a_suspect_that_nobody_takes_is_dropped(kind: type[transport.Connection]) -> None:
     listener, _ = suspicious(kind, delivery(1, 1, b"body", message_id="a"))

@@ -19,6 +19,9 @@ from amphora.links.topology import (
 
 Said = tuple[Any, ...]
 
+CLASSIC = {"x-queue-type": "classic"}
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
+
 
 class FakeChannel:
     """Notes what is said on it, with the arguments that a broker compares."""
@@ -165,13 +168,13 @@ def test_a_queue_that_is_not_there_is_not_bound(channel: FakeChannel) -> None:
     ("options", "arguments"),
     [
         ({}, None),
-        ({"arguments": queue_arguments("classic")}, None),
-        ({"arguments": queue_arguments("classic"), "x_expires": 5}, {"x-expires": 5}),
-        ({"arguments": queue_arguments("quorum")}, {"x-queue-type": "quorum"}),
-        ({"arguments": queue_arguments("quorum"), "x_expires": 5}, {"x-queue-type": "quorum", "x-expires": 5}),
+        ({"arguments": queue_arguments("classic")}, CLASSIC),
+        ({"arguments": queue_arguments("classic"), "x_expires": 5}, {"x-expires": 5, **CLASSIC}),
+        ({"arguments": queue_arguments("quorum")}, QUORUM),
+        ({"arguments": queue_arguments("quorum"), "x_expires": 5}, {"x-expires": 5, **QUORUM}),
     ],
 )
-def test_a_queue_asks_for_no_more_than_it_needs(options: dict[str, Any], arguments: Any) -> None:
+def test_a_queue_is_declared_with_its_type_and_the_limits_it_needs(options: dict[str, Any], arguments: Any) -> None:
     assert durable_queue("q", direct_exchange("d"), "key", **options).queue_arguments == arguments
 
 

@@ -106,6 +106,7 @@ def test_a_letter_that_is_given_back_is_the_request_without_what_made_it_a_lette
         "x-first-death-queue": "q",
         "x-last-death-reason": "expired",
         "x-delivery-count": 3,
+        "x-acquired-count": 4,
         "traceparent": "00-1",
         "tenant": "blue",
         "number": 2**62,

@@ -92,7 +92,8 @@ def test_a_function_is_called(app: Any) -> None:
 def test_a_fanout_function_is_called(app: Any) -> None:
     app.amphora.fanout_server.add_function(lambda: "everybody", name="who")
 
-    with app.amphora.fanout_server:
+    with app.amphora.fanout_server as server:
+        assert server.wait_connected(20)
         assert app.amphora.fanout_client.call.who() == "everybody"
 
 

@@ -197,6 +197,7 @@ def test_a_query_that_was_given_up_takes_its_connection_with_it(use_postgres, st
         assert outcome(service.client.defer.backend_pid()) is None
 
 
+@pytest.mark.expects_errors("SynchronousOnlyOperation")
 def test_an_event_loop_in_one_function_keeps_no_other_from_the_database(
     postgres, database_name, use_postgres, start_service, meeting
 ):

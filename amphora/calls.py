@@ -12,10 +12,10 @@ from uuid import uuid4
 import gevent
 from gevent.event import AsyncResult, Event
 
+from amphora.core.messages import Outgoing
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, WrongResult
 from amphora.lifetimes import Lifetime
 from amphora.links.delivery import Delivery
-from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.restoring import removed
 from amphora.links.topology import QueueStatus, Topology, bind_again

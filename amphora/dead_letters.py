@@ -13,10 +13,10 @@ from gevent.event import AsyncResult
 from gevent.queue import Empty, Queue
 
 from amphora.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of, user_of
+from amphora.core.messages import Outgoing
 from amphora.endpoint import Endpoint
 from amphora.exceptions import AmqpRpcException, BrokerError, BrokerUnreachable, Unroutable, WrongRequest
 from amphora.links.delivery import Delivery
-from amphora.links.outgoing import Outgoing
 from amphora.links.topology import QueueStatus, Topology, purge_queue
 from amphora.protocol.dead_letters import (
     ROUTING_KEY,

@@ -17,13 +17,13 @@ from time import monotonic, time
 from typing import Any
 
 from amphora.allowance import Allowance
+from amphora.core.messages import Outgoing
 from amphora.descriptions import describe_function
 from amphora.durations import Histogram
 from amphora.exceptions import WrongRequest
 from amphora.health import Health
 from amphora.links.consumer import Consumer
 from amphora.links.delivery import Delivery
-from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.subscription import Subscription
 from amphora.links.topology import control_queue, direct_exchange

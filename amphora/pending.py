@@ -10,9 +10,9 @@ from typing import Any
 from gevent import get_hub
 from gevent.event import AsyncResult, Event
 
+from amphora.core.messages import Outgoing
 from amphora.exceptions import AmqpRpcException
 from amphora.interrupts import contained, from_signal
-from amphora.links.outgoing import Outgoing
 from amphora.note_log import NoteLogger
 
 __all__ = ["Call", "PendingCalls"]

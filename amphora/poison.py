@@ -20,13 +20,13 @@ from typing import Any
 
 from gevent.event import AsyncResult
 
+from amphora.core.messages import Outgoing
 from amphora.core.requests import ServedRequests
 from amphora.core.tries import Tries
 from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered, MessageRejected
 from amphora.job import Job
 from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_header
-from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, delete_queue, open_counter
 from amphora.log_fields import request_fields

@@ -22,10 +22,10 @@ from typing import Any
 from gevent.event import AsyncResult
 
 from amphora.core.finished import Reply
+from amphora.core.messages import Outgoing
 from amphora.core.requests import ServedRequests
 from amphora.exceptions import AmqpRpcException, BrokerError, MessageRejected, MessageTooLarge, Unroutable, WrongRequest
 from amphora.job import Job
-from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import ask_for_default_exchange, bind_queue
 from amphora.log_fields import request_fields

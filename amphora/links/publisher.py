@@ -17,7 +17,7 @@ from amqp.exceptions import AMQPError, ChannelError
 from gevent.event import AsyncResult, Event
 
 from amphora.core.limiter import Limiter, TicketState
-from amphora.core.messages import Command
+from amphora.core.messages import Command, Outgoing
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
 from amphora.durations import Histogram
@@ -25,7 +25,6 @@ from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, Messag
 from amphora.links.connection import Link
 from amphora.links.control import ControlChannel
 from amphora.links.faults import explain
-from amphora.links.outgoing import Outgoing
 from amphora.links.restoring import removed, restore
 from amphora.links.topology import Topology
 from amphora.links.wire import Wire

@@ -9,7 +9,7 @@ import pytest
 from gevent.event import AsyncResult
 
 from amphora import AmqpRpcClient, MessageRejected
-from amphora.links.outgoing import Outgoing
+from amphora.core.messages import Outgoing
 from amphora.note_log import flush_notes
 from tests.integration.conftest import NewClient, NewServer
 from tests.support.broker import Broker

@@ -8,7 +8,7 @@ import pytest
 from gevent.event import AsyncResult
 
 from amphora import Unroutable
-from amphora.links.outgoing import Outgoing
+from amphora.core.messages import Outgoing
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.functions import Noting
 from tests.support.broker import Broker

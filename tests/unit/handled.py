@@ -10,10 +10,10 @@ from typing import Any
 from gevent.event import AsyncResult
 
 from amphora.core.finished import FinishedRequests
+from amphora.core.messages import Outgoing
 from amphora.exceptions import AmqpRpcException, MessageTooLarge
 from amphora.handling import RequestHandler
 from amphora.links.delivery import Delivery
-from amphora.links.outgoing import Outgoing
 from amphora.links.topology import Topology
 from amphora.poison import PoisonGuard
 from amphora.protocol.messages import Codec

@@ -14,9 +14,9 @@ from gevent.event import AsyncResult
 
 from amphora import calls as calls_module
 from amphora.calls import Calls
+from amphora.core.messages import Outgoing
 from amphora.exceptions import Backlogged, BrokerUnreachable, NoResult, RemoteException, Unroutable
 from amphora.links.delivery import Delivery
-from amphora.links.outgoing import Outgoing
 from amphora.links.topology import QueueStatus, Topology, direct_exchange, durable_queue
 from amphora.pending import Call
 from amphora.protocol.messages import Codec

@@ -6,9 +6,9 @@ from unittest.mock import Mock
 import pytest
 
 from amphora.core.finished import Reply
+from amphora.core.messages import Outgoing
 from amphora.job import Job
 from amphora.links.delivery import Delivery
-from amphora.links.outgoing import Outgoing
 from amphora.protocol.messages import Codec
 from amphora.protocol.names import Names
 from amphora.protocol.signatures import Signatures

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from amphora.brokers import BrokerAddress
+from amphora.core.messages import Outgoing
 from amphora.core.outbox_ports import ChannelState
 from amphora.exceptions import AccessRefused, AmqpRpcException, Backlogged, NoResult, PublishNacked, Unroutable
-from amphora.links.outgoing import Outgoing
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology
 from amphora.settings import LinkSettings, OutboxLimits

@@ -495,8 +495,14 @@ class Consumer:
             self._hung.append(channel)
         self._machine.timed_out(command, monotonic())
         what = _what(command)
+        own = command.wish is None or command.wish.kind is Kind.OWN
         logger.warning(
-            "%s: %s: %s; going on without it for now", self.link.name, what, error, once=(self.link.name, "hung", what)
+            "%s: %s: %s (is the node of a queue down?); %s",
+            self.link.name,
+            what,
+            error,
+            "trying again" if own else "going on without it for now",
+            once=(self.link.name, "hung", what),
         )
 
     def _on_refused(self, command: MachineCommand, error: ChannelError) -> None:

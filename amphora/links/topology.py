@@ -49,6 +49,10 @@ _AT_A_TIME = 200
 _BROKERS_LIMIT = 10
 _BROKERS_LEAST = 10_000
 
+#: Milliseconds after which RabbitMQ since 4.3 gives the messages of consumers on a lost node to others. Its default is
+#: 60 s, as long as a call waits by default. Earlier releases do so at once, and ignore the argument.
+_DISCONNECTED = 10_000
+
 #: Where the servers enforce none. Without a limit in the declaration, RabbitMQ 4 has one of 20.
 _NO_LIMIT = 1_000_000_000
 
@@ -165,6 +169,7 @@ def queue_arguments(queue_type: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {"x-queue-type": queue_type}
     if queue_type == "quorum":
         arguments["x-delivery-limit"] = _NO_LIMIT
+        arguments["x-consumer-disconnected-timeout"] = _DISCONNECTED
     return arguments
 
 

@@ -26,6 +26,9 @@ from tests.support.eventually import wait_until
 
 Options = dict[str, Any]
 
+#: What every quorum queue is declared with.
+QUORUM = {"x-queue-type": "quorum", "x-consumer-disconnected-timeout": 10_000}
+
 
 class Ignoring(Noting):
     """A remote function that ignores its first calls.
@@ -318,14 +321,14 @@ def test_quorum_queues_have_a_limit_by_default_and_a_further_one_of_the_broker(
     queues = broker.queues()
 
     of_requests = {
-        "x-queue-type": "quorum",
+        **QUORUM,
         "x-delivery-limit": 10_000,
         "x-dead-letter-exchange": f"rpc_{service}_dead",
         "x-dead-letter-routing-key": f"rpc_{service}_dead",
     }
     assert queues[f"rpc_{service}_request"].arguments == of_requests
     assert queues[f"rpc_{service}_queue_{label}"].arguments == of_requests
-    assert queues[f"rpc_{service}_dead"].arguments == {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
+    assert queues[f"rpc_{service}_dead"].arguments == {**QUORUM, "x-delivery-limit": 10**9}
 
 
 def test_quorum_queues_without_a_limit_do_not_have_the_default_one_of_the_broker(
@@ -335,7 +338,7 @@ def test_quorum_queues_without_a_limit_do_not_have_the_default_one_of_the_broker
 
     queues = broker.queues()
 
-    assert queues[f"rpc_{service}_request"].arguments == {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
+    assert queues[f"rpc_{service}_request"].arguments == {**QUORUM, "x-delivery-limit": 10**9}
     assert f"rpc_{service}_dead" not in queues
 
 

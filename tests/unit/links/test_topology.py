@@ -20,7 +20,7 @@ from amphora.links.topology import (
 Said = tuple[Any, ...]
 
 CLASSIC = {"x-queue-type": "classic"}
-QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 10**9, "x-consumer-disconnected-timeout": 10_000}
 
 
 class FakeChannel:

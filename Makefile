@@ -22,7 +22,7 @@ chosen_rabbitmq = $(if $(RABBITMQ),\
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo demo-celery demo-django test test-stock test-django6 lint format types bench bench-celery \
-	chaos chaos-celery hostile docs clean
+	chaos chaos-celery hostile header-tables docs constraints clean
 
 help:
 	@echo "make demo    run the demonstration (BROKER_URL=amqp://... for a real broker)"
@@ -38,7 +38,9 @@ help:
 	@echo "make chaos   break everything for MINUTES=10, chosen by SEED=1, and account for every call"
 	@echo "make chaos-celery   restart the broker RESTARTS=50 times under a Celery worker that serves calls"
 	@echo "make hostile   flood every queue with COUNT=100000 hostile messages, then ask whether all still answer"
+	@echo "make header-tables   read COUNT=100000 random header tables"
 	@echo "make docs    build the site of the documentation in build/docs; a warning is an error"
+	@echo "make constraints   take the newest releases of all packages for continuous integration"
 	@echo "make clean   remove what the above made"
 
 # The program finds BROKER_URL in its environment, where make puts variables of the command line too: not in the
@@ -103,9 +105,15 @@ hostile: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
 	$(BIN)/python -m chaos.hostile --count $(COUNT) --seed $(SEED)
 
+header-tables: $(VENV)/.installed-test
+	$(BIN)/python -m chaos.header_tables $(COUNT) --seed $(SEED)
+
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
 	@echo "the site is in build/docs/index.html"
+
+constraints:
+	PYTHON="$(PYTHON)" sh scripts/freeze-constraints
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

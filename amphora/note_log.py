@@ -292,26 +292,36 @@ class _GreenletEmitter:
             self._emit_waiting()
 
     def discard(self) -> None:
-        """Leave what waits to the parent of a forked process."""
+        """Leave what waits to the parent of a forked process, and what its greenlet waits for in a handler, too.
+
+        A pool of threads, for one, is not inherited: that greenlet may never go on here.
+        """
         self._waiting.clear()
         self._left_out = 0
+        self._greenlet = None
+        self._idle.set()
 
     def _begin(self) -> None:
-        if self._greenlet is None:
+        # (One that was killed before it had begun is dead without having noted that.)
+        if self._greenlet is None or self._greenlet.dead:
             self._idle.clear()
             self._greenlet = gevent.spawn(self._emit_all)
             self._greenlet.name = "amphora log"
 
     def _emit_all(self) -> None:
+        own = gevent.getcurrent()
         try:
-            self._emit_waiting()
+            # (After a fork there may be another one, which emits what is waiting.)
+            while self._greenlet is own and (self._waiting or self._left_out):
+                _emit(self._next())
         finally:
             # Also where the greenlet was killed: the next record starts another one.
-            self._greenlet = None
-            if self._waiting:
-                self._begin()
-            else:
-                self._idle.set()
+            if self._greenlet is own:
+                self._greenlet = None
+                if self._waiting:
+                    self._begin()
+                else:
+                    self._idle.set()
 
     def _emit_waiting(self) -> None:
         while self._waiting or self._left_out:

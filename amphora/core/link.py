@@ -19,7 +19,7 @@ ATTACHED                  lost                    BACKING_OFF                dis
 BACKING_OFF               tick, due               CONNECTING
 DEAD                      tick, due               CONNECTING                 spawn an owner
 ATTACHING, ATTACHED       stop                    DRAINING                   wake the owner; alarm at ``until``
-CONNECTING, BACKING_OFF   stop                    STOPPED                    end the owner
+CONNECTING, BACKING_OFF   stop                    STOPPED                    end the owner; CONNECTING: next address
 DEAD                      stop                    STOPPED
 DRAINING                  drained                 CLOSING
 CLOSING                   closed                  STOPPED                    disconnect
@@ -403,6 +403,9 @@ class LinkMachine:
 
     def _to_stopped(self) -> None:
         former = self.state
+        if former in (_CONNECTING, _ATTACHING):
+            # The attempt would perhaps have failed: the other link of the endpoint may have, at the same address.
+            self._next_address()
         again, self._again = self._again, False
         self.next_deadline = math.inf
         self.state = _STOPPED

@@ -42,6 +42,7 @@ def serving_ends_with(endpoint: AmqpRpcClient | AmqpRpcServer) -> BrokerError:
     return error
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_wrong_password_ends_serve(broker: Broker, service: str) -> None:
     server = AmqpRpcServer(service, broker_url=broker.url_for(password=PASSWORD))
 
@@ -52,6 +53,7 @@ def test_a_wrong_password_ends_serve(broker: Broker, service: str) -> None:
     assert str(broker.port) in str(error)
 
 
+@pytest.mark.expects_errors("has no vhost")
 def test_a_missing_vhost_ends_serve(broker: Broker, service: str) -> None:
     server = AmqpRpcServer(service, broker_url=broker.url_for(vhost="nowhere"))
 
@@ -61,6 +63,7 @@ def test_a_missing_vhost_ends_serve(broker: Broker, service: str) -> None:
     assert "no vhost 'nowhere'" in str(error)
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_vhost_that_the_user_may_not_use_ends_serve(broker: Broker, unique_name: Callable[[str], str]) -> None:
     vhost = unique_name("foreign")
     broker.add_vhost(vhost, user=None)
@@ -72,6 +75,7 @@ def test_a_vhost_that_the_user_may_not_use_ends_serve(broker: Broker, unique_nam
     assert f"user 'guest' may not use vhost '{vhost}'" in str(error)
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_missing_permission_ends_serve(broker: Broker, service: str, powerless: str) -> None:
     server = AmqpRpcServer(service, broker_url=broker.url_for(user=powerless, password=PASSWORD))
 
@@ -82,6 +86,7 @@ def test_a_missing_permission_ends_serve(broker: Broker, service: str, powerless
     assert f"rpc_{service}_re" in str(error)
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_queue_with_other_properties_ends_serve(broker: Broker, service: str, amqp_channel: amqp.Channel) -> None:
     queue = f"rpc_{service}_request"
     amqp_channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-max-length": 7})
@@ -94,6 +99,7 @@ def test_a_queue_with_other_properties_ends_serve(broker: Broker, service: str, 
     assert "x-max-length" in str(error)
 
 
+@pytest.mark.expects_errors("cannot share one name")
 def test_a_service_that_is_direct_and_fanout_ends_serve(broker: Broker, service: str, new_server: NewServer) -> None:
     assert new_server(broker.url).wait_connected(10)
     server = AmqpRpcFanoutServer(service, broker_url=broker.url)
@@ -105,6 +111,7 @@ def test_a_service_that_is_direct_and_fanout_ends_serve(broker: Broker, service:
 
 
 @pytest.mark.parametrize("wait_publish", [True, False])
+@pytest.mark.expects_errors("refuses access")
 def test_a_refused_client_ends_every_pending_and_later_call(
     broker: Broker, new_client: NewClient, wait_publish: bool
 ) -> None:
@@ -125,6 +132,7 @@ def test_a_refused_client_ends_every_pending_and_later_call(
         client.create_new_request_queue("label")
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_refused_client_ends_whatever_waits_without_a_limit(broker: Broker, new_client: NewClient) -> None:
     client = new_client(broker.url_for(password=PASSWORD), autostart=False, timeout=None, outbox_max_count=1)
     waiting = [gevent.spawn(call, "x") for call in (client.call.work, client.defer.work, client.defer.work)]
@@ -139,6 +147,7 @@ def test_a_refused_client_ends_whatever_waits_without_a_limit(broker: Broker, ne
     assert client.stats()["outbox"] == client.stats()["pending"] == 0
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_refused_request_is_not_sent_later(
     broker: Broker, service: str, new_client: NewClient, new_server: NewServer, amqp_channel: amqp.Channel
 ) -> None:
@@ -159,6 +168,7 @@ def test_a_refused_request_is_not_sent_later(
 
 
 @pytest.mark.parametrize("wait_for_queue", [True, False])
+@pytest.mark.expects_errors("refuses access")
 def test_a_refused_server_ends_every_pending_and_later_receive(
     broker: Broker, new_server: NewServer, wait_for_queue: bool
 ) -> None:
@@ -173,6 +183,7 @@ def test_a_refused_server_ends_every_pending_and_later_receive(
 
 
 @pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.expects_errors("refuses access")
 def test_whoever_is_told_of_a_refusal_may_serve_again_at_once(
     broker: Broker, new_client: NewClient, new_server: NewServer, attempt: int
 ) -> None:
@@ -188,6 +199,7 @@ def test_whoever_is_told_of_a_refusal_may_serve_again_at_once(
     assert client.call.abs(-2) == 2
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_refused_client_works_after_serve_once_the_cause_is_gone(
     broker: Broker, service: str, new_client: NewClient, new_server: NewServer, amqp_channel: amqp.Channel
 ) -> None:
@@ -231,6 +243,7 @@ def test_a_user_deleted_while_connected_is_told_to_operators_and_waited_for(
     own_broker.delete_user(user)
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_no_password_is_ever_shown(broker: Broker, service: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     url = broker.url_for(password=PASSWORD)

@@ -126,6 +126,7 @@ def test_a_timeout_that_a_function_leaves_running_does_not_hit_the_request_after
     assert left.get() is None
 
 
+@pytest.mark.expects_errors("\nKeyboardInterrupt")
 def test_a_keyboard_interrupt_that_a_function_raises_is_its_error_and_no_server_ends(
     broker: Broker, service: str, new_client: NewClient, start_program: StartProgram
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_keyboard_interrupt_that_a_function_raises_is_its_error_and_no_server_
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.expects_errors("\nKeyboardInterrupt")
 def test_ctrl_c_ends_a_server(
     broker: Broker, service: str, new_client: NewClient, start_program: StartProgram, busy: bool
 ) -> None:

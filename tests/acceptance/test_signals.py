@@ -14,6 +14,7 @@ TIMES = 6
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["SIGINT", "SIGUSR1"])
 @pytest.mark.parametrize("transport", ["amqp", "memory"])
+@pytest.mark.expects_errors("\nKeyboardInterrupt", "\nStop")
 def test_a_signal_that_the_program_catches_is_raised_in_it_and_ends_no_connection_for_good(
     broker: Broker, service: str, transport: str, kind: str
 ) -> None:

@@ -131,18 +131,21 @@ def refusal(client: AmqpRpcClient) -> str:
     return str(error)
 
 
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_a_certificate_of_an_unknown_authority_says_so(tls: TlsBroker, new_client: NewClient) -> None:
     error = refusal(new_client(tls.url, ssl={**tls.own, "ca_certs": tls.stranger.certificate}))
 
     assert "nobody trusted has signed it: give the certificate of its authority with ssl={'ca_certs'" in error
 
 
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_certificates_are_verified_against_the_systems_authorities_by_default(
     tls: TlsBroker, new_client: NewClient
 ) -> None:
     assert "nobody trusted has signed it" in refusal(new_client(tls.url))
 
 
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_a_certificate_for_another_host_says_so(tls: TlsBroker, new_client: NewClient) -> None:
     address = refusal(new_client(tls.url_for(host="127.0.0.1"), ssl=tls.own))
     name = refusal(new_client(tls.url, ssl={**tls.own, "server_hostname": "other.example"}))
@@ -159,6 +162,7 @@ def test_the_server_name_may_differ_from_the_host(tls: TlsBroker, new_client: Ne
     assert new_client(url, ssl=named).call.abs(-1) == 1
 
 
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_an_expired_certificate_says_so(tls: TlsBroker, new_client: NewClient) -> None:
     with tls.expired_certificate():
         error = refusal(new_client(tls.url, ssl=tls.own))
@@ -183,6 +187,7 @@ def test_an_expired_certificate_of_a_running_system_is_waited_out(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_a_missing_client_certificate_says_so(tls: TlsBroker, new_client: NewClient, version: ssl.TLSVersion) -> None:
     context = ssl.create_default_context(cafile=tls.authority.certificate)
     context.maximum_version = version
@@ -193,6 +198,7 @@ def test_a_missing_client_certificate_says_so(tls: TlsBroker, new_client: NewCli
     assert "ssl={'certfile': ..., 'keyfile': ...}" in error
 
 
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_a_client_certificate_of_an_unknown_authority_says_so(tls: TlsBroker, new_client: NewClient) -> None:
     strange = tls.stranger.issue("client", "client")
 
@@ -201,6 +207,7 @@ def test_a_client_certificate_of_an_unknown_authority_says_so(tls: TlsBroker, ne
     assert "it refuses the client certificate, whose authority it does not know" in error
 
 
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_an_expired_client_certificate_says_so(tls: TlsBroker, new_client: NewClient) -> None:
     old = tls.authority.issue("old", "client", expired=True)
 
@@ -209,24 +216,28 @@ def test_an_expired_client_certificate_says_so(tls: TlsBroker, new_client: NewCl
     assert "it refuses the client certificate, which has expired: renew it" in error
 
 
+@pytest.mark.expects_errors("cannot be used")
 def test_a_file_that_cannot_be_read_says_so(tls: TlsBroker, new_client: NewClient) -> None:
     error = refusal(new_client(tls.url, ssl={"ca_certs": "absent.pem"}))
 
     assert "ca_certs 'absent.pem' cannot be used (No such file or directory)" in error
 
 
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_a_plain_port_says_so(tls: TlsBroker, new_client: NewClient) -> None:
     error = refusal(new_client(tls.url_for(port=tls.node.port), ssl=tls.own))
 
     assert "this port speaks plain AMQP: name the broker's TLS port" in error
 
 
+@pytest.mark.expects_errors("no connection to the broker")
 def test_a_tls_port_says_so_to_plain_amqp(tls: TlsBroker, new_client: NewClient) -> None:
     error = refusal(new_client(tls.url_for(scheme="amqp")))
 
     assert "this port wants TLS: begin the URL with amqps://, or give ssl=" in error
 
 
+@pytest.mark.expects_errors("no TLS with the broker")
 def test_another_address_is_tried_where_one_has_the_wrong_certificate(
     tls: TlsBroker, new_client: NewClient, new_server: NewServer
 ) -> None:

@@ -139,6 +139,7 @@ def test_it_restarts_when_the_code_changes_and_waits_while_it_cannot_be_imported
     assert program.terminate(60) == 0
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_refusal_of_the_broker_ends_all_processes_with_status_4(start_command: StartCommand, broker: Broker):
     url = broker.url_for(user="guest", password="secret-word")
 

@@ -29,6 +29,7 @@ REFUSED = {"delivery_mode": 2, "expiration": "no number", "message_id": "bad"}
 
 
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+@pytest.mark.expects_errors("the broker refuses to take a message")
 def test_one_message_that_the_broker_refuses_fails_alone_among_four_hundred_calls(
     service: str, queue_type: str, new_client: NewClient, new_server: NewServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -51,6 +52,7 @@ def test_one_message_that_the_broker_refuses_fails_alone_among_four_hundred_call
     caplog.clear()
 
 
+@pytest.mark.expects_errors("the broker refuses to take a message")
 def test_several_messages_that_the_broker_refuses_fail_alone(
     service: str, new_client: NewClient, new_server: NewServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,6 +123,7 @@ def test_a_command_that_fails_with_anything_ends_as_its_own_error(new_client: Ne
     assert client.stats()["reconnects"] == 0
 
 
+@pytest.mark.expects_errors("int too large to convert")
 def test_a_service_whose_topology_cannot_be_encoded_ends_with_the_error(service: str, broker: Broker) -> None:
     client = AmqpRpcClient(service, broker_url=broker.url)
     for queue in client._publisher._topology._fixed:

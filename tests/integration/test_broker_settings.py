@@ -137,6 +137,7 @@ def test_a_client_above_the_limit_of_connections_waits_until_there_is_room(
     assert waiting.get() == 1
 
 
+@pytest.mark.expects_errors("queue limit in vhost")
 def test_a_limit_of_queues_is_an_error_that_names_the_queue(
     broker: Broker, unique_name: Callable[[str], str], new_client: NewClient
 ) -> None:

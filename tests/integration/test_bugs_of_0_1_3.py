@@ -129,6 +129,7 @@ def test_a_refused_declaration_does_not_end_publishing(
     assert client.call.add(1, 2) == 3
 
 
+@pytest.mark.expects_errors("cannot share one name")
 def test_a_service_of_the_other_kind_is_an_error_and_no_endless_wait(
     new_server: NewServer, new_client: NewClient
 ) -> None:
@@ -260,6 +261,7 @@ def test_an_unroutable_request_is_told_at_once(client: AmqpRpcClient) -> None:
         client.call(timeout=None, routing_key="nobody").add(1, 2)
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_wrong_password_is_told(broker: Broker, new_client: NewClient) -> None:
     """Bug 9."""
     with gevent.Timeout(20), pytest.raises(AccessRefused):

@@ -229,6 +229,7 @@ def test_a_client_of_the_original_is_told_by_name(
     assert answer["exception"]["type"] == "DeadLettered"
 
 
+@pytest.mark.expects_errors("trying again")
 def test_a_dead_letter_is_not_lost_when_its_queue_is_gone(
     new_server: NewServer,
     client: AmqpRpcClient,
@@ -246,6 +247,7 @@ def test_a_dead_letter_is_not_lost_when_its_queue_is_gone(
     assert dead_letter(amqp_channel, service).properties["reply_to"] == client.uuid
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_server_that_may_not_count_runs_the_requests_all_the_same(
     new_server: NewServer, client: AmqpRpcClient, broker: Broker, service: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -377,6 +379,7 @@ def test_what_comes_back_to_a_quorum_queue_again_and_again_uncounted_the_broker_
 @pytest.mark.parametrize(
     "of_client", [{"queue_type": "classic"}, {"queue_type": "quorum", "delivery_limit": 0}], ids=["type", "limit"]
 )
+@pytest.mark.expects_errors("with another queue_type or delivery_limit")
 def test_a_client_that_differs_from_its_server_is_told_what_has_to_be_equal(
     new_server: NewServer, new_client: NewClient, of_client: Options
 ) -> None:

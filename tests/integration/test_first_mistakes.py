@@ -57,6 +57,7 @@ def test_name_and_function_in_the_wrong_order_are_not_taken_for_a_decorator() ->
         server.add_function("add", sum)  # type: ignore[call-overload]
 
 
+@pytest.mark.expects_errors("cannot share one name")
 def test_a_fanout_service_under_the_name_of_a_direct_one_is_refused_on_the_memory_broker_too(
     client: AmqpRpcClient,
 ) -> None:

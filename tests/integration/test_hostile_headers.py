@@ -141,6 +141,7 @@ def test_dead_letters_with_any_headers_are_read_and_given_back(
 
 
 @pytest.mark.parametrize("delivery_limit", [0, 3])
+@pytest.mark.expects_errors("it is set aside", "unexpected error, connecting anew")
 def test_a_message_that_breaks_three_connections_is_set_aside(
     monkeypatch: pytest.MonkeyPatch,
     new_server: NewServer,

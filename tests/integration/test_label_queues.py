@@ -143,6 +143,7 @@ def test_creating_a_queue_with_another_x_expires_is_a_conflict_that_names_the_qu
         client.create_new_request_queue(label, x_expires=30_000)
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_conflict_leaves_the_client_working(client: AmqpRpcClient, new_server: NewServer, label: str) -> None:
     client.create_new_request_queue(label, x_expires=60_000)
     new_server(greet)

@@ -507,6 +507,7 @@ def test_fanout_servers_may_ignore_a_request(new_server: NewServer, new_client: 
     assert ignored.wait(20)
 
 
+@pytest.mark.expects_errors("cannot share one name")
 def test_a_direct_and_a_fanout_service_cannot_share_a_name(new_server: NewServer, new_client: NewClient) -> None:
     new_server(where_am_i, cls=AmqpRpcFanoutServer)
     client = new_client()

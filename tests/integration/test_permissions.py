@@ -311,6 +311,7 @@ def test_who_gives_back_dead_letters_can_neither_read_requests_nor_declare(allow
     assert allowed("who gives back dead letters", {**READING, **DECLARING}) == []
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_client_that_declares_is_told_where_it_may_not(app: Any) -> None:
     client = app("client, declare=False")
 

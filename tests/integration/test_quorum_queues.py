@@ -165,6 +165,7 @@ def test_a_request_that_a_full_quorum_queue_refuses_is_sent_again_until_there_is
 
 @pytest.mark.parametrize(("present", "wanted"), [("classic", "quorum"), ("quorum", "classic")])
 @pytest.mark.parametrize("cls", [AmqpRpcClient, AmqpRpcServer])
+@pytest.mark.expects_errors("the type of a queue cannot be changed")
 def test_a_queue_of_the_other_type_ends_serve_with_the_way_to_migrate(
     broker: Broker,
     service: str,
@@ -187,6 +188,7 @@ def test_a_queue_of_the_other_type_ends_serve_with_the_way_to_migrate(
     assert f"rabbitmqctl delete_queue {queue}" in text
 
 
+@pytest.mark.expects_errors("with another queue_type or delivery_limit")
 def test_a_label_queue_of_the_other_type_is_a_conflict_and_the_client_goes_on(
     label: str, new_client: NewClient, new_server: NewServer, unique_name: Callable[[str], str], service: str
 ) -> None:

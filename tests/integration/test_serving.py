@@ -182,6 +182,7 @@ def test_the_program_ends_it_too_and_may_leave_less_grace(
     hold.let_go.set()
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_refusal_of_the_broker_ends_all_and_is_raised(
     new_server: NewServer, broker: Broker, handlers: list[object]
 ) -> None:

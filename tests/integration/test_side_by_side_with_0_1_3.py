@@ -188,6 +188,7 @@ def test_the_queue_that_the_originals_fanout_servers_shared_can_be_deleted_when_
     assert f"rpc_{service}_request" not in broker.queues()
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_fixed_uuid_goes_over_when_its_old_response_queue_is_deleted(
     broker: Broker, service: str, new_server: NewServer, new_client: NewClient
 ) -> None:

@@ -289,6 +289,7 @@ def test_a_service_name_or_uuid_too_long_for_amqp_is_refused_before_anything_is_
 @pytest.mark.parametrize(
     ("first", "second"), [(AmqpRpcServer, AmqpRpcFanoutServer), (AmqpRpcFanoutServer, AmqpRpcServer)]
 )
+@pytest.mark.expects_errors("cannot share one name")
 def test_a_server_of_the_other_kind_under_a_taken_name_is_told_just_that(
     new_server: NewServer, broker: Broker, service: str, first: type[AmqpRpcServer], second: type[AmqpRpcServer]
 ) -> None:
@@ -302,6 +303,7 @@ def test_a_server_of_the_other_kind_under_a_taken_name_is_told_just_that(
 @pytest.mark.parametrize(
     ("server", "client"), [(AmqpRpcServer, AmqpRpcFanoutClient), (AmqpRpcFanoutServer, AmqpRpcClient)]
 )
+@pytest.mark.expects_errors("cannot share one name")
 def test_every_call_of_a_client_of_the_other_kind_is_told_just_that(
     new_server: NewServer, new_client: NewClient, server: type[AmqpRpcServer], client: type[AmqpRpcClient]
 ) -> None:
@@ -315,6 +317,7 @@ def test_every_call_of_a_client_of_the_other_kind_is_told_just_that(
         conflicting.wait_connected(20)
 
 
+@pytest.mark.expects_errors("cannot share one name")
 def test_the_error_names_the_exchange_and_the_broker(
     new_server: NewServer, new_client: NewClient, broker: Broker, service: str
 ) -> None:
@@ -327,6 +330,7 @@ def test_the_error_names_the_exchange_and_the_broker(
     assert f"127.0.0.1:{broker.port}" in str(caught.value)
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_request_queue_with_other_properties_ends_serve_with_its_name(
     broker: Broker, amqp_channel: amqp.Channel, service: str
 ) -> None:
@@ -337,6 +341,7 @@ def test_a_request_queue_with_other_properties_ends_serve_with_its_name(
         server.serve(nowait=False)
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_response_queue_with_other_properties_ends_the_clients_calls_with_its_name(
     new_client: NewClient, amqp_channel: amqp.Channel, service: str
 ) -> None:
@@ -346,6 +351,7 @@ def test_a_response_queue_with_other_properties_ends_the_clients_calls_with_its_
         new_client(uuid="core-1").call.add(1, 2)
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_conflict_ends_calls_that_were_made_before_it_was_seen(
     new_client: NewClient, amqp_channel: amqp.Channel, service: str
 ) -> None:
@@ -359,6 +365,7 @@ def test_a_conflict_ends_calls_that_were_made_before_it_was_seen(
         result.get(timeout=20)
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_after_the_conflict_is_removed_serve_works(
     new_server: NewServer, new_client: NewClient, amqp_channel: amqp.Channel, service: str
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_client_that_follows_another_one_drops_its_replies_and_warns_of_nothin
     assert warnings_of(caplog) == []
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_client_whose_response_queue_was_in_conflict_works_once_that_is_removed(
     new_client: NewClient, new_server: NewServer, broker: Broker, amqp_channel: amqp.Channel, service: str, uuid: str
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_client_whose_response_queue_was_in_conflict_works_once_that_is_remove
     wait_until(lambda: client.connected)
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_client_that_was_stopped_after_a_conflict_stays_stopped(
     new_client: NewClient, broker: Broker, amqp_channel: amqp.Channel, service: str, uuid: str
 ) -> None:

@@ -15,6 +15,7 @@ from gevent.event import Event
 from gevent.subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired
 
 from tests.support.die_with_parent import lead_session_and_die_with_parent
+from tests.support.wrongs import note_output
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,6 +147,7 @@ class Program:
         """Kill what still runs of it and give its output's pipe back."""
         self.kill()
         self._reader.kill()
+        note_output(self.name, self.lines)
 
     def _read(self, output: IO[bytes]) -> None:
         try:

@@ -83,6 +83,7 @@ def test_the_processes_of_pytest_xdist_run_tests_too(project: Path, run_tests: C
     assert tests.wait_for_line(r"^2 passed")
 
 
+@pytest.mark.expects_errors("test_shop.py")
 def test_without_the_setting_one_is_told_of_it(project: Path, run_tests: Callable[..., Program]) -> None:
     (project / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
 

@@ -71,6 +71,7 @@ def test_whatever_a_function_raises_is_its_reply(notes: Notes, error: BaseExcept
     assert handler.stats()["errors"] == 1
 
 
+@pytest.mark.expects_errors("RuntimeError")
 def test_an_error_of_the_servers_own_gives_the_request_back_and_its_slot(notes: Notes) -> None:
     handler = handler_of(notes, work, concurrency=1)
 
@@ -151,6 +152,7 @@ def test_an_ignored_request_is_given_back(notes: Notes) -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 3])
+@pytest.mark.expects_errors("trying again")
 def test_what_cannot_be_read_and_has_no_client_is_dropped_or_kept(notes: Notes, limit: int | None) -> None:
     handler = handler_of(notes, limit=limit)
     handler.deliver(notes.delivery(body=b"\xff", reply_to=None))

@@ -250,6 +250,46 @@ flush_notes(5)
     ]
 
 
+def test_a_forked_child_logs_though_a_handler_waits_for_what_it_has_not_inherited():
+    program = """
+from gevent import monkey
+monkey.patch_all()
+import logging, os, time
+import gevent
+from amphora.note_log import NoteLogger, flush_notes
+
+class Slow(logging.Handler):
+    def emit(self, record):
+        if record.getMessage() == "parent":
+            gevent.get_hub().threadpool.apply(time.sleep, (0.2,))
+        os.write(1, f"{record.getMessage()}\\n".encode())
+
+logging.getLogger().addHandler(Slow())
+logger = NoteLogger("test")
+logger.warning("parent")
+gevent.sleep(0.05)
+pid = os.fork()
+if pid == 0:
+    logger.warning("child")
+    os._exit(0 if flush_notes(5) else 1)
+status = os.waitpid(pid, 0)[1]
+flush_notes(5)
+os.write(1, f"status {status}\\n".encode())
+"""
+    assert sorted(run(program)) == ["child", "parent", "status 0"]
+
+
+def test_records_are_emitted_though_the_greenlet_for_them_was_killed_before_it_began(collected):
+    logger = NoteLogger(NAME)
+    logger.warning("first")
+    note_log._emitter()._greenlet.kill()
+
+    logger.warning("second")
+
+    assert flush_notes(5)
+    assert collected.texts == ["first", "second"]
+
+
 def run(source):
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""

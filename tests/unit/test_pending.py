@@ -250,6 +250,7 @@ def test_an_answered_call_is_not_kept_alive() -> None:
     assert result() is None
 
 
+@pytest.mark.expects_errors("LookupError")
 def test_an_error_at_one_deadline_costs_no_other_call_its_own() -> None:
     ended: list[str] = []
 

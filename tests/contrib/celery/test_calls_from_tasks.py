@@ -204,6 +204,7 @@ def test_an_expired_task_answers_as_such(app: Any, worker: Program, sent: list[s
     assert (caught.value.error_type, caught.value.args) == ("TaskRevokedError", ("expired",))
 
 
+@pytest.mark.expects_errors("KeyError", "raised unexpected: ")
 def test_a_task_that_nobody_runs_is_given_up(app: Any) -> None:
     app.conf.amphora_result_timeout = 0.1
     try:

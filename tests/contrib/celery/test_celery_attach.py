@@ -92,7 +92,8 @@ def test_a_function_is_called(app: Any) -> None:
 def test_a_fanout_function_is_called(app: Any) -> None:
     app.amphora.fanout_server.add_function(lambda: "everybody", name="who")
 
-    with app.amphora.fanout_server:
+    with app.amphora.fanout_server as server:
+        assert server.wait_connected(20)
         assert app.amphora.fanout_client.call.who() == "everybody"
 
 
@@ -144,6 +145,7 @@ def test_an_endpoint_that_was_reset_is_made_again_from_the_settings_then(app: An
     assert app.amphora.client.real is not first
 
 
+@pytest.mark.expects_errors("ended with 1 requests")
 def test_a_client_that_ends_says_what_it_could_not_send(new_app: NewApp, caplog: pytest.LogCaptureFixture) -> None:
     app = new_app(broker_url="amqp://127.0.0.1:1//")
     app.amphora.client.defer(wait_publish=False).f()

@@ -86,6 +86,7 @@ def test_a_namespace_of_celery_holds_for_them_too(namespace: str | None, name: s
         (None, "AMPHORA_TIMEOUT", "setting AMPHORA_TIMEOUT is not read: write amphora_timeout"),
     ],
 )
+@pytest.mark.expects_errors("setting AMPHORA_TIMEOUT is not read", "unknown setting")
 def test_an_unknown_setting_is_told_with_the_nearest_right_name(
     namespace: str | None, name: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -80,6 +80,7 @@ def test_tasks_that_come_later_are_exposed_too(app: Any, call: Call) -> None:
 
 
 @pytest.mark.parametrize("option", ["inlin", 3, {"vai": "queue"}, {"via": "now"}])
+@pytest.mark.expects_errors("task wrong: ")
 def test_an_option_that_makes_no_sense_is_told_with_the_task(app: Any, option: Any) -> None:
     @app.task(name="wrong", amphora=option)
     def wrong() -> None: ...
@@ -95,6 +96,7 @@ def test_a_way_that_does_not_exist_is_told_at_once(app: Any) -> None:
         app.amphora.expose(via="queued")
 
 
+@pytest.mark.expects_errors("no task 'no.such.task'")
 def test_a_task_that_does_not_exist_is_told_when_it_is_needed(app: Any) -> None:
     app.amphora.expose("no.such.task")
 
@@ -102,6 +104,7 @@ def test_a_task_that_does_not_exist_is_told_when_it_is_needed(app: Any) -> None:
         app.amphora.server.serve()
 
 
+@pytest.mark.expects_errors("no result backend")
 def test_waiting_for_a_result_needs_a_result_backend(app: Any) -> None:
     @app.task(name="report", amphora="queue")
     def report() -> None: ...
@@ -138,6 +141,7 @@ def test_a_task_has_a_request_of_its_own(app: Any, call: Call) -> None:
     }
 
 
+@pytest.mark.expects_errors("raised unexpected: ")
 def test_hooks_and_signals_are_those_of_any_task(app: Any, call: Call) -> None:
     seen: list[Any] = []
 
@@ -189,6 +193,7 @@ class Unpicklable(Exception):
         self.what = what
 
 
+@pytest.mark.expects_errors("raised unexpected: ")
 def test_an_exception_reaches_the_caller_even_one_that_celery_could_not_store(app: Any, call: Call) -> None:
     @app.task(name="fail", amphora=True, throws=(Unpicklable,))
     def fail() -> None:

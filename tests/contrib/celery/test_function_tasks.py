@@ -160,6 +160,7 @@ def test_what_a_function_sends_to_celery_has_its_request_for_a_parent(app: Any) 
     assert headers["traceparent"] == "00-0af7651916cd43dd8448eb211c80319c-01-01"
 
 
+@pytest.mark.expects_errors("no amphora_service_name")
 def test_a_function_without_a_service_name_is_reported_and_the_rest_goes_on(
     app: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -131,6 +131,7 @@ def test_who_may_call_gets_the_result_and_it_is_logged():
     assert entry.change_message in content(browser.get(SERVICE))
 
 
+@pytest.mark.expects_errors("ValueError")
 def test_what_a_function_raises_is_shown_as_text_and_logged():
     browser = browser_of("call_service")
 

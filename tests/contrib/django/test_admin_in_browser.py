@@ -126,6 +126,7 @@ def test_the_form_shows_the_documentation_of_the_function_that_is_typed_in(brows
     assert text(browser, shown) == "add(x, y)\nAdd two numbers."
 
 
+@pytest.mark.expects_errors("LookupError")
 def test_the_pages_fit_a_narrow_window_and_a_dark_theme(browser, site):
     pages = ("service/", "service/default/change/", "service/default/call/?function=tools.label", "failedcall/")
     for page in pages:

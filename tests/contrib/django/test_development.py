@@ -80,6 +80,7 @@ def test_a_program_that_cannot_be_run_again_serves_without_calls(
     assert capsys.readouterr().err == "Amphora: Python reads it from a terminal\n"
 
 
+@pytest.mark.expects_errors("trying again")
 def test_an_error_of_the_reloader_does_not_end_the_watch_for_changes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

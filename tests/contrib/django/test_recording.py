@@ -200,6 +200,7 @@ def test_a_missing_table_is_named_with_its_remedy(caplog, tmp_path, monkeypatch)
     assert "no such table: amphora_failedcall; run `manage.py migrate`" in caplog.text
 
 
+@pytest.mark.expects_errors("ValueError")
 def test_a_server_keeps_errors_as_its_settings_say(broker, service):
     amphora = {"SERVICE_NAME": service, "BROKER_URL": broker.url, "RECORD_ERRORS": 1}
 

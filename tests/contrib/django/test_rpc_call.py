@@ -62,6 +62,7 @@ def test_on_memory_the_project_s_own_handlers_are_called(capsys):
         (["add", "1", "2", "--routing-key", "nobody"], 4, "routing key 'nobody'"),
     ],
 )
+@pytest.mark.expects_errors("ValueError")
 def test_an_error_has_a_status_of_its_own(arguments, status, text):
     with pytest.raises(CommandError, match=text) as error:
         call_command("rpc_call", *arguments)

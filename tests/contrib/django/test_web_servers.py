@@ -118,6 +118,7 @@ def test_runserver_patches_for_itself_and_reloads(start: Start, project: Path) -
     assert site.program.output.count("under gevent's monkey-patching") == 1
 
 
+@pytest.mark.expects_errors("RuntimeError")
 def test_runserver_without_the_patching_says_what_to_do(start: Start) -> None:
     site = start(PROJECT / "manage.py", "runserver", "--noreload", f"{HOST}:PORT", SHOP_PATCH_RUNSERVER="0")
 
@@ -134,12 +135,14 @@ def test_gunicorn_s_gevent_workers_call(start: Start) -> None:
     assert [site.ask()["total"] for _ in range(5)] == [420] * 5
 
 
+@pytest.mark.expects_errors("RuntimeError")
 def test_gunicorn_s_other_workers_say_which_to_take(start: Start) -> None:
     site = start(*GUNICORN, "-k", "gthread", "shop.wsgi")
 
     assert "start gunicorn with its gevent worker: gunicorn -k gevent" in site.ask()
 
 
+@pytest.mark.expects_errors("RuntimeError")
 def test_an_asgi_server_says_why_it_cannot_call_and_what_to_do(start: Start) -> None:
     site = start(*UVICORN)
 

@@ -63,6 +63,7 @@ def test_what_runs_itself_again_is_patched_in_time(
 
 
 @pytest.mark.parametrize("options", [pytest.param((), id="tasks"), pytest.param(("--amphora",), id="tasks and calls")])
+@pytest.mark.expects_errors("OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH")
 def test_a_worker_with_django_refuses_to_start_with_what_to_do(
     start_program: StartProgram, environment: dict[str, str], options: tuple[str, ...]
 ) -> None:
@@ -72,6 +73,13 @@ def test_a_worker_with_django_refuses_to_start_with_what_to_do(
     assert f"Set the environment variable {SWITCH}=patch_all" in worker.output
 
 
+@pytest.mark.expects_errors(
+    "Exception in ",
+    "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH",
+    "Shutting down: Master",
+    "Worker failed to boot",
+    "exited with code 3",
+)
 def test_gunicorn_refuses_to_start_with_what_to_do(start_program: StartProgram, environment: dict[str, str]) -> None:
     application = "django.core.wsgi:get_wsgi_application()"
     options = ("-k", "gevent", "-b", f"127.0.0.1:{get_port(None)}", application)

@@ -8,6 +8,7 @@ import pytest
 from amphora.cli import watching
 
 
+@pytest.mark.expects_errors("RuntimeError", "trying again")
 def test_an_error_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     rounds: list[Any] = [RuntimeError("no more watches"), {(1, "orders.py")}]
 

@@ -201,6 +201,8 @@ class Model:
     def command_refused(self, command: Command, error: Any) -> None:
         """Note it."""
         assert id(command) not in self.ended_commands
+        # One that restores a route may not have begun; its identity is not used again either.
+        self.begun.append(command)
         self.ended_commands[id(command)] = "refused"
         if self.running is command:
             self.running = None

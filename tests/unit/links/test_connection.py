@@ -92,6 +92,7 @@ def connect(links: list[Link], broker: Broker, monkeypatch: pytest.MonkeyPatch) 
     return link
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_refusal_of_the_first_connection_ends_it(links: list[Link], monkeypatch: pytest.MonkeyPatch) -> None:
     broker = Broker((REFUSED, None))
 
@@ -100,6 +101,7 @@ def test_a_refusal_of_the_first_connection_ends_it(links: list[Link], monkeypatc
     assert [type(error) for error in broker.fatal] == [AccessRefused]
 
 
+@pytest.mark.expects_errors("with other properties than Amphora declares")
 def test_a_refusal_while_the_first_one_is_attached_ends_it(links: list[Link], monkeypatch: pytest.MonkeyPatch) -> None:
     conflict = amqp.PreconditionFailed("inequivalent arg 'durable'", (50, 10), None)
     broker = Broker((None, OSError("cut")), (None, conflict))

@@ -103,6 +103,7 @@ def attached_again(made: Made, connections: int) -> None:
     wait_until(lambda: len(made.connections) == connections and made.link.connected)
 
 
+@pytest.mark.expects_errors("the greenlet of the connection has ended")
 def test_an_owner_that_was_killed_is_replaced(made: Made) -> None:
     made.connect()
     first = made.link._greenlet
@@ -115,6 +116,7 @@ def test_an_owner_that_was_killed_is_replaced(made: Made) -> None:
     assert made.worker.told == ["attach", "detach", "attach"]
 
 
+@pytest.mark.expects_errors("the greenlet of the connection has ended")
 def test_an_owner_that_was_killed_before_it_began_is_replaced(made: Made) -> None:
     made.link.start()
     first = made.link._greenlet
@@ -125,6 +127,7 @@ def test_an_owner_that_was_killed_before_it_began_is_replaced(made: Made) -> Non
     attached_again(made, 1)
 
 
+@pytest.mark.expects_errors("LookupError")
 def test_an_error_while_the_worker_is_detached_does_not_end_it(made: Made) -> None:
     made.connect()
     made.worker.fails_to_detach = 1
@@ -177,6 +180,7 @@ def test_an_abort_lets_a_start_follow_at_once(made: Made) -> None:
     assert made.worker.told == ["attach", "detach", "attach"]
 
 
+@pytest.mark.expects_errors("it is set aside", "unexpected error, connecting anew")
 def test_what_was_in_hand_when_connections_broke_is_a_suspect(made: Made) -> None:
     made.connect()
     header = b"\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00"

@@ -222,6 +222,7 @@ def suspicious(kind: type[transport.Connection], *pieces: bytes) -> tuple[Listen
 
 @both_kinds
 @pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.expects_errors("it is set aside")
 def test_a_suspect_is_set_aside_unread_and_forgotten(kind: type[transport.Connection], size: int) -> None:
     stream = delivery(1, 1, b"body", message_id="a") + delivery(1, 2, b"next", message_id="b")
     listener, aside = suspicious(kind, *in_pieces(stream, range(0, len(stream), size)))
@@ -243,6 +244,7 @@ def test_a_suspect_on_a_channel_that_closes_is_left_to_others(kind: type[transpo
 
 
 @both_kinds
+@pytest.mark.expects_errors("it is set aside")
 def test_a_suspect_that_nobody_takes_is_dropped(kind: type[transport.Connection]) -> None:
     listener, _ = suspicious(kind, delivery(1, 1, b"body", message_id="a"))
     listener.connection.channels[1].on_suspect = None

@@ -37,6 +37,7 @@ def test_a_worker_without_a_service_name_refuses_to_start(broker: Broker, celery
     assert "Traceback" not in worker.output
 
 
+@pytest.mark.expects_errors("cannot share one name")
 def test_a_worker_ends_where_the_broker_refuses_its_server_for_good(
     broker: Broker, celery: CeleryProgram, unique_name: Callable[[str], str]
 ) -> None:

@@ -107,6 +107,7 @@ def test_connections_stay_within_the_concurrency(
 @pytest.mark.parametrize(
     "database", [pytest.param({}, id="one for each request"), pytest.param({"CONN_MAX_AGE": None}, id="persistent")]
 )
+@pytest.mark.expects_errors("OperationalError")
 def test_calls_fail_only_while_the_database_is_down(postgres, use_postgres, start_service, meeting, database):
     use_postgres(**database)
     service = start_service(CONCURRENCY=10)
@@ -196,6 +197,7 @@ def test_a_query_that_was_given_up_takes_its_connection_with_it(use_postgres, st
         assert outcome(service.client.defer.backend_pid()) is None
 
 
+@pytest.mark.expects_errors("SynchronousOnlyOperation")
 def test_an_event_loop_in_one_function_keeps_no_other_from_the_database(
     postgres, database_name, use_postgres, start_service, meeting
 ):
@@ -264,6 +266,7 @@ def test_one_connection_that_does_not_close_leaves_no_other_open(caplog):
     wait_until(lambda: len(idle) == 0, PATIENCE)
 
 
+@pytest.mark.expects_errors("ValueError")
 def test_an_atomic_request_is_rolled_back_when_it_raises(postgres, database_name, use_postgres, start_service):
     use_postgres()
     postgres.query("CREATE TABLE notes (text text)", database=database_name)
@@ -296,6 +299,7 @@ def test_an_atomic_request_is_rolled_back_when_it_raises(postgres, database_name
     assert sorted(postgres.query("SELECT text FROM notes", database=database_name)) == [("committed",), ("exempt",)]
 
 
+@pytest.mark.expects_errors("Error calling", "IndexError")
 def test_signals_tell_of_each_request(start_service):
     service = start_service()
     service.server.add_function(lambda: seen.append(current_request().function), name="good")

@@ -26,6 +26,7 @@ def fail(recorder, text):
         recorder(CurrentRequest("request-1", None, "f", None, False, {}), call)
 
 
+@pytest.mark.expects_errors("OperationalError")
 def test_the_last_ones_are_kept_and_a_restart_loses_those_of_the_meantime(recorder, postgres, caplog):
     for number in range(7):
         fail(recorder, f"{number}! a\0b\ud800")

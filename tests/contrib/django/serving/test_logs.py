@@ -22,6 +22,7 @@ def amphora_log():
     tree.setLevel(level)
 
 
+@pytest.mark.expects_errors("KeyError")
 def test_a_request_that_fails_is_logged_with_its_traceback_and_without_its_arguments(start_service, caplog):
     service = start_service()
     service.server.add_function(lambda _: {}["no such key"], name="fail")

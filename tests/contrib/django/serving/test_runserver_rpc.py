@@ -151,6 +151,7 @@ def test_it_is_patched_however_it_is_started(start_program):
     assert [program.terminate(PATIENCE) for program in programs] == [0] * len(programs)
 
 
+@pytest.mark.expects_errors("refuses access")
 def test_a_wrong_configuration_is_told_and_ends_it_with_a_status_that_is_not_zero(start_program, broker, depot):
     refused = {**depot, "BROKER_URL": broker.url_for(password="wrong")}
     # As 0.1 names queues: a label can have the name of a service.

@@ -90,7 +90,9 @@ def test_no_connections_stay_behind(
 ) -> None:
     client = start(command, sign, max_age=max_age)
 
-    assert len(set(call_at_once(client, function))) == MANY
+    used = set(call_at_once(client, function))
+    # (One that is kept serves another request, where the first ones are finished before the last ones begin.)
+    assert len(used) == MANY if max_age == 0 else 1 <= len(used) <= MANY
     # The idle process has none.
     wait_until(lambda: postgres.connections(database) == 0, PATIENCE)
 
@@ -101,7 +103,7 @@ def test_connections_that_the_database_has_ended_fail_no_call(
 ) -> None:
     client = start(command, sign, max_age=600)
     before = set(call_at_once(client, function))
-    assert postgres.connections(database) == MANY
+    assert postgres.connections(database) == len(before)
 
     postgres.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", database)
     wait_until(lambda: postgres.connections(database) == 0, PATIENCE)

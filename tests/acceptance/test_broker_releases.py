@@ -127,7 +127,8 @@ def test_letters_that_were_looked_at_many_times_are_still_there(
     queue = f"rpc_{service}_dead"
     wait_until(lambda: queue in broker.queues())
     with broker.channel() as channel:
-        channel.basic_publish(amqp.Message(b"a letter", delivery_mode=2), queue, queue)
+        # Not over its exchange, which may not be bound yet.
+        channel.basic_publish(amqp.Message(b"a letter", delivery_mode=2), "", queue)
     wait_until(lambda: messages_in(broker, queue) == 1)
 
     drop_in_hand(broker, queue, MANY)
@@ -230,7 +231,9 @@ def test_clients_go_on_whose_broker_was_killed_soon_after_they_had_declared_thei
 def test_a_broker_that_allows_one_consumer_on_each_channel_has_servers_with_labels(
     start_broker: StartBroker, service: str, new_client: NewClient, new_server: NewServer
 ) -> None:
-    broker = start_broker({"consumer_max_per_channel": 1})
+    broker = start_broker()
+    # (RabbitMQ 3.10 has no such setting, which does no harm.)
+    broker.eval("application:set_env(rabbit, consumer_max_per_channel, 1)")
     server, client = new_server(broker.url, Work()), new_client(broker.url, timeout=TIMEOUT)
     for label in ("a", "b", "c"):
         client.create_new_request_queue(label)
@@ -251,6 +254,7 @@ def small_frames(request: pytest.FixtureRequest, broker: Broker) -> Iterator[int
     broker.eval(f"application:set_env(rabbit, frame_max, {usual})")
 
 
+@pytest.mark.expects_errors("its frame_max is 4096 bytes")
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])
 def test_small_frames_carry_calls_or_are_refused_with_the_reason(
     broker: Broker,

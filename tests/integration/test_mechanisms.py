@@ -47,6 +47,7 @@ def test_a_broker_that_offers_amqplain_only_is_logged_in_to(own_broker: Broker, 
         assert call_abs(service, own_broker.url) == 1
 
 
+@pytest.mark.expects_errors("cannot be logged in to")
 @pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("offered", ["ANONYMOUS", "RABBIT-CR-DEMO"])
 def test_a_broker_without_a_mechanism_to_use_is_an_error_that_says_so(
@@ -85,6 +86,7 @@ def test_a_client_certificate_logs_in_where_the_broker_offers_external_only(
         assert call_abs(service, url, ssl=own) == 1
 
 
+@pytest.mark.expects_errors("is not that of a user")
 def test_a_client_certificate_of_no_user_is_an_error_that_says_so(
     external: tuple[Broker, str, dict[str, str]], service: str
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_client_certificate_of_no_user_is_an_error_that_says_so(
         client.call.abs(-1)
 
 
+@pytest.mark.expects_errors("cannot be logged in to")
 def test_external_without_tls_is_an_error_that_says_what_to_do(
     external: tuple[Broker, str, dict[str, str]], service: str
 ) -> None:

@@ -287,7 +287,7 @@ class Calls:
                 self._name,
                 message_id,
                 told,
-                extra=request_fields(message_id),
+                extra=request_fields(message_id, None if call is None else call.function),
                 once=("untrusted reply", self._name),
             )
             return False

@@ -50,6 +50,7 @@ def test_a_broker_that_offers_amqplain_only_is_logged_in_to(own_broker: Broker, 
 @pytest.mark.expects_errors("cannot be logged in to")
 @pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("offered", ["ANONYMOUS", "RABBIT-CR-DEMO"])
+@pytest.mark.expects_errors("offers", "refuses access", "EXTERNAL")
 def test_a_broker_without_a_mechanism_to_use_is_an_error_that_says_so(
     own_broker: Broker, service: str, offered: str
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_client_certificate_logs_in_where_the_broker_offers_external_only(
 
 
 @pytest.mark.expects_errors("is not that of a user")
+@pytest.mark.expects_errors("offers", "refuses access", "EXTERNAL")
 def test_a_client_certificate_of_no_user_is_an_error_that_says_so(
     external: tuple[Broker, str, dict[str, str]], service: str
 ) -> None:
@@ -101,6 +103,7 @@ def test_a_client_certificate_of_no_user_is_an_error_that_says_so(
 
 
 @pytest.mark.expects_errors("cannot be logged in to")
+@pytest.mark.expects_errors("offers", "refuses access", "EXTERNAL")
 def test_external_without_tls_is_an_error_that_says_what_to_do(
     external: tuple[Broker, str, dict[str, str]], service: str
 ) -> None:

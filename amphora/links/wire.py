@@ -87,7 +87,7 @@ class Wire:
             message.exchange,
             message.routing_key,
             self._patience,
-            once="lane refused",
+            once=("lane refused", self._link.name, message.exchange, message.routing_key),
         )
 
     def alarm(self, at: float) -> None:

@@ -338,6 +338,7 @@ def test_a_finished_request_does_not_keep_its_worker_from_the_next(notes: Notes)
     assert greenlets == {id(worker)}
 
 
+@pytest.mark.expects_errors("planted")
 def test_an_error_while_a_request_begins_gives_it_back_and_its_slot(
     notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

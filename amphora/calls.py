@@ -297,7 +297,7 @@ class Calls:
         call.ignored += 1
         call.distrusted = str(error)
         if len(delivery.body) <= _SMALL:
-            # A server that distrusts the request cannot sign its refusal, and nobody else tells what is wrong with it.
+            # A server that distrusts the request cannot sign its refusal, which alone says what is wrong.
             claim = self._codec.read_reply(delivery.properties, delivery.body)
             if isinstance(claim, Failure):
                 call.distrusted += f" (it claims: {repr(claim.error)[:_QUOTED]})"

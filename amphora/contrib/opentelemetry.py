@@ -35,7 +35,7 @@ _SYSTEM = "amphora"
 #: Bytes of a request's headers that a trace may take, at the most: half of all, the rest is the program's.
 _ROOM = 1536
 
-#: Characters of names and ids, of an error's message and of its traceback that a span has at the most.
+#: The most characters in a span of names and ids, of an error's message, and of its traceback.
 _NAME, _MESSAGE, _STACKTRACE = 255, 4096, 16_384
 
 #: Key in a context of what `opentelemetry.instrumentation.utils.suppress_instrumentation` sets.

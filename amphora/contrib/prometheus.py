@@ -130,7 +130,7 @@ class Metrics:
         registry.register(self._endpoints)
         self._written: WrittenMetrics | None = None
         if several_processes():
-            # Asked by nobody: collected is what each process has written.
+            # Not called: the values that each process has written are collected.
             self._written = WrittenMetrics(_GAUGE_MEANINGS, _COUNTER_MEANINGS, self._endpoints.readings, registry)
 
     def watch(self, endpoint: Endpoint) -> Endpoint:

@@ -1,7 +1,7 @@
 """`Handover`: tasks that threads hand to a hub thread, and the futures that they hold for them.
 
 Theory. Threads hand tasks to a hub thread and wait for futures. The ledger has every task whose future was handed out,
-those of deferred results included, until its future is done. When the hub has ended, whoever ended it completes what
+those of deferred results included, until its future is done. When the hub has ended, its ender completes what
 is left in the ledger: no future waits without an end. The machine runs under one lock of its driver, and completes no
 future itself: `done` and `end` say who may, exactly once for each task.
 

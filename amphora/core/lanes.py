@@ -4,7 +4,7 @@ A lane is an exchange and a routing key. While a quorum queue has no leader, Rab
 once. Such a lane is *held*: the nacked message, and whatever would overtake it, wait until the lane is due. Then all of
 them go back to the outbox, which merges them by order.
 
-    free   refuse                held   due after 0.05 s, after 1 s at the most; each refusal doubles it
+    free   refuse                held   due after 0.05 s, at most 1 s; each refusal doubles it
     held   refuse, hold          held   the message is put into its place; the due time stays
     held   due, take_all         free   everything that is held is given back
     any    taken                        the next refusal waits 0.05 s again; a held lane stays held

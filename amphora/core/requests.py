@@ -70,7 +70,7 @@ _GONE = 60.0
 #: Seconds for which a full queue may keep its replies parked beyond their number.
 _FULL = 30.0
 
-#: How often the route of one reply is restored: whoever deletes faster than that has to stop first.
+#: How often the route of one reply is restored before the reply is given up.
 _RESTORES = 10
 
 #: Clients and keys that are remembered for one reason or another.

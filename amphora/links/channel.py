@@ -95,7 +95,7 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
             header = encode_header(self.channel_id, properties, len(body))
         except Exception as error:
             let_through(error)
-            # Whatever it is that somebody put into the properties: it is about this message alone.
+            # The properties hold what the caller put there: any error is about this message alone.
             raise unencodable(error) from error
         if len(header) > frame_max:
             raise too_large(len(header), frame_max)
@@ -182,7 +182,7 @@ class Channel(pyamqp.Channel):  # type: ignore[misc]
         self.send_method(spec.Channel.Close, "BsBB", (0, "", 0, 0))
 
     def _on_basic_cancel(self, consumer_tag: str) -> None:
-        """Answer the broker's cancellation of a consumer by cancelling it too, then tell whoever consumes.
+        """Answer the broker's cancellation of a consumer by cancelling it too, then tell the consumer.
 
         RabbitMQ 4.3 cancels a consumer of a quorum queue that has kept a message for too long, but keeps delivering
         to it until the client agrees. It expects `basic.cancel-ok` for that. Older releases, and 4.3 itself where the

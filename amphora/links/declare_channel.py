@@ -59,4 +59,4 @@ class DeclareChannel:
             raise
 
     def _on_closed(self, error: ChannelError) -> None:
-        """The broker closed the channel; whoever waits for an answer on it gets the error."""
+        """The broker closed the channel; the one that waits for an answer on it gets the error."""

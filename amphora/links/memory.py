@@ -125,7 +125,7 @@ def _check(exchange: str, routing_key: str, properties: dict[str, Any], size: in
         header = encode_header(1, properties, size)
     except Exception as error:
         let_through(error)
-        # Whatever it is that somebody put into the properties.
+        # The properties hold what the caller put there.
         raise unencodable(error) from error
     if len(header) > _FRAME_MAX:
         raise too_large(len(header), _FRAME_MAX)

@@ -47,7 +47,7 @@ def removed(queue: str, routing_key: str) -> str:
 
 
 def restore(topology: Topology, run: Run, is_local: Callable[[Exception], bool]) -> list[Loss]:
-    """Declare a topology on a new connection, and the queues that were added to it, as far as nobody removed them.
+    """Declare a topology on a new connection, and the queues that were added to it, unless they were removed.
 
     Args:
         topology: The topology. Queues that were removed are discarded from it.

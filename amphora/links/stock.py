@@ -72,7 +72,7 @@ class Channel(DirectChannel):
             self._encoder(METHOD, self.channel_id, spec.Basic.Publish, arguments, amqp.Message(body, **named))
         except Exception as error:
             let_through(error)
-            # Whatever it is that somebody put into the properties: it is about this message alone.
+            # The properties hold what the caller put there: any error is about this message alone.
             raise unencodable(error) from error
         # A large message is written frame by frame: the second one is the header.
         if len(pieces) > 1 and len(pieces[1]) > frame_max:

@@ -1,4 +1,4 @@
-"""The queues that count the tries of a request are classic, whatever the default type of the virtual host or the node."""
+"""The queues that count tries are classic, whatever the default type of the virtual host or the node."""
 
 from collections.abc import Callable
 from typing import Any

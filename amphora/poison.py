@@ -25,10 +25,11 @@ from amphora.core.requests import ServedRequests
 from amphora.core.tries import Tries
 from amphora.exceptions import AmqpRpcException, BrokerError, DeadLettered, MessageRejected
 from amphora.job import Job
+from amphora.links.counters import OpenCounter
 from amphora.links.delivery import Delivery
 from amphora.links.frames import encode_header
 from amphora.links.publisher import Publisher
-from amphora.links.topology import Topology, delete_queue, open_counter
+from amphora.links.topology import Topology, delete_queue
 from amphora.log_fields import request_fields
 from amphora.note_log import NoteLogger
 from amphora.protocol.dead_letters import TOO_MANY_TRIES, UNREADABLE, dead_letter_properties, fitted, identity
@@ -103,7 +104,7 @@ class PoisonGuard:
 
     def ask(self, job: Job) -> None:
         """Ask how often a request was begun."""
-        action = partial(open_counter, job.counter, self._names.dead_letters, _KEPT)
+        action = OpenCounter(job.counter, self._names.dead_letters, _KEPT)
         self._publisher.run(action, key=("tries", job.counter)).rawlink(partial(self._on_told, job))
 
     def _on_told(self, job: Job, answer: AsyncResult[Any]) -> None:

@@ -32,7 +32,6 @@ __all__ = [
     "exists",
     "fanout_exchange",
     "look_for",
-    "open_counter",
     "purge_queue",
     "queue_arguments",
     "queue_status",
@@ -228,17 +227,6 @@ def dead_letter_queue(name: str, queue_type: str) -> Queue:
     return durable_queue(
         name, direct_exchange(name), name, arguments=queue_arguments(queue_type), earlier=earlier_arguments(queue_type)
     )
-
-
-def open_counter(name: str, exchange: str, x_expires: int, channel: Any) -> int:
-    """Declare a queue whose messages are counted, bound with its own name; return how many there are.
-
-    Raises:
-        ChannelError: The exchange does not exist, or the user lacks a permission.
-    """
-    declared = channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-expires": x_expires})
-    channel.queue_bind(name, exchange, name)
-    return int(declared.message_count)
 
 
 def create_queue(queue: Queue, channel: Any) -> None:

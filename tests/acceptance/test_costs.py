@@ -38,8 +38,9 @@ def test_an_idle_client_and_server_do_nothing(broker: Broker, service: str, star
 
     gevent.sleep(4)  # What is tested is that nothing happens meanwhile.
 
-    # A loop that is busy only ten times a second would wake up 40 times and more.
-    assert process.num_ctx_switches().voluntary - switches < 40
+    # The watch over the loop's lag wakes up five times a second, and a kernel may count two switches for each time. A
+    # loop that is busy ten times a second besides would wake up another 40 to 80 times.
+    assert process.num_ctx_switches().voluntary - switches < 60
     assert sum(process.cpu_times()[:2]) - cpu < 0.2
 
 

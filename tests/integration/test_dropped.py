@@ -21,9 +21,9 @@ def url(request: pytest.FixtureRequest, broker: Broker) -> str:
 def dropped(clients: list[AmqpRpcClient]) -> list["weakref.ref[AmqpRpcClient]"]:
     """Drop clients, and return what tells whether they are still there."""
     references = [weakref.ref(client) for client in clients]
-    clients.clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        clients.clear()
         # A call of theirs that is under way in another greenlet, such as one that connects, may keep one for a moment.
         wait_until(lambda: gc.collect() >= 0 and not any(reference() for reference in references), timeout=10)
     assert [each.category for each in caught if "stop()" in str(each.message)] == [ResourceWarning] * len(references)

@@ -1,6 +1,7 @@
 """The scripts that install other releases of RabbitMQ and run tests on them; no broker is installed or started."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -128,3 +129,12 @@ def test_a_release_that_cannot_be_installed_fails_with_its_text(
     assert done.returncode == 1
     assert "there is no Debian release with RabbitMQ 2.8" in done.stdout
     assert done.stdout.endswith("Failed on RabbitMQ 2.8\n")
+
+
+def test_tests_that_are_left_out_exist() -> None:
+    """A file of tests that is renamed would come back unnoticed."""
+    text = (ROOT / "scripts" / "run-tests-on-releases").read_text()
+    left_out = re.search(r'^LEFT_OUT="([^"]*)"', text, re.MULTILINE)
+
+    assert left_out is not None
+    assert [name for name in left_out[1].split() if not (ROOT / "tests" / f"{name}.py").exists()] == []

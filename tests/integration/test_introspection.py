@@ -18,7 +18,7 @@ from amphora import (
     RemoteException,
     WrongRequest,
 )
-from amphora.note_log import flush_notes
+from amphora.logs.note_log import flush_notes
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.functions import Holding, Noting
 from tests.support.broker import Broker

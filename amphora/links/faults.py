@@ -20,6 +20,7 @@ from amphora.exceptions import (
     VhostNotFound,
 )
 from amphora.links.mechanisms import NoMechanism, SmallFrames, explain_mechanisms
+from amphora.links.progress import Unanswered
 from amphora.links.tls_faults import NoTls, TlsPort, explain_tls
 
 __all__ = ["Fault", "explain"]
@@ -108,6 +109,8 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
     if isinstance(error, stdlib_socket.gaierror):
         why = f"its host name cannot be resolved: {error.strerror}"
         return Fault(BrokerUnreachable(f"the broker at {address} cannot be found: {why}"), False)
+    if isinstance(error, Unanswered):
+        return Fault(BrokerUnreachable(f"the broker at {address}: {error} (is the node of the queue down?)"), False)
     if isinstance(error, OSError):
         why = error.strerror or str(error) or type(error).__name__
         return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}"), False)

@@ -56,8 +56,8 @@ Commands
 A command runs when it is first in the queue, and nothing is sent while it runs. One that takes long (`overdue`) goes on
 beside what comes after it: only the messages of the lane that it ``holds`` wait for it. If the connection breaks
 meanwhile, it goes back to its place and runs again, but not more than twice where the broker ends the connection with a
-protocol error. Commands that restore a route (`Outgoing.restore`) run before everything else. No command runs while the broker
-blocks publishers.
+protocol error. Commands that restore a route (`Outgoing.restore`) run before everything else. No command runs while the
+broker blocks publishers.
 """
 
 from __future__ import annotations

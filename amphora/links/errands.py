@@ -107,6 +107,7 @@ class Errands:
         except Unanswered as error:
             return None, error
         except Silence as error:
+            self._stop_timer(command)
             # Is it the connection that is silent?
             self._ask()
             return None, Unanswered(f"{error} about a queue", error.seconds)

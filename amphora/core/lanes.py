@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 
-from amphora.core.messages import Lane, Outgoing
+from amphora.core.messages import Lane, OutgoingMessage
 
 __all__ = ["Lanes"]
 
@@ -37,7 +37,7 @@ _SOON, _LATE = 0.05, 1.0
 _REMEMBERED = 1_000
 
 
-def _order(message: Outgoing) -> int:
+def _order(message: OutgoingMessage) -> int:
     return message.order
 
 
@@ -49,7 +49,7 @@ class _Held:
     def __init__(self, due: float) -> None:
         self.due = due
         self.closed = 0
-        self.messages: list[Outgoing] = []
+        self.messages: list[OutgoingMessage] = []
 
 
 class Lanes:
@@ -75,7 +75,7 @@ class Lanes:
         """When the next lane is due; infinite where none is held."""
         return min((lane.due for lane in self.held.values()), default=math.inf)
 
-    def refuse(self, message: Outgoing, now: float) -> float | None:
+    def refuse(self, message: OutgoingMessage, now: float) -> float | None:
         """Hold a message that was nacked; return when its lane is due if it was free before."""
         key = message.lane
         lane = self.held.get(key)
@@ -91,7 +91,7 @@ class Lanes:
         lane.messages.append(message)
         return lane.due
 
-    def hold(self, message: Outgoing) -> bool:
+    def hold(self, message: OutgoingMessage) -> bool:
         """Hold a message that would overtake others of its lane; return whether it would."""
         lane = self.held.get((message.exchange, message.routing_key))
         if lane is None:
@@ -99,11 +99,11 @@ class Lanes:
         insort(lane.messages, message, key=_order)
         return True
 
-    def taken(self, message: Outgoing) -> None:
+    def taken(self, message: OutgoingMessage) -> None:
         """Note that the broker takes messages of this lane (again)."""
         self.delays.pop((message.exchange, message.routing_key), None)
 
-    def remove(self, message: Outgoing) -> None:
+    def remove(self, message: OutgoingMessage) -> None:
         """Forget a held message; a lane without messages is free."""
         key = message.lane
         lane = self.held[key]
@@ -111,7 +111,7 @@ class Lanes:
         if not lane.messages and not lane.closed:
             del self.held[key]
 
-    def due(self, now: float) -> list[Outgoing]:
+    def due(self, now: float) -> list[OutgoingMessage]:
         """Free the lanes whose time has come; return their messages."""
         due = [key for key, lane in self.held.items() if lane.due <= now]
         return [message for key in due for message in self.held.pop(key).messages]
@@ -122,7 +122,7 @@ class Lanes:
         lane.due = math.inf
         lane.closed += 1
 
-    def open(self, key: Lane) -> list[Outgoing]:
+    def open(self, key: Lane) -> list[OutgoingMessage]:
         """Free a closed lane, unless it was closed more often than opened; return its messages."""
         lane = self.held.get(key)
         if lane is None or not lane.closed:
@@ -130,7 +130,7 @@ class Lanes:
         lane.closed -= 1
         return [] if lane.closed else self.held.pop(key).messages
 
-    def take_all(self, *, closed: bool) -> list[Outgoing]:
+    def take_all(self, *, closed: bool) -> list[OutgoingMessage]:
         """Free all lanes; return their messages.
 
         Args:

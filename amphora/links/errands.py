@@ -16,9 +16,9 @@ from amqp.exceptions import AMQPError
 from gevent import get_hub
 
 from amphora.core.messages import Command
+from amphora.driver.progress import Silence, Unanswered
 from amphora.interrupts import contained, let_through
 from amphora.links.declare_channel import DeclareChannel
-from amphora.links.progress import Silence, Unanswered
 
 __all__ = ["Errands", "ask_anything"]
 

@@ -20,9 +20,10 @@ from gevent.event import AsyncResult, Event
 from kombu import Queue
 
 from amphora.core.limiter import Limiter, TicketState
-from amphora.core.messages import Command, Lane, Outgoing
+from amphora.core.messages import Command, Lane, OutgoingMessage
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
+from amphora.driver.progress import AnswerWatch, Silence, Unanswered
 from amphora.durations import Histogram
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, MessageRejected, MessageTooLarge
 from amphora.links.connection import Link
@@ -30,14 +31,13 @@ from amphora.links.control import ControlChannel, is_not_found
 from amphora.links.declare_channel import DeclareChannel
 from amphora.links.errands import Errands, ask_anything
 from amphora.links.faults import explain
-from amphora.links.progress import AnswerWatch, Silence, Unanswered
 from amphora.links.restoring import removed, restore
 from amphora.links.topology import Topology, create_queue
 from amphora.links.wire import Wire
-from amphora.note_log import NoteLogger
-from amphora.settings import LinkSettings, OutboxLimits
+from amphora.logs.note_log import NoteLogger
+from amphora.options.settings import LinkSettings, OutboxLimits
 
-__all__ = ["Publisher", "patience_with"]
+__all__ = ["Publisher", "nack_retry_seconds"]
 
 logger = NoteLogger(__name__)
 
@@ -55,7 +55,7 @@ _MOMENT = 3.0
 _ASK_AGAIN, _ASK_AGAIN_MAX = 1.0, 15.0
 
 
-def patience_with(queue_type: str) -> float:
+def nack_retry_seconds(queue_type: str) -> float:
     """Return the seconds for which messages that a queue of this type refuses should be sent again."""
     return _PATIENCE if queue_type == "quorum" else 0.0
 
@@ -114,7 +114,7 @@ class Publisher:
         if len(body) > self._largest:
             raise MessageTooLarge(f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes")
 
-    def publish(self, message: Outgoing, *, deadline: float | None) -> None:
+    def publish(self, message: OutgoingMessage, *, deadline: float | None) -> None:
         """Take a message; wait for room in the outbox first if it is full.
 
         Args:
@@ -129,7 +129,7 @@ class Publisher:
             self._wait_for_room(message.size, deadline)
         self.publish_now(message)
 
-    def publish_now(self, message: Outgoing) -> None:
+    def publish_now(self, message: OutgoingMessage) -> None:
         """Take a message whether or not there is room.
 
         A message that its ``done`` publishes again keeps its place: it is sent before what was published after it.
@@ -138,7 +138,7 @@ class Publisher:
         outbox.blocked = self.link.blocked
         outbox.submit(message, monotonic())
 
-    def withdraw(self, message: Outgoing) -> bool:
+    def withdraw(self, message: OutgoingMessage) -> bool:
         """Take back a message that is not sent, or is to be sent again; return whether it was not on its way.
 
         Its ``done`` is called with a `NoResult`.

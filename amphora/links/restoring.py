@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
+from amphora.driver.progress import Unanswered
 from amphora.links.control import is_not_found
-from amphora.links.progress import Unanswered
 from amphora.links.topology import Topology, bind_queue, create_queue, exists
 
 __all__ = ["Loss", "Restored", "removed", "restore"]

@@ -12,7 +12,7 @@ from amqp.exceptions import ChannelError, PreconditionFailed
 from kombu import Exchange, Queue
 
 from amphora.links.control import DeclareAgain, is_not_found
-from amphora.note_log import NoteLogger
+from amphora.logs.note_log import NoteLogger
 
 __all__ = [
     "OwnQueue",

@@ -110,6 +110,7 @@ class Outbox:
         channel: State of the channel.
         epoch: Number of the channel.
         in_flight: What was written to the channel and is not confirmed, by delivery tag.
+        patience: The same; may be set at any time.
         unexpected: Events that no row of the tables names, which change nothing.
         window: How many messages may be in flight.
     """
@@ -128,7 +129,6 @@ class Outbox:
         "_missing",
         "_next_tag",
         "_order",
-        "_patience",
         "_ports",
         "_queue",
         "_ready",
@@ -144,6 +144,7 @@ class Outbox:
         "channel",
         "epoch",
         "in_flight",
+        "patience",
         "unexpected",
         "window",
     )
@@ -151,7 +152,7 @@ class Outbox:
     def __init__(self, ports: Ports, limiter: Limiter, *, patience: float = 0.0) -> None:
         self._ports = ports
         self._limiter = limiter
-        self._patience = patience
+        self.patience = patience
         self._lanes = Lanes()
         self._queue: deque[Outgoing | Command] = deque()
         # What has come back and is not merged into the queue yet.
@@ -564,7 +565,7 @@ class Outbox:
             return
         if message.refused_since is None:
             message.refused_since = now
-        if now - message.refused_since >= self._patience:
+        if now - message.refused_since >= self.patience:
             self._telling.append((message, Outcome.NACKED, None))
             return
         message.returned = None

@@ -14,6 +14,8 @@ COUNT ?= 100000
 
 # The release of RabbitMQ that tests run on, where it is not the machine's own: make test RABBITMQ=4.3
 RABBITMQ ?=
+# Those that what depends on the broker is tested on, besides the machine's own.
+RELEASES ?= 4.0 4.3
 
 BIN := $(VENV)/bin
 # Shell commands that install it and tell the tests where it is (tests/support/broker.py).
@@ -21,7 +23,7 @@ chosen_rabbitmq = $(if $(RABBITMQ),\
 	AMPHORA_RABBITMQ=$$(sh scripts/install-rabbitmq --release "$(RABBITMQ)"); export AMPHORA_RABBITMQ;)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-celery demo-django test test-stock test-django6 lint format types bench bench-celery \
+.PHONY: help demo demo-celery demo-django test test-stock test-django6 test-releases lint format types bench bench-celery \
 	chaos chaos-celery hostile header-tables docs constraints clean
 
 help:
@@ -30,6 +32,7 @@ help:
 	@echo "make demo-celery   run a Celery worker that answers calls, and somebody who makes some"
 	@echo "make test    run the whole test suite against a RabbitMQ of its own (ARGS=... for pytest)"
 	@echo "make test RABBITMQ=4.3   the same on another release of RabbitMQ (4.0, 4.3), which root installs from Debian"
+	@echo "make test-releases   what depends on the broker, and short chaos runs, on RabbitMQ 4.0 and 4.3 side by side"
 	@echo "make test-stock   the same with py-amqp's own encoders (AMPHORA_STOCK_TRANSPORT=1)"
 	@echo "make test-django6   the tests of the Django integration with Django 6, where Python 3.12 is installed"
 	@echo "make lint    check style           make format   put the code in that style"
@@ -67,6 +70,10 @@ test: $(VENV)/.installed-test
 test-stock: export AMPHORA_STOCK_TRANSPORT = 1
 test-stock: test
 
+test-releases: $(VENV)/.installed-test
+	sh scripts/install-rabbitmq
+	sh scripts/run-tests-on-releases $(BIN)/python $(RELEASES) $(if $(ARGS),-- $(ARGS))
+
 # Where that Python is missing, find-python says so, and nothing has failed.
 test-django6: $(VENV)/.installed-tox
 	sh scripts/install-rabbitmq
@@ -95,7 +102,7 @@ bench: $(VENV)/.installed-test $(VENV)/.installed-bench
 
 chaos: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq
-	$(BIN)/python -m chaos.run --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+	@set -e; $(chosen_rabbitmq) $(BIN)/python -m chaos.run --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 chaos-celery: $(VENV)/.installed-test
 	sh scripts/install-rabbitmq

@@ -104,7 +104,7 @@ def describe(answers: list[tuple[int, int, str]]) -> list[str]:
 
 
 def _printable(line: str) -> str:
-    # As amphora.remote_text has it, which would import the whole package.
+    # As amphora.logs.remote_text has it, which would import the whole package.
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 

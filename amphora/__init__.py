@@ -17,12 +17,17 @@ A server registers functions, a client calls them::
     client.defer.add(1, 2).get()    # 3
 """
 
-from amphora.bridge import ThreadedClient, make_client
-from amphora.caller import PrettyCaller
-from amphora.client import AmqpRpcClient
-from amphora.dead_letters import DeadLetter, DeadLetters
-from amphora.descriptions import FunctionDescription, describe_function
+from amphora.client.caller import PrettyCaller
+from amphora.client.client import AmqpRpcClient
+from amphora.client.fanout import AmqpRpcFanoutClient
+from amphora.client.inspector import Inspector, RemoteFunction, ServerClock, ServerHealth, ServerInfo
+from amphora.client.middleware import OutgoingRequest
+from amphora.client.stubs import stub_of
 from amphora.durations import Histogram
+from amphora.endpoint.current_request import CurrentRequest, call_deadline, current_request
+from amphora.endpoint.dead_letters import DeadLetter, DeadLetters
+from amphora.endpoint.health import Health
+from amphora.endpoint.log_fields import RequestLogFilter
 from amphora.exceptions import (
     AccessRefused,
     AmqpRpcException,
@@ -43,24 +48,20 @@ from amphora.exceptions import (
     WrongRequest,
     WrongResult,
 )
-from amphora.fanout import AmqpRpcFanoutClient, AmqpRpcFanoutServer
-from amphora.function_names import add_or_decorate, remote_name
-from amphora.health import Health
-from amphora.inspector import Inspector, RemoteFunction, ServerClock, ServerHealth, ServerInfo
 from amphora.links.connection import BrokerInfo
 from amphora.links.topology import QueueStatus
-from amphora.log_fields import RequestLogFilter
-from amphora.middleware import OutgoingRequest
-from amphora.overrides import override_arguments
-from amphora.permissions import require_user
+from amphora.options.overrides import override_arguments
+from amphora.options.text_values import parse_keyword_arguments, parse_value
 from amphora.protocol.signatures import sign_request
-from amphora.request import CurrentRequest, call_deadline, current_request
-from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
-from amphora.server import AmqpRpcServer
-from amphora.serving import Serving, run_servers
-from amphora.stubs import stub_of
-from amphora.threaded_result import ThreadedResult
-from amphora.typed_values import parse_keyword_arguments, parse_value
+from amphora.serializers import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
+from amphora.server.descriptions import FunctionDescription, describe_function
+from amphora.server.fanout import AmqpRpcFanoutServer
+from amphora.server.function_names import add_or_decorate, remote_name
+from amphora.server.permissions import require_user
+from amphora.server.server import AmqpRpcServer
+from amphora.server.serving import Serving, run_servers
+from amphora.threads.threaded_client import ThreadedClient, make_client
+from amphora.threads.threaded_result import ThreadedResult
 from amphora.version import __version__
 
 __all__ = [

@@ -10,12 +10,12 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["amphora"]):
+    from amphora.driver.frames import parse_header
     from amphora.exceptions import WrongRequest
-    from amphora.json_text import json_decoder, plain_decoder
-    from amphora.links.frames import parse_header
     from amphora.protocol.deadlines import is_expired
     from amphora.protocol.messages import Codec, message_id_of
-    from amphora.serializer import RpcJsonSerializer, RpcMsgpackSerializer
+    from amphora.serializers import RpcJsonSerializer, RpcMsgpackSerializer
+    from amphora.serializers.json_text import json_decoder, plain_decoder
 
 CODEC = Codec(RpcJsonSerializer(), [RpcMsgpackSerializer()])
 FAST, PLAIN = json_decoder(), plain_decoder()

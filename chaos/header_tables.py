@@ -10,8 +10,8 @@ import time
 from random import Random
 from struct import pack
 
-from amphora.links.frames import encode_header, parse_header
-from amphora.links.tables import TableError, encode_table, parse_table
+from amphora.driver.frames import encode_header, parse_header
+from amphora.driver.tables import TableError, encode_table, parse_table
 
 __all__ = ["EDGES", "damaged", "header_of", "random_table"]
 

@@ -22,7 +22,7 @@ import gevent
 import pytest
 from gevent.hub import Hub
 
-from amphora.note_log import flush_notes
+from amphora.logs.note_log import flush_notes
 from tests.support.wrongs import seen
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from amphora.note_log import flush_notes
+from amphora.logs.note_log import flush_notes
 
 _handler = pytest.LogCaptureFixture.handler
 

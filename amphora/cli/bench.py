@@ -13,11 +13,11 @@ import gevent
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from amphora import AmqpRpcClient, AmqpRpcException, parse_value
+from amphora.cli.exit_codes import BadArguments, Failed
 from amphora.cli.function_names import complete_function
 from amphora.cli.latencies import histogram, milliseconds, percentile
 from amphora.cli.output import console, errors, print_json, print_line, print_table, table
 from amphora.cli.services import Service, ServiceCommand, service_options
-from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import count, parse_keyword_arguments, seconds
 
 __all__ = ["command"]

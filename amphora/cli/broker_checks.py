@@ -10,12 +10,12 @@ from time import gmtime, monotonic, strftime, time
 import gevent
 
 from amphora import BrokerError, BrokerInfo, DeadLetters
-from amphora.brokers import given_in_url
-from amphora.cli.advice import with_options_named
-from amphora.cli.findings import Finding, Level
+from amphora.cli.exit_codes import NotSent
 from amphora.cli.management import Management
+from amphora.cli.report import Finding, Level
 from amphora.cli.services import CLOCKS, Service
-from amphora.cli.statuses import NotSent
+from amphora.cli.wording import with_options_named
+from amphora.options.brokers import given_in_url
 
 __all__ = ["broker_findings", "management_findings"]
 

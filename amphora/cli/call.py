@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from amphora import AmqpRpcClient, WrongRequest, parse_value
+from amphora.cli.exit_codes import BadArguments, Failed
 from amphora.cli.function_names import complete_function
 from amphora.cli.output import print_json
 from amphora.cli.services import Service, ServiceCommand, service_options
-from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import parse_keyword_arguments, seconds_or_zero
 
 __all__ = ["command"]

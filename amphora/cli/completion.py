@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from amphora.cli.statuses import BadArguments
+from amphora.cli.exit_codes import BadArguments
 
 __all__ = ["command"]
 

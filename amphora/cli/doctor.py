@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import click
 
 from amphora.cli.broker_checks import broker_findings, management_findings
-from amphora.cli.findings import Finding, Level, print_finding
+from amphora.cli.exit_codes import Failed, NotSent, errors_end_the_command
 from amphora.cli.local_checks import local_findings
 from amphora.cli.management import Management, management_option
 from amphora.cli.output import print_json
+from amphora.cli.report import Finding, Level, print_finding
 from amphora.cli.service_checks import service_findings
 from amphora.cli.services import Service, ServiceCommand, optional_service_options
-from amphora.cli.statuses import Failed, NotSent, errors_end_the_command
 
 __all__ = ["command"]
 

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from amphora import AmqpRpcException
 from amphora.cli.services import amphora_logs, service_of
-from amphora.remote_text import printable
+from amphora.logs.remote_text import printable
 
 __all__ = ["NEEDS_NO_QUOTES", "complete_function"]
 

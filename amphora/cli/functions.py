@@ -9,12 +9,12 @@ import click
 import gevent
 
 from amphora import RemoteFunction, stub_of
+from amphora.cli.exit_codes import Failed, NoAnswer
 from amphora.cli.function_names import complete_function
 from amphora.cli.output import print_indented, print_json, print_line, print_lines
 from amphora.cli.services import Service, ServiceCommand, service_options
-from amphora.cli.statuses import Failed, NoAnswer
 from amphora.cli.values import count, seconds
-from amphora.remote_text import printable
+from amphora.logs.remote_text import printable
 
 __all__ = ["command"]
 

@@ -12,9 +12,9 @@ import gevent
 
 import amphora_probe
 from amphora import AmqpRpcClient, ServerHealth, ServerInfo
+from amphora.cli.exit_codes import BadArguments, Failed, NoAnswer, NotSent
 from amphora.cli.output import Part, print_json, print_line, print_table, table
 from amphora.cli.services import Service, ServiceCommand, optional_service_options
-from amphora.cli.statuses import BadArguments, Failed, NoAnswer, NotSent
 from amphora.cli.values import count, seconds
 
 __all__ = ["command"]

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from gevent import monkey
 
 from amphora import __version__
-from amphora.cli.findings import Finding, Level
+from amphora.cli.report import Finding, Level
 
 __all__ = ["local_findings"]
 

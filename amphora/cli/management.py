@@ -15,9 +15,9 @@ from urllib.request import Request, urlopen
 
 import click
 
-from amphora.brokers import BrokerAddress, given_in_url
-from amphora.cli.statuses import BadArguments, NotSent
-from amphora.urls import UrlError, split_url
+from amphora.cli.exit_codes import BadArguments, NotSent
+from amphora.options.brokers import BrokerAddress, given_in_url
+from amphora.options.urls import UrlError, split_url
 
 __all__ = ["ManagedQueue", "Management", "management_option"]
 

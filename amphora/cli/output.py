@@ -18,7 +18,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from amphora.remote_text import printable, printable_json, printable_lines
+from amphora.logs.remote_text import printable, printable_json, printable_lines
 
 __all__ = [
     "Part",

@@ -9,9 +9,9 @@ import click
 import gevent
 
 from amphora import AmqpRpcClient, ServerInfo
+from amphora.cli.exit_codes import Failed, NoAnswer
 from amphora.cli.output import print_json, print_line, print_table, table
 from amphora.cli.services import Service, ServiceCommand, service_options
-from amphora.cli.statuses import Failed, NoAnswer
 from amphora.cli.values import count, seconds
 
 __all__ = ["command"]

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from amphora import AmqpRpcServer
+from amphora.cli.exit_codes import BadArguments
 from amphora.cli.output import to_json
 from amphora.cli.probe_server import ProbeServer
-from amphora.cli.statuses import BadArguments
 
 __all__ = ["Probes"]
 

@@ -16,7 +16,7 @@ import click
 from gevent import get_hub
 
 from amphora import __version__
-from amphora.cli.statuses import BadArguments, Failed
+from amphora.cli.exit_codes import BadArguments, Failed
 
 __all__ = ["amphora", "run"]
 

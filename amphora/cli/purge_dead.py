@@ -7,10 +7,10 @@ import sys
 import click
 
 from amphora import DeadLetters
-from amphora.cli.letters import Choice, as_record, choice_options, described
+from amphora.cli.dead_letter_options import Choice, as_record, choice_options, described
+from amphora.cli.exit_codes import BadArguments
 from amphora.cli.output import print_json, print_line
 from amphora.cli.services import Service, ServiceCommand, service_options
-from amphora.cli.statuses import BadArguments
 
 __all__ = ["can_be_asked", "command"]
 

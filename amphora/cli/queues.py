@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from amphora.cli.exit_codes import BadArguments, Failed
 from amphora.cli.management import ManagedQueue, Management, management_option
 from amphora.cli.output import Part, print_json, print_table, table
 from amphora.cli.services import Service, ServiceCommand, service_options
-from amphora.cli.statuses import BadArguments, Failed
 from amphora.cli.values import seconds
 
 __all__ = ["command"]

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from amphora import DeadLetter, DeadLetters, PublishNacked, Unroutable
-from amphora.cli.letters import Choice, as_record, choice_options, described
+from amphora.cli.dead_letter_options import Choice, as_record, choice_options, described
+from amphora.cli.exit_codes import Failed
 from amphora.cli.output import print_json, print_line
 from amphora.cli.services import Service, ServiceCommand, service_options
-from amphora.cli.statuses import Failed
 
 __all__ = ["command"]
 

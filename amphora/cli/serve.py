@@ -15,12 +15,12 @@ import click
 import gevent
 
 from amphora import AmqpRpcServer, BrokerError, Serving, __version__, override_arguments
+from amphora.cli.exit_codes import BadArguments, Failed, NotSent
 from amphora.cli.output import print_lines
-from amphora.cli.parent import ParentLine
 from amphora.cli.probes import Probes
 from amphora.cli.services import BROKER_VARIABLE, Service
-from amphora.cli.statuses import BadArguments, Failed, NotSent
 from amphora.cli.supervisor import SLOT_VARIABLE, Supervisor, child_command
+from amphora.cli.supervisor_pipe import ParentLine
 from amphora.cli.targets import load_server
 from amphora.cli.tls import TlsOptions, with_tls_options
 from amphora.cli.values import count, seconds_or_zero

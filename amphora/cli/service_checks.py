@@ -14,7 +14,7 @@ from amphora import (
     WrongRequest,
 )
 from amphora.cli.broker_checks import clock_finding
-from amphora.cli.findings import Finding, Level
+from amphora.cli.report import Finding, Level
 from amphora.cli.services import CLOCKS, Service
 
 __all__ = ["service_findings"]

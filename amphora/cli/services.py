@@ -20,8 +20,8 @@ from amphora import (
     RpcJsonSerializer,
     RpcMsgpackSerializer,
 )
+from amphora.cli.exit_codes import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.output import print_line
-from amphora.cli.statuses import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.tls import TlsOptions, tls_options
 from amphora.cli.values import count, seconds
 

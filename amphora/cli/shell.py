@@ -23,7 +23,7 @@ from amphora.cli.function_names import NEEDS_NO_QUOTES
 from amphora.cli.output import print_line
 from amphora.cli.services import Service, ServiceCommand, service_options
 from amphora.cli.values import seconds, seconds_or_zero
-from amphora.remote_text import printable, printable_lines
+from amphora.logs.remote_text import printable, printable_lines
 
 __all__ = ["command"]
 

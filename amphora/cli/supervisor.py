@@ -16,7 +16,7 @@ import gevent
 from gevent.event import Event
 from gevent.subprocess import Popen, TimeoutExpired
 
-from amphora.cli.parent import FD_VARIABLE
+from amphora.cli.supervisor_pipe import FD_VARIABLE
 
 __all__ = ["SLOT_VARIABLE", "Supervisor", "child_command"]
 

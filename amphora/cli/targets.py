@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from amphora import AmqpRpcServer
-from amphora.cli.statuses import BadArguments
+from amphora.cli.exit_codes import BadArguments
 
 __all__ = ["load_server"]
 

@@ -10,8 +10,8 @@ from typing import Any, Self, TypeVar
 import click
 from click.core import ParameterSource
 
-from amphora.cli.advice import KEY_PASSWORD_VARIABLE
-from amphora.cli.statuses import BadArguments
+from amphora.cli.exit_codes import BadArguments
+from amphora.cli.wording import KEY_PASSWORD_VARIABLE
 
 __all__ = ["TlsOptions", "tls_options", "with_tls_options"]
 

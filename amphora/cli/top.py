@@ -12,11 +12,11 @@ from rich.live import Live
 from rich.table import Table
 
 from amphora import AmqpRpcClient, BrokerError, QueueStatus
+from amphora.cli.exit_codes import NoAnswer
 from amphora.cli.latencies import milliseconds, percentile, roughly
-from amphora.cli.observed import ObservedServer, Runs, runs_by_function
 from amphora.cli.output import Part, console, fitted, print_lines, styled, table, to_json
 from amphora.cli.services import Service, ServiceCommand, service_options
-from amphora.cli.statuses import NoAnswer
+from amphora.cli.top_model import ObservedServer, Runs, runs_by_function
 from amphora.cli.values import count, seconds
 
 __all__ = ["command"]

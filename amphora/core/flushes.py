@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from amphora.core.messages import Outgoing
+from amphora.core.messages import OutgoingMessage
 
 __all__ = ["Flush", "Flushes"]
 
@@ -47,20 +47,20 @@ class Flushes:
         if flush in self.waiting:
             self.waiting.remove(flush)
 
-    def accepted_again(self, message: Outgoing) -> None:
+    def accepted_again(self, message: OutgoingMessage) -> None:
         """A message that had an outcome has none now."""
         for flush in self.waiting:
             if message.order <= flush.order:
                 flush.left += 1
 
-    def settled(self, message: Outgoing) -> None:
+    def settled(self, message: OutgoingMessage) -> None:
         """A message has its outcome."""
         for flush in self.waiting:
             if message.order <= flush.order:
                 flush.left -= 1
         self._end_empty()
 
-    def recount(self, messages: Iterable[Outgoing]) -> None:
+    def recount(self, messages: Iterable[OutgoingMessage]) -> None:
         """These are all messages without an outcome."""
         orders = [message.order for message in messages]
         for flush in self.waiting:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 
-from amphora.core.messages import Lane, Outgoing
+from amphora.core.messages import Lane, OutgoingMessage
 
 __all__ = ["Lanes"]
 
@@ -30,7 +30,7 @@ _SOON, _LATE = 0.05, 1.0
 _REMEMBERED = 1_000
 
 
-def _order(message: Outgoing) -> int:
+def _order(message: OutgoingMessage) -> int:
     return message.order
 
 
@@ -41,7 +41,7 @@ class _Held:
 
     def __init__(self, due: float) -> None:
         self.due = due
-        self.messages: list[Outgoing] = []
+        self.messages: list[OutgoingMessage] = []
 
 
 class Lanes:
@@ -67,7 +67,7 @@ class Lanes:
         """When the next lane is due; infinite where none is held."""
         return min((lane.due for lane in self.held.values()), default=math.inf)
 
-    def refuse(self, message: Outgoing, now: float) -> float | None:
+    def refuse(self, message: OutgoingMessage, now: float) -> float | None:
         """Hold a message that was nacked; return when its lane is due if it was free before."""
         key = message.lane
         lane = self.held.get(key)
@@ -83,7 +83,7 @@ class Lanes:
         lane.messages.append(message)
         return lane.due
 
-    def hold(self, message: Outgoing) -> bool:
+    def hold(self, message: OutgoingMessage) -> bool:
         """Hold a message that would overtake others of its lane; return whether it would."""
         lane = self.held.get((message.exchange, message.routing_key))
         if lane is None:
@@ -91,11 +91,11 @@ class Lanes:
         insort(lane.messages, message, key=_order)
         return True
 
-    def taken(self, message: Outgoing) -> None:
+    def taken(self, message: OutgoingMessage) -> None:
         """Note that the broker takes messages of this lane (again)."""
         self.delays.pop((message.exchange, message.routing_key), None)
 
-    def remove(self, message: Outgoing) -> None:
+    def remove(self, message: OutgoingMessage) -> None:
         """Forget a held message; a lane without messages is free."""
         key = message.lane
         lane = self.held[key]
@@ -103,12 +103,12 @@ class Lanes:
         if not lane.messages:
             del self.held[key]
 
-    def due(self, now: float) -> list[Outgoing]:
+    def due(self, now: float) -> list[OutgoingMessage]:
         """Free the lanes whose time has come; return their messages."""
         due = [key for key, lane in self.held.items() if lane.due <= now]
         return [message for key in due for message in self.held.pop(key).messages]
 
-    def take_all(self) -> list[Outgoing]:
+    def take_all(self) -> list[OutgoingMessage]:
         """Free all lanes; return their messages."""
         messages = [message for lane in self.held.values() for message in lane.messages]
         self.held.clear()

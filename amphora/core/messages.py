@@ -8,7 +8,7 @@ from typing import Any
 
 from amphora.exceptions import AmqpRpcException
 
-__all__ = ["Command", "Outcome", "Outgoing", "State"]
+__all__ = ["Command", "Outcome", "OutgoingMessage", "State"]
 
 Lane = tuple[str, str]
 """Exchange and routing key: messages that have both in common are kept in order."""
@@ -40,7 +40,7 @@ class Outcome(Enum):
     WITHDRAWN = "withdrawn"
 
 
-class Outgoing:
+class OutgoingMessage:
     """A message on its way to the broker.
 
     Args:
@@ -92,7 +92,7 @@ class Outgoing:
         routing_key: str,
         properties: dict[str, Any],
         body: bytes,
-        done: Callable[[Outgoing, AmqpRpcException | None], None],
+        done: Callable[[OutgoingMessage, AmqpRpcException | None], None],
         expires_at: float | None = None,
     ) -> None:
         self.exchange = exchange
@@ -108,7 +108,7 @@ class Outgoing:
         self.state = State.NEW
         self.refused_since: float | None = None
         self.returned: str | None = None
-        self.restore: Callable[[Outgoing], Callable[[Any], Any] | None] | None = None
+        self.restore: Callable[[OutgoingMessage], Callable[[Any], Any] | None] | None = None
         self.restores = 0
 
     @property

@@ -55,8 +55,8 @@ Commands
 --------
 A command runs when it is first in the queue, and nothing is sent while it runs. If the connection breaks meanwhile, it
 goes back to its place and runs again, but not more than twice where the broker ends the connection with a protocol
-error. Commands that restore a route (`Outgoing.restore`) run before everything else. No command runs while the broker
-blocks publishers.
+error. Commands that restore a route (`OutgoingMessage.restore`) run before everything else. No command runs while the
+broker blocks publishers.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ from typing import Any
 from amphora.core.flushes import Flush, Flushes
 from amphora.core.lanes import Lanes
 from amphora.core.limiter import Limiter
-from amphora.core.messages import Command, Lane, Outcome, Outgoing, State
+from amphora.core.messages import Command, Lane, Outcome, OutgoingMessage, State
 from amphora.core.outbox_ports import ChannelState, Ports, Step
 from amphora.core.window import Window
 from amphora.exceptions import AmqpRpcException
@@ -154,9 +154,9 @@ class Outbox:
         self._limiter = limiter
         self.patience = patience
         self._lanes = Lanes()
-        self._queue: deque[Outgoing | Command] = deque()
+        self._queue: deque[OutgoingMessage | Command] = deque()
         # What has come back and is not merged into the queue yet.
-        self._back: list[Outgoing | Command] = []
+        self._back: list[OutgoingMessage | Command] = []
         # Commands that restore routes, and the lanes that they are for.
         self._urgent: deque[Command] = deque()
         self._restoring: dict[Lane, Command] = {}
@@ -166,12 +166,12 @@ class Outbox:
         self._order = 0
         self._flushes = Flushes()
         # Messages that have an outcome, of which their owners are about to be told.
-        self._telling: deque[tuple[Outgoing, Outcome, Any]] = deque()
+        self._telling: deque[tuple[OutgoingMessage, Outcome, Any]] = deque()
         # The message that is moved from one place to another right now, or was moved last.
-        self._hand: Outgoing | None = None
+        self._hand: OutgoingMessage | None = None
         self._attached = False
         self._torn = False
-        self._torn_hands: list[Outgoing] = []
+        self._torn_hands: list[OutgoingMessage] = []
         # Whether a message may be sent past the queue where that is empty.
         self._ready = False
         self._next_tag = 1
@@ -181,7 +181,7 @@ class Outbox:
         self._alarm_at = math.inf
         self._missing = 0
         self.window = Window()
-        self.in_flight: dict[int, Outgoing] = {}
+        self.in_flight: dict[int, OutgoingMessage] = {}
         self.channel = ChannelState.NONE
         self.epoch = 0
         self.blocked = False
@@ -189,7 +189,7 @@ class Outbox:
 
     # -- from above -------------------------------------------------------------------------
 
-    def submit(self, message: Outgoing, now: float) -> None:
+    def submit(self, message: OutgoingMessage, now: float) -> None:
         """Accept a message, and send it at once where nothing is before it."""
         state = message.state
         if state is not _NEW and state is not _SETTLED:
@@ -215,7 +215,7 @@ class Outbox:
             self._tear()
             raise
 
-    def _accept_again(self, message: Outgoing) -> None:
+    def _accept_again(self, message: OutgoingMessage) -> None:
         """Accept a message that had an outcome before, which its owner does not put up with: it keeps its place."""
         message.refused_since = None
         self._come_back(message)
@@ -245,7 +245,7 @@ class Outbox:
         self._ports.wake()
         return command
 
-    def withdraw(self, message: Outgoing) -> bool:
+    def withdraw(self, message: OutgoingMessage) -> bool:
         """Take back a message that is not on its way; return whether it was not."""
         if self._torn:
             self._recover()
@@ -276,7 +276,7 @@ class Outbox:
             if self._torn:
                 self._recover()
             self._limiter.turn_away(error)
-            messages = sorted((each for each in self._all() if isinstance(each, Outgoing)), key=_order)
+            messages = sorted((each for each in self._all() if isinstance(each, OutgoingMessage)), key=_order)
             commands = sorted((each for each in self._all() if isinstance(each, Command)), key=_order)
             if self.in_flight and self.channel is not ChannelState.NONE:
                 # What the broker still says of them must not be taken for what it says of others.
@@ -446,7 +446,7 @@ class Outbox:
     def _reject_lane(self, lane: Lane, detail: Any) -> None:
         for place in (self._queue, self._back):
             for each in list(place):
-                if isinstance(each, Outgoing) and each.lane == lane and not each.arrived:
+                if isinstance(each, OutgoingMessage) and each.lane == lane and not each.arrived:
                     place.remove(each)
                     self._telling.append((each, Outcome.REJECTED, detail))
 
@@ -540,7 +540,7 @@ class Outbox:
                 return
         self.unexpected += 1
 
-    def _returned(self, message: Outgoing) -> None:
+    def _returned(self, message: OutgoingMessage) -> None:
         """A returned message is confirmed: restore its route, if that is possible, and send it again."""
         lane = message.lane
         if message.arrived:
@@ -559,7 +559,7 @@ class Outbox:
                 return
         self._telling.append((message, Outcome.UNROUTABLE, message.returned))
 
-    def _nacked(self, message: Outgoing, now: float) -> None:
+    def _nacked(self, message: OutgoingMessage, now: float) -> None:
         if message.arrived:
             self._telling.append((message, Outcome.CONFIRMED, None))
             return
@@ -668,7 +668,7 @@ class Outbox:
         if not self.in_flight and not self._queue and not self._back:
             self.window.idle()
 
-    def _send(self, message: Outgoing, now: float) -> None:
+    def _send(self, message: OutgoingMessage, now: float) -> None:
         remaining = None
         if message.expires_at is not None:
             remaining = message.expires_at - now
@@ -722,7 +722,7 @@ class Outbox:
             # Their route cannot be restored.
             for place in (self._queue, self._back):
                 for each in list(place):
-                    if isinstance(each, Outgoing) and each.returned is not None and each.lane == lane:
+                    if isinstance(each, OutgoingMessage) and each.returned is not None and each.lane == lane:
                         place.remove(each)
                         self._telling.append((each, Outcome.UNROUTABLE, each.returned))
         self._end_command(command)
@@ -737,7 +737,7 @@ class Outbox:
 
     # -- outcomes ---------------------------------------------------------------------------
 
-    def _settle(self, message: Outgoing, outcome: Outcome, detail: Any = None) -> None:
+    def _settle(self, message: OutgoingMessage, outcome: Outcome, detail: Any = None) -> None:
         self._telling.append((message, outcome, detail))
         self._tell()
 
@@ -762,7 +762,7 @@ class Outbox:
 
     # -- places -----------------------------------------------------------------------------
 
-    def _come_back(self, item: Outgoing | Command) -> None:
+    def _come_back(self, item: OutgoingMessage | Command) -> None:
         item.state = _QUEUED
         self._back.append(item)
         self._ready = False
@@ -785,7 +785,7 @@ class Outbox:
             and not self._torn
         )
 
-    def _all(self) -> Iterator[Outgoing | Command]:
+    def _all(self) -> Iterator[OutgoingMessage | Command]:
         """Return everything that has no outcome."""
         yield from self.in_flight.values()
         yield from self._back
@@ -817,7 +817,7 @@ class Outbox:
             if item.order and item.state is not _SETTLED and id(item) not in aside
         }
         waiting = [items[order] for order in sorted(items)]
-        messages = [item for item in waiting if isinstance(item, Outgoing)]
+        messages = [item for item in waiting if isinstance(item, OutgoingMessage)]
         for item in waiting:
             item.state = _QUEUED
         for message in telling:
@@ -845,7 +845,7 @@ class Outbox:
             return
         items = list(self._all())
         assert len({id(item) for item in items}) == len(items), "everything is in one place"
-        messages = [item for item in items if isinstance(item, Outgoing)]
+        messages = [item for item in items if isinstance(item, OutgoingMessage)]
         assert all(message.state is not _SETTLED for message in messages)
         told = [message for message, _, _ in self._telling if message.state is not _SETTLED]
         assert self._limiter.count == len(messages) + len(told), "the limiter counts what is inside"
@@ -861,5 +861,5 @@ class Outbox:
         assert self.channel is not ChannelState.NONE or not self.in_flight
 
 
-def _order(item: Outgoing | Command) -> int:
+def _order(item: OutgoingMessage | Command) -> int:
     return item.order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Protocol
 
-from amphora.core.messages import Command, Outcome, Outgoing
+from amphora.core.messages import Command, Outcome, OutgoingMessage
 
 __all__ = ["ChannelState", "Ports", "Step"]
 
@@ -29,7 +29,7 @@ class Step(Enum):
 class Ports(Protocol):
     """What an outbox calls. Only `encode` may raise; none may yield or block."""
 
-    def encode(self, message: Outgoing, remaining: float | None) -> Any:
+    def encode(self, message: OutgoingMessage, remaining: float | None) -> Any:
         """Return the frames of a message that may wait so many seconds at the broker.
 
         Raises:
@@ -39,16 +39,16 @@ class Ports(Protocol):
     def write(self, frames: Any, *, at_once: bool) -> None:
         """Queue frames for sending."""
 
-    def confirmed(self, message: Outgoing, now: float) -> None:
+    def confirmed(self, message: OutgoingMessage, now: float) -> None:
         """Tell the owner of a message that the broker has it."""
 
-    def settled(self, message: Outgoing, outcome: Outcome, detail: Any) -> None:
+    def settled(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> None:
         """Tell the owner of a message of any other outcome."""
 
     def command_refused(self, command: Command, error: Any) -> None:
         """Tell the owner of a command that it is not run (again)."""
 
-    def lane_refused(self, message: Outgoing) -> None:
+    def lane_refused(self, message: OutgoingMessage) -> None:
         """Note that the broker refuses a lane for now."""
 
     def alarm(self, at: float) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amphora.core.messages import Outgoing
+from amphora.core.messages import OutgoingMessage
 
 __all__ = ["Window"]
 
@@ -31,7 +31,7 @@ class Window:
         self._left = 0
         self._suspects_to = 0
 
-    def suspect(self, in_flight: Sequence[Outgoing]) -> Outgoing | None:
+    def suspect(self, in_flight: Sequence[OutgoingMessage]) -> OutgoingMessage | None:
         """One of these made the broker close the channel; return it if it is known which."""
         if len(in_flight) == 1:
             return in_flight[0]
@@ -40,7 +40,7 @@ class Window:
             self._suspects_to = max(self._suspects_to, *(message.order for message in in_flight))
         return None
 
-    def fits(self, message: Outgoing, in_flight: int) -> bool:
+    def fits(self, message: OutgoingMessage, in_flight: int) -> bool:
         """Return whether a message may join so many in flight."""
         if self.limit is None:
             return True

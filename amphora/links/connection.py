@@ -20,19 +20,19 @@ import kombu
 from gevent import get_hub, getcurrent
 from gevent.event import Event
 
-from amphora.brokers import BrokerAddress
 from amphora.core.link import Kind, LinkMachine, LinkOptions, State
 from amphora.core.suspicion import LIMIT, Suspicion
+from amphora.driver import memory, stock, transport
+from amphora.driver.forks import let_go_after_fork
+from amphora.driver.tls import tls_context
+from amphora.driver.tls_session import TlsSession
 from amphora.exceptions import BrokerError
 from amphora.interrupts import from_signal, raise_in_main
-from amphora.links import memory, stock, transport
 from amphora.links.faults import Fault, explain
-from amphora.links.forks import let_go_after_fork
-from amphora.links.outage import Outage
-from amphora.links.tls import tls_context
-from amphora.links.tls_session import TlsSession
-from amphora.note_log import NoteLogger
-from amphora.settings import LinkSettings
+from amphora.links.reconnect_log import ReconnectLog
+from amphora.logs.note_log import NoteLogger
+from amphora.options.brokers import BrokerAddress
+from amphora.options.settings import LinkSettings
 from amphora.version import __version__
 
 __all__ = ["BrokerInfo", "Link", "Worker"]
@@ -123,7 +123,7 @@ class Link:
         self._connection: Any = None
         self._greenlet: gevent.Greenlet[[int], None] | None = None
         self._timer: Any = None
-        self._outage = Outage(name)
+        self._outage = ReconnectLog(name)
         self._stopped = Event()
         self._trouble: BrokerError | None = None
         self.address = settings.brokers[0]
@@ -363,7 +363,7 @@ class _Ports:
     def spawn(self, owner: int) -> None:
         link = self._link
         if owner == 1 or link._machine.failures == 0:
-            link._outage = Outage(link.name)
+            link._outage = ReconnectLog(link.name)
         greenlet = gevent.Greenlet(link._own, owner)
         greenlet.name = f"amphora {link.name}"
         greenlet.rawlink(lambda ended: self._link._on_owner_end(owner, ended.exception))

@@ -20,18 +20,18 @@ from kombu import Queue
 
 from amphora.core.subscriptions import Command as MachineCommand
 from amphora.core.subscriptions import Kind, Lane, Method, Options, State, Subscriptions
+from amphora.driver.channel import Silence
+from amphora.driver.incoming_message import IncomingMessage
 from amphora.exceptions import BrokerUnreachable
 from amphora.interrupts import contained, let_through
-from amphora.links.channel import Silence
 from amphora.links.connection import Link
 from amphora.links.control import Command, is_not_found
 from amphora.links.declare_channel import DeclareChannel
-from amphora.links.delivery import Delivery
 from amphora.links.faults import explain
 from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology, create_queue, delete_queue
-from amphora.note_log import NoteLogger
-from amphora.settings import LinkSettings
+from amphora.logs.note_log import NoteLogger
+from amphora.options.settings import LinkSettings
 
 __all__ = ["Consumer"]
 
@@ -84,7 +84,7 @@ class Consumer:
         on_fatal: Callable[[Any], None],
     ) -> None:
         self.link = Link(f"{name} consumer", settings, self, on_fatal=on_fatal)
-        self.on_suspect: Callable[[Delivery], None] | None = None
+        self.on_suspect: Callable[[IncomingMessage], None] | None = None
         self._topology = topology
         self._ack_on_delivery = ack_on_delivery
         self.insists = insists
@@ -123,7 +123,7 @@ class Consumer:
         queue: str,
         *,
         prefetch: int,
-        deliver: Callable[[Delivery], None],
+        deliver: Callable[[IncomingMessage], None],
         own: bool,
         optional: Queue | None = None,
         private: bool = False,
@@ -145,7 +145,7 @@ class Consumer:
         self._machine.cancel(subscription, monotonic())
         self._stir()
 
-    def ack(self, delivery: Delivery) -> None:
+    def ack(self, delivery: IncomingMessage) -> None:
         """Acknowledge a delivery; one of an earlier channel is left to its redelivery."""
         channel = delivery.channel
         if channel is self._own_channel:
@@ -154,7 +154,7 @@ class Consumer:
             channel.ack(delivery.delivery_tag)
             self._settle(self._lanes[channel])
 
-    def reject(self, delivery: Delivery, *, requeue: bool) -> None:
+    def reject(self, delivery: IncomingMessage, *, requeue: bool) -> None:
         """Give a delivery back to its queue, or drop it (or dead-letter it)."""
         channel = delivery.channel
         if channel is self._own_channel:
@@ -163,7 +163,7 @@ class Consumer:
             channel.reject(delivery.delivery_tag, requeue=requeue)
             self._settle(self._lanes[channel])
 
-    def is_current(self, delivery: Delivery) -> bool:
+    def is_current(self, delivery: IncomingMessage) -> bool:
         """Return whether a delivery can still be acknowledged."""
         return delivery.channel is self._own_channel or delivery.channel in self._lanes
 
@@ -416,12 +416,12 @@ class Consumer:
             self._last_tag = 0
         return channel
 
-    def _taking(self, subscription: Subscription, lane: Lane, channel: Any) -> Callable[[Delivery], None]:
+    def _taking(self, subscription: Subscription, lane: Lane, channel: Any) -> Callable[[IncomingMessage], None]:
         deliver = subscription.deliver
         if lane.kind is Kind.OWN:
             return self._acking(deliver, channel) if self._ack_on_delivery else deliver
 
-        def take(delivery: Delivery) -> None:
+        def take(delivery: IncomingMessage) -> None:
             self._machine.delivered(lane)
             deliver(delivery)
             if self._ack_on_delivery:
@@ -429,14 +429,14 @@ class Consumer:
 
         return take
 
-    def _set_aside(self, lane: Lane, on_suspect: Callable[[Delivery], None], delivery: Delivery) -> None:
+    def _set_aside(self, lane: Lane, on_suspect: Callable[[IncomingMessage], None], delivery: IncomingMessage) -> None:
         """Hand on a message that is not to be read; it is settled like any other delivery of its lane."""
         if lane.kind is not Kind.OWN:
             self._machine.delivered(lane)
         on_suspect(delivery)
 
-    def _acking(self, deliver: Callable[[Delivery], None], channel: Any) -> Callable[[Delivery], None]:
-        def take(delivery: Delivery) -> None:
+    def _acking(self, deliver: Callable[[IncomingMessage], None], channel: Any) -> Callable[[IncomingMessage], None]:
+        def take(delivery: IncomingMessage) -> None:
             deliver(delivery)
             if channel is self._own_channel:
                 self._last_tag = delivery.delivery_tag
@@ -626,11 +626,11 @@ def _look_for(queue: str, channel: Any) -> None:
     channel.queue_declare(queue, passive=True)
 
 
-def _give_back(channel: Any, delivery: Delivery) -> None:
+def _give_back(channel: Any, delivery: IncomingMessage) -> None:
     channel.reject(delivery.delivery_tag, requeue=True)
 
 
-def _drop(_: Delivery) -> None:
+def _drop(_: IncomingMessage) -> None:
     """Leave a delivery to the end of its channel."""
 
 

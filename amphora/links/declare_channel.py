@@ -9,7 +9,7 @@ from typing import Any
 from amqp.exceptions import ChannelError
 from gevent.lock import Semaphore
 
-from amphora.links.channel import Silence
+from amphora.driver.channel import Silence
 from amphora.links.control import DeclareAgain
 
 __all__ = ["DeclareChannel"]

@@ -11,7 +11,8 @@ import amqp
 from amqp.exceptions import AMQPError, ChannelError
 from kombu.transport.virtual.base import NotEquivalentError
 
-from amphora.brokers import BrokerAddress
+from amphora.driver.mechanisms import NoMechanism, SmallFrames, explain_mechanisms
+from amphora.driver.tls_faults import NoTls, TlsPort, explain_tls
 from amphora.exceptions import (
     AccessRefused,
     BrokerError,
@@ -19,8 +20,7 @@ from amphora.exceptions import (
     TopologyConflict,
     VhostNotFound,
 )
-from amphora.links.mechanisms import NoMechanism, SmallFrames, explain_mechanisms
-from amphora.links.tls_faults import NoTls, TlsPort, explain_tls
+from amphora.options.brokers import BrokerAddress
 
 __all__ = ["Fault", "explain"]
 

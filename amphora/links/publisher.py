@@ -17,7 +17,7 @@ from amqp.exceptions import AMQPError, ChannelError
 from gevent.event import AsyncResult, Event
 
 from amphora.core.limiter import Limiter, TicketState
-from amphora.core.messages import Command, Outgoing
+from amphora.core.messages import Command, OutgoingMessage
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
 from amphora.durations import Histogram
@@ -28,10 +28,10 @@ from amphora.links.faults import explain
 from amphora.links.restoring import removed, restore
 from amphora.links.topology import Topology
 from amphora.links.wire import Wire
-from amphora.note_log import NoteLogger
-from amphora.settings import LinkSettings, OutboxLimits
+from amphora.logs.note_log import NoteLogger
+from amphora.options.settings import LinkSettings, OutboxLimits
 
-__all__ = ["Publisher", "patience_with"]
+__all__ = ["Publisher", "nack_retry_seconds"]
 
 logger = NoteLogger(__name__)
 
@@ -43,7 +43,7 @@ _PATIENCE = 30.0
 _PROTOCOL_ERRORS = frozenset((501, 502, 503, 504, 505, 506, 540))
 
 
-def patience_with(queue_type: str) -> float:
+def nack_retry_seconds(queue_type: str) -> float:
     """Return the seconds for which messages that a queue of this type refuses should be sent again."""
     return _PATIENCE if queue_type == "quorum" else 0.0
 
@@ -107,7 +107,7 @@ class Publisher:
         if len(body) > self._largest:
             raise MessageTooLarge(f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes")
 
-    def publish(self, message: Outgoing, *, deadline: float | None) -> None:
+    def publish(self, message: OutgoingMessage, *, deadline: float | None) -> None:
         """Take a message; wait for room in the outbox first if it is full.
 
         Args:
@@ -122,7 +122,7 @@ class Publisher:
             self._wait_for_room(message.size, deadline)
         self.publish_now(message)
 
-    def publish_now(self, message: Outgoing) -> None:
+    def publish_now(self, message: OutgoingMessage) -> None:
         """Take a message whether or not there is room.
 
         A message that its ``done`` publishes again keeps its place: it is sent before what was published after it.
@@ -131,7 +131,7 @@ class Publisher:
         outbox.blocked = self.link.blocked
         outbox.submit(message, monotonic())
 
-    def withdraw(self, message: Outgoing) -> bool:
+    def withdraw(self, message: OutgoingMessage) -> bool:
         """Take back a message that is not sent, or is to be sent again; return whether it was not on its way.
 
         Its ``done`` is called with a `NoResult`.

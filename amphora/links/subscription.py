@@ -8,7 +8,7 @@ from gevent.event import Event
 from kombu import Queue
 
 from amphora.core.subscriptions import Kind, Wish
-from amphora.links.delivery import Delivery
+from amphora.driver.incoming_message import IncomingMessage
 
 __all__ = ["Subscription"]
 
@@ -39,7 +39,7 @@ class Subscription(Wish):
         self,
         queue: str,
         prefetch: int,
-        deliver: Callable[[Delivery], None],
+        deliver: Callable[[IncomingMessage], None],
         *,
         own: bool,
         optional: Queue | None = None,

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 from gevent import get_hub
 
-from amphora.core.messages import Command, Outcome, Outgoing
+from amphora.core.messages import Command, Outcome, OutgoingMessage
 from amphora.durations import Durations
 from amphora.exceptions import (
     AmqpRpcException,
@@ -21,7 +21,7 @@ from amphora.exceptions import (
 )
 from amphora.interrupts import contained, from_signal, raise_in_main
 from amphora.links.connection import Link
-from amphora.note_log import NoteLogger
+from amphora.logs.note_log import NoteLogger
 from amphora.protocol.deadlines import expiration
 
 __all__ = ["Wire"]
@@ -48,7 +48,7 @@ class Wire:
         self._link = link
         self.patience = patience
 
-    def encode(self, message: Outgoing, remaining: float | None) -> Sequence[bytes | memoryview]:
+    def encode(self, message: OutgoingMessage, remaining: float | None) -> Sequence[bytes | memoryview]:
         """Return the frames of a message, with the time that it has left."""
         if remaining is not None:
             left = expiration(remaining)
@@ -65,12 +65,12 @@ class Wire:
         """Queue frames for sending."""
         self.channel.write(frames, at_once=at_once)
 
-    def confirmed(self, message: Outgoing, now: float) -> None:
+    def confirmed(self, message: OutgoingMessage, now: float) -> None:
         """Tell the owner of a message that the broker has it."""
         self.confirm_times.add(now - message.sent_at)
         self._tell(message, None)
 
-    def settled(self, message: Outgoing, outcome: Outcome, detail: Any) -> None:
+    def settled(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> None:
         """Tell the owner of a message of any other outcome."""
         self._tell(message, self._error_of(message, outcome, detail))
 
@@ -79,7 +79,7 @@ class Wire:
         if command.result is not None:
             command.result.set_exception(error)
 
-    def lane_refused(self, message: Outgoing) -> None:
+    def lane_refused(self, message: OutgoingMessage) -> None:
         """Warn that the broker refuses messages for now."""
         logger.warning(
             "%s: the broker refuses messages to exchange %r with routing key %r for now (a quorum queue without a "
@@ -105,7 +105,7 @@ class Wire:
             gevent.sleep(remaining)
         self._link.wake()
 
-    def _tell(self, message: Outgoing, error: AmqpRpcException | None) -> None:
+    def _tell(self, message: OutgoingMessage, error: AmqpRpcException | None) -> None:
         try:
             message.done(message, error)
         except Exception as error_of_owner:
@@ -117,7 +117,7 @@ class Wire:
             # One owner's mistake must not cost the others their outcomes, nor the connection.
             logger.exception("%s: error while a message was settled", self._link.name)
 
-    def _error_of(self, message: Outgoing, outcome: Outcome, detail: Any) -> AmqpRpcException | None:
+    def _error_of(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> AmqpRpcException | None:
         if outcome is Outcome.CONFIRMED:
             return None
         if outcome is Outcome.UNROUTABLE:
@@ -142,7 +142,7 @@ class Wire:
         error.__cause__ = detail
         return error
 
-    def _nacked(self, message: Outgoing) -> str:
+    def _nacked(self, message: OutgoingMessage) -> str:
         what = f"a message to exchange {message.exchange!r}, routing key {message.routing_key!r}"
         if not self.patience:
             return f"the broker refused (nacked) {what}: is a queue full?"
@@ -152,13 +152,13 @@ class Wire:
         )
 
 
-def _unroutable(message: Outgoing, text: str) -> str:
+def _unroutable(message: OutgoingMessage, text: str) -> str:
     return (
         f"no queue takes messages to exchange {message.exchange!r} with routing key "
         f"{message.routing_key!r} (the broker says: {text})"
     )
 
 
-def _expired(message: Outgoing) -> str:
+def _expired(message: OutgoingMessage) -> str:
     held = "sent, but not confirmed by the broker, and it is not sent again" if message.sent else "never sent"
     return f"the deadline of a message to exchange {message.exchange!r} has passed: it was {held}"

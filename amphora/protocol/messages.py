@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Self
 
 from amphora.exceptions import AmqpRpcException, DeadLettered, Forbidden, RemoteException, WrongRequest, WrongResult
 from amphora.interrupts import let_through
+from amphora.options.settings import received_size_of
 from amphora.protocol.deadlines import deadline_header
-from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
-from amphora.settings import received_size_of
+from amphora.serializers import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
 
 __all__ = [
     "PERSISTENT",

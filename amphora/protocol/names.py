@@ -10,7 +10,7 @@ import string
 from dataclasses import dataclass
 from uuid import uuid4
 
-from amphora.name_rules import printable_name
+from amphora.protocol.name_rules import printable_name
 
 __all__ = [
     "CONTROL_KEY",

@@ -17,6 +17,7 @@ from time import time
 from typing import Any
 
 from amphora.exceptions import WrongRequest, WrongResult
+from amphora.options.settings import seconds
 from amphora.protocol.signed_fields import (
     LETTER,
     REPLY,
@@ -27,7 +28,6 @@ from amphora.protocol.signed_fields import (
     head_2,
     kind_of,
 )
-from amphora.settings import seconds
 
 __all__ = ["SIGNATURE_VERSIONS", "Signatures", "sign_request", "signatures_of"]
 

@@ -27,7 +27,7 @@ gevent.sleep(60)
 """
 
 #: Classes whose instances stand for a call on its way.
-HELD = {"Call", "Outgoing", "Delivery", "Job", "AsyncResult"}
+HELD = {"PendingCall", "OutgoingMessage", "IncomingMessage", "ServedRequest", "AsyncResult"}
 
 
 def test_an_idle_client_and_server_do_nothing(broker: Broker, service: str, start_program: StartProgram) -> None:

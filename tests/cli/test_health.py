@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from click.testing import Result
 
-import amphora.server
+import amphora.server.server
 import amphora_probe
 from amphora import AmqpRpcServer, Health
 from amphora.cli.probes import Probes

@@ -9,8 +9,8 @@ import pytest
 from gevent.event import AsyncResult
 
 from amphora import AmqpRpcClient, MessageRejected
-from amphora.core.messages import Outgoing
-from amphora.note_log import flush_notes
+from amphora.core.messages import OutgoingMessage
+from amphora.logs.note_log import flush_notes
 from tests.integration.conftest import NewClient, NewServer
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
@@ -19,7 +19,7 @@ from tests.support.eventually import wait_until
 def publish(client: AmqpRpcClient, properties: dict[str, Any], exchange: str) -> AsyncResult[Any]:
     """Publish a message of any properties through a client's outbox; return its outcome."""
     outcome: AsyncResult[Any] = AsyncResult()
-    message = Outgoing(exchange, "", properties, b"", lambda _, error: outcome.set(error))
+    message = OutgoingMessage(exchange, "", properties, b"", lambda _, error: outcome.set(error))
     client._publisher.publish_now(message)
     return outcome
 

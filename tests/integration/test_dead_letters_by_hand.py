@@ -18,7 +18,7 @@ from amphora import (
     Unroutable,
     sign_request,
 )
-from amphora.links.delivery import Delivery
+from amphora.driver.incoming_message import IncomingMessage
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.original import taken
 from tests.support.broker import Broker
@@ -370,7 +370,7 @@ def test_a_message_that_was_set_aside_unread_is_not_marked(
     new_server: NewServer, dead: Callable[..., DeadLetters], service: str
 ) -> None:
     server = new_server(connected=True, delivery_limit=2, **SIGNED)
-    server._handler.set_aside(Delivery(None, 1, True, {}, SHIP, f"rpc_{service}_request", ""))
+    server._handler.set_aside(IncomingMessage(None, 1, True, {}, SHIP, f"rpc_{service}_request", ""))
     hands = dead(**SIGNED)
     wait_until(lambda: hands.status().messages == 1)
 

@@ -324,7 +324,7 @@ def test_a_further_call_after_the_deadline_fails_at_once_and_is_not_sent(
     def relay() -> str:
         later = time.time() + 120
         with monkeypatch.context() as patched:
-            patched.setattr("amphora.lifetimes.time", lambda: later)
+            patched.setattr("amphora.client.lifetimes.time", lambda: later)
             for caller in (inner.call, inner.defer):
                 with pytest.raises(NoResult, match="'deadline': not sent, as the deadline"):
                     caller.deadline()

@@ -8,8 +8,8 @@ import kombu
 import pytest
 from amqp.exceptions import PreconditionFailed
 
-from amphora.links import stock, transport
-from amphora.links.delivery import Delivery
+from amphora.driver import stock, transport
+from amphora.driver.incoming_message import IncomingMessage
 from tests.support.broker import Broker
 
 TRANSPORTS = [pytest.param(transport.Transport, id="direct"), pytest.param(stock.Transport, id="stock")]
@@ -37,7 +37,7 @@ def test_a_delivery_says_where_it_was_published(
     connection: Any, unique_name: Callable[[str], str], routing_key: str
 ) -> None:
     exchange, queue = unique_name("exchange"), unique_name("queue")
-    deliveries: list[Delivery] = []
+    deliveries: list[IncomingMessage] = []
     channel = connection.channel()
     channel.exchange_declare(exchange, "fanout", auto_delete=True)
     channel.queue_declare(queue, exclusive=True)
@@ -73,7 +73,7 @@ def test_a_routing_key_that_is_not_utf_8_does_not_break_a_connection(
     connection: Any, unique_name: Callable[[str], str]
 ) -> None:
     exchange, queue = unique_name("exchange"), unique_name("queue")
-    deliveries: list[Delivery] = []
+    deliveries: list[IncomingMessage] = []
     returned: list[Any] = []
     channel = connection.channel()
     channel.exchange_declare(exchange, "fanout", auto_delete=True)

@@ -10,8 +10,8 @@ import amqp
 import pytest
 
 from amphora import AmqpRpcServer, DeadLetters
-from amphora.links import stock, transport
-from amphora.links.frames import parse_header
+from amphora.driver import stock, transport
+from amphora.driver.frames import parse_header
 from chaos.header_tables import header_of, random_table
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.original import OriginalClient, OriginalServer, taken

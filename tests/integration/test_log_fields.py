@@ -28,7 +28,13 @@ def records(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[logging.Lo
 
 
 #: Where requests and replies are handled: all that is logged there is about one of them.
-ABOUT_REQUESTS = ("amphora.handling", "amphora.replies", "amphora.calls", "amphora.poison", "amphora.introspection")
+ABOUT_REQUESTS = (
+    "amphora.server.request_handler",
+    "amphora.server.replies",
+    "amphora.client.call_tracker",
+    "amphora.server.delivery_limit",
+    "amphora.server.introspection",
+)
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from amphora import (
     WrongRequest,
     WrongResult,
 )
-from amphora.links import memory
-from amphora.links.delivery import Delivery
-from amphora.links.unencodable import Unencodable
+from amphora.driver import memory
+from amphora.driver.incoming_message import IncomingMessage
+from amphora.driver.unencodable import Unencodable
 from tests.support.endpoints import NewClient, NewServer, clients_of, servers_of
 from tests.support.eventually import wait_until
 
@@ -702,9 +702,9 @@ def test_a_consumer_that_looked_before_its_turn_came_gets_the_next_message(label
     second.close()
 
 
-def consume_one(connection: memory.Connection, queue: str) -> list[Delivery]:
+def consume_one(connection: memory.Connection, queue: str) -> list[IncomingMessage]:
     """Consume from a queue, one unacknowledged message at a time; return the list of what comes."""
-    deliveries: list[Delivery] = []
+    deliveries: list[IncomingMessage] = []
     channel = connection.channel()
     channel.queue_declare(queue)
     channel.consumers["tag"] = deliveries.append
@@ -754,7 +754,7 @@ def test_what_a_broker_could_not_be_sent_is_refused(routing_key: str, headers: d
 @pytest.mark.parametrize("exchange", ["logs", ""])
 def test_a_delivery_says_where_it_was_published(label: str, exchange: str) -> None:
     exchange = exchange and f"{label}_{exchange}"
-    deliveries: list[Delivery] = []
+    deliveries: list[IncomingMessage] = []
     connection = memory.Transport(kombu.Connection("memory://")).establish_connection()
     channel = connection.channel()
     kombu.Queue(label, kombu.Exchange(exchange, "fanout") if exchange else None)(channel).declare()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from amphora import AmqpRpcClient
-from amphora.note_log import flush_notes
+from amphora.logs.note_log import flush_notes
 from tests.support.broker import Broker
 from tests.support.hostile_server import HOSTILE, HostileServer, healthy, is_clean
 

@@ -8,7 +8,7 @@ import pytest
 from gevent.event import AsyncResult
 
 from amphora import Unroutable
-from amphora.core.messages import Outgoing
+from amphora.core.messages import OutgoingMessage
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.functions import Noting
 from tests.support.broker import Broker
@@ -63,10 +63,10 @@ def test_two_messages_with_one_id_that_no_queue_takes_are_both_unroutable(servic
         outcome: AsyncResult[Exception | None] = AsyncResult()
         outcomes.append(outcome)
 
-        def done(_: Outgoing, error: Exception | None, outcome: AsyncResult[Exception | None] = outcome) -> None:
+        def done(_: OutgoingMessage, error: Exception | None, outcome: AsyncResult[Exception | None] = outcome) -> None:
             outcome.set(error)
 
-        client._publisher.publish_now(Outgoing(f"rpc_{service}_request", key, {"message_id": "one"}, b"", done))
+        client._publisher.publish_now(OutgoingMessage(f"rpc_{service}_request", key, {"message_id": "one"}, b"", done))
 
     kinds = [type(outcome.get(timeout=20)) for outcome in outcomes]
 

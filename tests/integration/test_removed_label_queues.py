@@ -115,7 +115,7 @@ def test_a_lost_binding_is_restored_and_logged_as_that(
         client.defer(routing_key=label).greet("Alice")
 
     assert broker.queues()[queue_of(label)].messages == 3
-    [line] = [record.getMessage() for record in caplog.records if record.name.startswith("amphora.calls")]
+    [line] = [record.getMessage() for record in caplog.records if record.name.startswith("amphora.client.call_tracker")]
     assert "had lost its binding" in line
 
 

@@ -82,7 +82,7 @@ def test_what_takes_longer_than_its_grace_goes_back_to_the_queue(
     caplog: pytest.LogCaptureFixture,
     meanwhile: Callable[[Callable[[], object]], None],
 ) -> None:
-    caplog.set_level(logging.INFO, "amphora.serving")
+    caplog.set_level(logging.INFO, "amphora.server.serving")
     server = new_server(hold)
     client.defer.hold()
 

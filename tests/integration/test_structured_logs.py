@@ -51,7 +51,11 @@ def test_fields_of_requests_are_in_every_line_about_one(service: str, written: C
     with server, AmqpRpcClient(service, broker_url="memory://", timeout=30) as client:
         with pytest.raises(RemoteException):
             client.call.fail()
-        loggers = {"of.a.user", "amphora.replies", *(["of.a.structlog.user"] if structlog.is_configured() else [])}
+        loggers = {
+            "of.a.user",
+            "amphora.server.replies",
+            *(["of.a.structlog.user"] if structlog.is_configured() else []),
+        }
         wait_until(lambda: loggers == {each["logger"] for each in written() if each["request_id"]}, 30)
 
     about = [each for each in written() if each["request_id"]]
@@ -59,7 +63,7 @@ def test_fields_of_requests_are_in_every_line_about_one(service: str, written: C
     assert len({each["request_id"] for each in about}) == 1
     assert {each["rpc_function"] for each in about} == {"fail"}
     assert by_logger["of.a.user"]["event"] == "about to fail"
-    assert "ValueError: on purpose" in by_logger["amphora.replies"]["exception"]
+    assert "ValueError: on purpose" in by_logger["amphora.server.replies"]["exception"]
     assert by_logger.get("of.a.structlog.user", {}).get("why", "on purpose") == "on purpose"
     # And the others say that they are about none.
     (connected, *_) = (each for each in written() if "connected to memory://" in each["event"])

@@ -1,4 +1,4 @@
-"""Imports point down: no module of Amphora imports one of a layer above its own."""
+"""Imports point down: no module of Amphora imports one of a room above its own, and no room is part of a circle."""
 
 import ast
 from collections.abc import Iterable, Mapping
@@ -11,9 +11,9 @@ import amphora.version
 
 PACKAGE = Path(amphora.version.__file__).parent
 
-# From the top down; a module may import what stands in the rows below its own. "x.*" is the package x and all in it,
-# and modules of one package may import each other. Modules of one row do not, except in the last row.
-LAYERS = (
+# The rooms, from the top down; a module may import what stands in the rows below its own. "x.*" is the package x and
+# all in it, and modules of one package may import each other. Entries of one row do not.
+ROOMS = (
     ("amphora.__main__",),
     (
         "amphora.cli.*",
@@ -26,59 +26,25 @@ LAYERS = (
     ),
     ("amphora.contrib.multiprocess_metrics", "amphora.contrib.stand_ins"),
     ("amphora",),
-    ("amphora.bridge",),
-    ("amphora.fanout", "amphora.hub_thread", "amphora.serving", "amphora.threaded_result"),
-    ("amphora.server", "amphora.client", "amphora.dead_letters"),
-    ("amphora.bound", "amphora.calling", "amphora.stubs"),
-    ("amphora.caller", "amphora.calls", "amphora.labels", "amphora.receiving"),
-    ("amphora.handling", "amphora.inspector", "amphora.introspection", "amphora.lifetimes", "amphora.middleware"),
-    ("amphora.permissions", "amphora.poison", "amphora.replies"),
-    ("amphora.job", "amphora.log_fields", "amphora.service_endpoint"),
-    (
-        "amphora.declarations",
-        "amphora.endpoint",
-        "amphora.pending",
-        "amphora.receiver",
-        "amphora.request",
-        "amphora.run_times",
-        "amphora.workers",
-    ),
+    ("amphora.threads.*",),
+    ("amphora.client.*", "amphora.server.*"),
+    ("amphora.endpoint.*",),
     ("amphora.links.*",),
+    ("amphora.driver.*",),
     ("amphora.core.*",),
     ("amphora.protocol.*",),
-    (
-        "amphora.allowance",
-        "amphora.answers",
-        "amphora.brokers",
-        "amphora.descriptions",
-        "amphora.durations",
-        "amphora.exceptions",
-        "amphora.function_names",
-        "amphora.health",
-        "amphora.interrupts",
-        "amphora.json_text",
-        "amphora.log_text",
-        "amphora.loop_lag",
-        "amphora.name_rules",
-        "amphora.note_log",
-        "amphora.overrides",
-        "amphora.remote_text",
-        "amphora.serializer",
-        "amphora.settings",
-        "amphora.typed_values",
-        "amphora.urls",
-        "amphora.version",
-    ),
+    ("amphora.options.*", "amphora.serializers.*"),
+    ("amphora.logs.*",),
+    ("amphora.durations", "amphora.exceptions", "amphora.interrupts", "amphora.version"),
 )
 
 # What the order of the rows would allow, and the design does not.
 FORBIDDEN = {
-    # The links move bytes: what a message means is nothing to them.
-    "amphora.links.*": (
-        "amphora.protocol.messages",
-        "amphora.protocol.registry",
-        "amphora.protocol.routing",
-    ),
+    # The links move bytes, and know nothing of what a message means; the driver knows nothing of Amphora's messages.
+    "amphora.links.*": ("amphora.protocol.messages", "amphora.protocol.routing"),
+    "amphora.driver.*": ("amphora.protocol.*",),
+    # The state machines know what happens to messages, not what is in them.
+    "amphora.core.*": ("amphora.protocol.*", "amphora.options.*", "amphora.serializers.*", "amphora.logs.*"),
 }
 
 # An integration uses what every user can: the public names.
@@ -96,29 +62,29 @@ PUBLIC_API_ONLY = (
 # integration.
 AND_ALSO = {
     "amphora.cli.*": (
-        "amphora.brokers",
+        "amphora.options.brokers",
         "amphora.contrib.django.databases",
         "amphora.contrib.prometheus",
-        "amphora.remote_text",
-        "amphora.urls",
+        "amphora.logs.remote_text",
+        "amphora.options.urls",
     ),
     # Where Django is set up, its databases are looked after, whoever serves.
     "amphora.contrib.celery.*": (
         "amphora.contrib.django.databases",
         "amphora.contrib.django.late_patching",
         "amphora.contrib.stand_ins",
-        "amphora.remote_text",
+        "amphora.logs.remote_text",
     ),
-    "amphora.contrib.django.*": ("amphora.contrib.stand_ins", "amphora.remote_text"),
+    "amphora.contrib.django.*": ("amphora.contrib.stand_ins", "amphora.logs.remote_text"),
     "amphora.contrib.django.testing.*": ("amphora.testing",),
     "amphora.contrib.prometheus": ("amphora.contrib.multiprocess_metrics",),
 }
 
-# Packages that only some layers may import.
+# Packages that only some rooms may import.
 ONLY_IN = {
-    "kombu": ("amphora.links.*",),
-    "amqp": ("amphora.links.*",),
-    "vine": ("amphora.links.*",),
+    "kombu": ("amphora.links.*", "amphora.driver.*"),
+    "amqp": ("amphora.links.*", "amphora.driver.*"),
+    "vine": ("amphora.links.*", "amphora.driver.*"),
 }
 # The protocol is pure: no AMQP library, no concurrency, no input or output.
 NOT_IN_PROTOCOL = ("gevent", "greenlet", "socket", "ssl", "select", "selectors", "threading", "asyncio", "subprocess")
@@ -145,7 +111,13 @@ def test_no_modules_import_each_other_in_a_circle():
 
 # The rules themselves, on invented modules.
 
-BELOW = {"amphora": "", "amphora.links": "", "amphora.protocol": "", "amphora.exceptions": "", "amphora.settings": ""}
+BELOW = {
+    "amphora": "",
+    "amphora.links": "",
+    "amphora.protocol": "",
+    "amphora.exceptions": "",
+    "amphora.options.settings": "",
+}
 
 
 @pytest.mark.parametrize(
@@ -155,17 +127,17 @@ BELOW = {"amphora": "", "amphora.links": "", "amphora.protocol": "", "amphora.ex
         ("amphora.exceptions", "from amphora import AmqpRpcClient"),
         ("amphora.protocol.names", "from ..links.publisher import Publisher"),
         ("amphora.protocol.names", "from amphora import links"),
-        ("amphora.links.publisher", "if TYPE_CHECKING:\n    from amphora.endpoint import Endpoint"),
-        ("amphora.endpoint", "def f():\n    from amphora import client"),
-        ("amphora.server", "from .client import AmqpRpcClient"),
-        ("amphora.caller", "import amphora.client as c"),
+        ("amphora.links.publisher", "if TYPE_CHECKING:\n    from amphora.endpoint.endpoint import Endpoint"),
+        ("amphora.endpoint.endpoint", "def f():\n    from amphora import client"),
+        ("amphora.server.server", "from amphora.client.client import AmqpRpcClient"),
+        ("amphora.client.client", "from amphora.threads import hub_thread"),
         ("amphora.links.publisher", "from amphora.protocol.messages import Request"),
         ("amphora.links.publisher", "from amphora.protocol import messages"),
         ("amphora.contrib.django.apps", "from amphora.contrib.celery import app"),
         ("amphora.contrib.celery.app", "from amphora.links import publisher"),
         ("amphora.contrib.celery.app", "from amphora.client import AmqpRpcClient"),
         ("amphora.server", "import kombu"),
-        ("amphora.settings", "from kombu.utils.url import parse_url"),
+        ("amphora.options.settings", "from kombu.utils.url import parse_url"),
         ("amphora.protocol.names", "from gevent.event import Event"),
         ("amphora.protocol.names", "import amqp.exceptions"),
         ("amphora.protocol.names", "import socket"),
@@ -186,10 +158,10 @@ def test_an_arrow_that_points_up_is_caught(name, source):
         ("amphora", "from .server import AmqpRpcServer\nfrom amphora.exceptions import NoResult"),
         ("amphora.__main__", "from amphora.cli import main"),
         ("amphora.contrib.django.apps", "from amphora import AmqpRpcClient\nfrom . import models"),
-        ("amphora.client", "from amphora.caller import PrettyCaller\nimport gevent"),
+        ("amphora.client", "from amphora.client.caller import PrettyCaller\nimport gevent"),
         ("amphora.links.publisher", "import kombu, amqp\nfrom .connection import Link\nfrom ..protocol import names"),
         ("amphora.protocol.messages", "from amphora import exceptions\nfrom .names import Names\nimport json"),
-        ("amphora.settings", "from .exceptions import AmqpRpcException"),
+        ("amphora.options.settings", "from ..exceptions import AmqpRpcException"),
     ],
 )
 def test_an_arrow_that_points_down_is_not_caught(name, source):
@@ -198,8 +170,8 @@ def test_an_arrow_that_points_down_is_not_caught(name, source):
     assert violations({**BELOW, **below, name: source}) == []
 
 
-def test_a_module_that_no_layer_names_is_caught():
-    assert violations({**BELOW, "amphora.utils": ""}) == ["amphora.utils stands in no layer"]
+def test_a_module_that_no_room_names_is_caught():
+    assert violations({**BELOW, "amphora.utils": ""}) == ["amphora.utils stands in no room"]
 
 
 # How imports are read.
@@ -218,7 +190,7 @@ def modules_of(package: Path) -> Modules:
 
 def violations(modules: Modules) -> list[str]:
     """Return a sentence for every import that the rules forbid."""
-    found = [f"{name} stands in no layer" for name in modules if row_of(name) is None]
+    found = [f"{name} stands in no room" for name in modules if row_of(name) is None]
     for name in modules:
         if row_of(name) is not None:
             found += [f"{name} imports {target}" for target in imports(name, modules) if not may_import(name, target)]
@@ -244,7 +216,7 @@ def may_import(name: str, target: str) -> bool:
     own, other = row_of(name), row_of(target)
     if own is None or other is None:
         return False
-    return own < other or own == other == len(LAYERS) - 1
+    return own < other
 
 
 def imports(name: str, modules: Modules) -> list[str]:
@@ -265,18 +237,18 @@ def imports(name: str, modules: Modules) -> list[str]:
 
 
 def is_module(name: str, modules: Modules) -> bool:
-    """Say whether a dotted name is a module of Amphora: a file that exists, or one that a layer names."""
-    return name in modules or any(name == entry.removesuffix(".*") for row in LAYERS for entry in row)
+    """Say whether a dotted name is a module of Amphora: a file that exists, or one that a room names."""
+    return name in modules or any(name == entry.removesuffix(".*") for row in ROOMS for entry in row)
 
 
 def row_of(name: str) -> int | None:
-    """Return the number of a module's layer, from the top."""
-    return next((number for number, row in enumerate(LAYERS) if is_in(name, row)), None)
+    """Return the number of a module's row, from the top."""
+    return next((number for number, row in enumerate(ROOMS) if is_in(name, row)), None)
 
 
 def entry_of(name: str) -> str | None:
-    """Return the entry of `LAYERS` that covers a module."""
-    return next((entry for row in LAYERS for entry in row if is_in(name, (entry,))), None)
+    """Return the entry of `ROOMS` that covers a module."""
+    return next((entry for row in ROOMS for entry in row if is_in(name, (entry,))), None)
 
 
 def is_in(name: str, entries: Iterable[str]) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.durations import BOUNDS, Durations, Histogram
-from amphora.run_times import RunTimes
+from amphora.server.run_times import RunTimes
 
 SECONDS = st.floats(0, 200)
 

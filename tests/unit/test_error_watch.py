@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 GREENLET = """
 import gevent
 def die(): raise RuntimeError("lost")
-exec(compile("gevent.spawn(die).join()", "amphora/server.py", "exec"))
+exec(compile("gevent.spawn(die).join()", "amphora/server/server.py", "exec"))
 """
 THREAD = """
 import threading
@@ -24,7 +24,7 @@ thread.start()
 thread.join()
 """
 NOTE = """
-from amphora.note_log import NoteLogger
+from amphora.logs.note_log import NoteLogger
 NoteLogger("amphora.server").error("lost")
 """
 PROGRAM = """

@@ -12,7 +12,7 @@ PACKAGE = Path(amphora.version.__file__).parent
 MODULES = [each for each in sorted(PACKAGE.rglob("*.py")) if "cli" not in each.parts]
 
 #: Modules of the core with a logger of their own, which log names and numbers of this process alone.
-OF_THEIR_OWN = {"endpoint", "hub_thread", "note_log", "serving"}
+OF_THEIR_OWN = {"endpoint.endpoint", "threads.hub_thread", "logs.note_log", "server.serving"}
 
 METHODS = {"critical", "debug", "error", "exception", "info", "log", "warning"}
 

@@ -101,7 +101,7 @@ def test_help_renders(cls: type) -> None:
     assert re.findall(r"at 0x[0-9a-f]+", text) == []
 
 
-@pytest.mark.parametrize("module", ["amphora", "amphora.exceptions", "amphora.serializer"])
+@pytest.mark.parametrize("module", ["amphora", "amphora.exceptions", "amphora.serializers"])
 def test_help_on_a_public_module_renders(module: str) -> None:
     assert len(pydoc.plain(pydoc.render_doc(module))) > 1000
 

@@ -23,7 +23,7 @@ from amphora.contrib.celery import inspection  # noqa: F401
 from amphora.contrib.celery.attach import Amphora
 from amphora.contrib.celery.serving import Serving
 from amphora.contrib.django.late_patching import let_opentelemetry_patch
-from amphora.remote_text import printable_json, printable_lines
+from amphora.logs.remote_text import printable_json, printable_lines
 
 __all__ = ["amphora"]
 

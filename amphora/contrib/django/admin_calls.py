@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from amphora import AmqpRpcException, RemoteException
 from amphora.contrib.django.endpoints import clients
-from amphora.remote_text import printable
+from amphora.logs.remote_text import printable
 
 __all__ = ["CallForm", "Outcome", "make_call"]
 

@@ -54,7 +54,7 @@ class IdleConnections:
     """
 
     def __init__(self) -> None:
-        # Weak: a greenlet that something holds after a request gets no other one (`amphora.workers`).
+        # Weak: a greenlet that something holds after a request gets no other one (`amphora.server.worker_pool`).
         self._parked: WeakKeyDictionary[Any, _Parked] = WeakKeyDictionary()
         self._reaper: gevent.Greenlet[[], None] | None = None
         self._wake_at = 0.0

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from amphora import CurrentRequest, IgnoreRequest
-from amphora.remote_text import printable
+from amphora.logs.remote_text import printable
 
 __all__ = ["log_request"]
 

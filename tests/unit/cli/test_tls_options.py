@@ -7,8 +7,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from amphora.cli.advice import with_options_named
 from amphora.cli.tls import TlsOptions, with_tls_options
+from amphora.cli.wording import with_options_named
 
 FILES = ("ca.pem", "own.pem", "own.key", "other.pem")
 
@@ -85,7 +85,7 @@ def test_variables_leave_plain_brokers_alone(url: str | None, made: Any) -> None
 
 
 def test_errors_name_options() -> None:
-    # As amphora/links/tls_faults.py has them.
+    # As amphora/driver/tls_faults.py has them.
     error = "give the certificate of its authority with ssl={'ca_certs': ...} (self-signed)"
 
     assert with_options_named(error) == "give the certificate of its authority with --tls-ca FILE (self-signed)"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amphora.core.limiter import Limiter
-from amphora.core.messages import Command, Outcome, Outgoing, State
+from amphora.core.messages import Command, Outcome, OutgoingMessage, State
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
 
@@ -27,7 +27,7 @@ class Channel:
     """A channel as the broker sees it."""
 
     epoch: int
-    published: list[Outgoing] = field(default_factory=list)
+    published: list[OutgoingMessage] = field(default_factory=list)
     processed: int = 0
     #: What the broker will say of processed messages: (tag, acked); returns are said before.
     verdicts: list[tuple[int, bool]] = field(default_factory=list)
@@ -57,8 +57,8 @@ class Model:
         self.limiter = new_limiter(count, 1_000_000)
         self.outbox = new_outbox(self, self.limiter, patience=patience)
         self.numbers: dict[int, int] = {}
-        self.messages: list[Outgoing] = []
-        self.pending: dict[int, Outgoing] = {}
+        self.messages: list[OutgoingMessage] = []
+        self.pending: dict[int, OutgoingMessage] = {}
         self.outcomes: dict[int, Outcome] = {}
         self.commands: list[Command] = []
         self.command_numbers: dict[int, int] = {}
@@ -93,12 +93,12 @@ class Model:
         unencodable: bool = False,
         stubborn: bool = False,
         restorable: bool = False,
-    ) -> Outgoing:
+    ) -> OutgoingMessage:
         """Return a message that is not submitted yet."""
         number = len(self.messages) + len(self.commands) + 1
         properties = {"message_id": message_id, "poison": poison, "unencodable": unencodable}
         expires_at = None if expires_in is None else self.now + expires_in
-        message = Outgoing("exchange", key, properties, b"x" * size, self.done, expires_at)
+        message = OutgoingMessage("exchange", key, properties, b"x" * size, self.done, expires_at)
         if restorable:
             message.restore = self.restore
         self.numbers[id(message)] = number
@@ -107,7 +107,7 @@ class Model:
             self.stubborn.add(number)
         return message
 
-    def submit(self, message: Outgoing) -> None:
+    def submit(self, message: OutgoingMessage) -> None:
         """Submit a message; it is pending from its acceptance on."""
         number = self.numbers[id(message)]
         self.pending[number] = message
@@ -118,10 +118,10 @@ class Model:
                 del self.pending[number]
             raise
 
-    def done(self, message: Outgoing, error: Any) -> None:
+    def done(self, message: OutgoingMessage, error: Any) -> None:
         """Unused: owners are told through the ports."""
 
-    def restore(self, message: Outgoing) -> Callable[[Any], Any]:
+    def restore(self, message: OutgoingMessage) -> Callable[[Any], Any]:
         """Return an action that restores the route of a message."""
         lane = message.lane
         return lambda _: self.routeless.discard(lane)
@@ -143,14 +143,14 @@ class Model:
         if self.checking:
             self.outbox.check()
 
-    def encode(self, message: Outgoing, remaining: float | None) -> Outgoing:
+    def encode(self, message: OutgoingMessage, remaining: float | None) -> OutgoingMessage:
         """Return the message as its own frames."""
         assert (remaining is None) == (message.expires_at is None)
         if message.properties["unencodable"]:
             raise BadMessageError
         return message
 
-    def write(self, frames: Outgoing, *, at_once: bool) -> None:
+    def write(self, frames: OutgoingMessage, *, at_once: bool) -> None:
         """Take a message; it must be in its turn, and have the broker's own number."""
         message, channel, number = frames, self.channel, self.numbers[id(frames)]
         assert channel is not None, "nothing is written without a channel"
@@ -173,13 +173,13 @@ class Model:
         assert at_once == (len(in_flight) == 1)
         self.check()
 
-    def confirmed(self, message: Outgoing, now: float) -> None:
+    def confirmed(self, message: OutgoingMessage, now: float) -> None:
         """Note the outcome."""
         assert now == self.now
         assert id(message) in self.acked, "the broker has said so"
         self.settled(message, Outcome.CONFIRMED, None)
 
-    def settled(self, message: Outgoing, outcome: Outcome, detail: Any) -> None:
+    def settled(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> None:
         """Note the outcome; some owners try again."""
         number = self.numbers[id(message)]
         assert self.pending.pop(number, None) is message, "a message has one outcome"
@@ -207,7 +207,7 @@ class Model:
         if self.running is command:
             self.running = None
 
-    def lane_refused(self, message: Outgoing) -> None:
+    def lane_refused(self, message: OutgoingMessage) -> None:
         """Nothing to note."""
 
     def alarm(self, at: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from amphora.core import outbox as outbox_module
-from amphora.core.messages import Command, Outcome, Outgoing, State
+from amphora.core.messages import Command, Outcome, OutgoingMessage, State
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import ChannelState
 from amphora.exceptions import AmqpRpcException
@@ -26,7 +26,7 @@ def model() -> Model:
     return model
 
 
-def submit(model: Model, *keys: str, **options: Any) -> list[Outgoing]:
+def submit(model: Model, *keys: str, **options: Any) -> list[OutgoingMessage]:
     messages = [model.new_message(key, **options) for key in keys]
     for message in messages:
         model.submit(message)

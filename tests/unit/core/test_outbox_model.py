@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from amphora.core.lanes import Lanes
 from amphora.core.limiter import Limiter, Ticket, TicketState
-from amphora.core.messages import Outcome, Outgoing, State
+from amphora.core.messages import Outcome, OutgoingMessage, State
 from amphora.core.outbox import Outbox
 from amphora.core.window import Window
 from amphora.exceptions import AmqpRpcException
@@ -317,7 +317,7 @@ def test_every_order_of_events_keeps_the_promises() -> None:
 
 
 class CountsBeforeItEncodes(Outbox):
-    def _send(self, message: Outgoing, now: float) -> None:
+    def _send(self, message: OutgoingMessage, now: float) -> None:
         if message.properties["unencodable"]:
             self._next_tag += 1
         super()._send(message, now)
@@ -336,7 +336,7 @@ class AppendsWhatComesBack(Outbox):
 
 
 class GivesANewPlaceToWhatIsPublishedAgain(Outbox):
-    def _accept_again(self, message: Outgoing) -> None:
+    def _accept_again(self, message: OutgoingMessage) -> None:
         message.order = self._order = self._order + 1
         super()._accept_again(message)
 
@@ -348,7 +348,7 @@ class KeepsTheChannelAfterNacks(Outbox):
 
 
 class KeepsTheRoom(Outbox):
-    def withdraw(self, message: Outgoing) -> bool:
+    def withdraw(self, message: OutgoingMessage) -> bool:
         withdrawn = super().withdraw(message)
         if withdrawn:
             self._limiter.take(message.size)
@@ -392,7 +392,7 @@ class ForgetsTheRunningCommand(Outbox):
 
 
 class _ClearingLanes(Lanes):
-    def taken(self, message: Outgoing) -> None:
+    def taken(self, message: OutgoingMessage) -> None:
         super().taken(message)
         self.held.pop(message.lane, None)
 
@@ -404,7 +404,7 @@ class LetsAnAckClearALane(Outbox):
 
 
 class _NarrowWindow(Window):
-    def suspect(self, in_flight: Any) -> Outgoing | None:
+    def suspect(self, in_flight: Any) -> OutgoingMessage | None:
         guilty = super().suspect(in_flight)
         if self.limit is not None:
             self.limit = 0
@@ -418,7 +418,7 @@ class NeverSendsSuspectsAgain(Outbox):
 
 
 class _WideWindow(Window):
-    def suspect(self, in_flight: Any) -> Outgoing | None:
+    def suspect(self, in_flight: Any) -> OutgoingMessage | None:
         guilty = super().suspect(in_flight)
         self.limit = None
         return guilty

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from amphora.core.suspicion import AGE, KEPT, LIMIT, Suspicion, key_of
-from amphora.links.frames import encode_header
+from amphora.driver.frames import encode_header
 
 
 def header(message_id: str = "m", *, size: int = 3, **headers: object) -> bytes:

@@ -8,10 +8,10 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from amphora.brokers import BrokerAddress
 from amphora.exceptions import AccessRefused, BrokerError, TopologyConflict
 from amphora.links.connection import Link
-from amphora.settings import LinkSettings
+from amphora.options.brokers import BrokerAddress
+from amphora.options.settings import LinkSettings
 from tests.support.eventually import wait_until
 
 REFUSED = amqp.AccessRefused("ACCESS_REFUSED - Login was refused", (0, 0), None)

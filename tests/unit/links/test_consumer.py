@@ -10,17 +10,17 @@ import pytest
 from amqp.exceptions import ChannelError, NotFound, PreconditionFailed, ResourceError
 from gevent.event import Event
 
-from amphora.brokers import BrokerAddress
 from amphora.core.subscriptions import State
+from amphora.driver.channel import Silence
+from amphora.driver.incoming_message import IncomingMessage
 from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.links import consumer as consumer_module
-from amphora.links.channel import Silence
 from amphora.links.consumer import Consumer
-from amphora.links.delivery import Delivery
 from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology, durable_queue
 from amphora.links.topology import direct_exchange as exchange_named
-from amphora.settings import LinkSettings
+from amphora.options.brokers import BrokerAddress
+from amphora.options.settings import LinkSettings
 from tests.support.eventually import wait_until
 
 
@@ -32,7 +32,7 @@ class NotingChannel:
 
     def __init__(self, broker: NotingConnection) -> None:
         self.broker = broker
-        self.consumers: dict[str, Callable[[Delivery], None]] = {}
+        self.consumers: dict[str, Callable[[IncomingMessage], None]] = {}
         self.consumed: dict[str, str] = {}
         self.on_cancels: dict[str, Callable[[str], None]] = {}
         self.cancelled: list[str] = []
@@ -75,9 +75,9 @@ class NotingChannel:
         self.closed = True
         self.connection = None
 
-    def delivery(self, queue: str, tag: int) -> Delivery:
+    def delivery(self, queue: str, tag: int) -> IncomingMessage:
         """Hand a delivery to the consumer of a queue, as the owner would."""
-        delivery = Delivery(self, tag, False, {}, b"", "", "")
+        delivery = IncomingMessage(self, tag, False, {}, b"", "", "")
         self.consumers[self.consumed[queue]](delivery)
         return delivery
 
@@ -529,13 +529,13 @@ def test_a_channel_that_closes_around_a_command_is_taken_up_by_every_subscriptio
 
 def test_a_message_that_is_set_aside_is_counted_like_any_other_of_its_channel(connection: NotingConnection) -> None:
     consumer = consumer_of()
-    suspects: list[Delivery] = []
+    suspects: list[IncomingMessage] = []
     consumer.on_suspect = suspects.append
     consumer.attach(connection)
     label = subscribe(consumer, "Alice", own=False)
     channel: Any = connection.of("Alice")
     kept = channel.delivery("Alice", 1)
-    channel.on_suspect(Delivery(channel, 2, True, {}, b"", "", ""))
+    channel.on_suspect(IncomingMessage(channel, 2, True, {}, b"", "", ""))
     consumer.cancel(label)
     turn(consumer)
 

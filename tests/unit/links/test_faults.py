@@ -9,7 +9,7 @@ import amqp
 import pytest
 from kombu.exceptions import OperationalError
 
-from amphora.brokers import BrokerAddress
+from amphora.driver.channel import Silence
 from amphora.exceptions import (
     AccessRefused,
     BrokerError,
@@ -18,8 +18,8 @@ from amphora.exceptions import (
     TopologyConflict,
     VhostNotFound,
 )
-from amphora.links.channel import Silence
 from amphora.links.faults import explain
+from amphora.options.brokers import BrokerAddress
 
 ADDRESS = BrokerAddress("amqp", "rabbit", 5672, "alice", "secret", "orders")
 

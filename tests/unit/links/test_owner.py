@@ -7,10 +7,10 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from amphora.brokers import BrokerAddress
 from amphora.exceptions import BrokerError
 from amphora.links.connection import Link
-from amphora.settings import LinkSettings
+from amphora.options.brokers import BrokerAddress
+from amphora.options.settings import LinkSettings
 from tests.support.eventually import wait_until
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from amphora.brokers import BrokerAddress
-from amphora.core.messages import Outgoing
+from amphora.core.messages import OutgoingMessage
 from amphora.core.outbox_ports import ChannelState
 from amphora.exceptions import AccessRefused, AmqpRpcException, Backlogged, NoResult, PublishNacked, Unroutable
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology
-from amphora.settings import LinkSettings, OutboxLimits
+from amphora.options.brokers import BrokerAddress
+from amphora.options.settings import LinkSettings, OutboxLimits
 from tests.support.clock import Clock
 from tests.support.eventually import wait_until
 
@@ -64,12 +64,12 @@ def outcomes() -> Outcomes:
 
 
 @pytest.fixture
-def new_message(outcomes: Outcomes) -> Callable[..., Outgoing]:
-    def done(message: Outgoing, error: AmqpRpcException | None) -> None:
+def new_message(outcomes: Outcomes) -> Callable[..., OutgoingMessage]:
+    def done(message: OutgoingMessage, error: AmqpRpcException | None) -> None:
         assert message.body not in outcomes, "a message has one outcome"
         outcomes[message.body] = error
 
-    return lambda body, key="key": Outgoing("exchange", key, {"message_id": body.decode()}, body, done)
+    return lambda body, key="key": OutgoingMessage("exchange", key, {"message_id": body.decode()}, body, done)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def connect(publisher: Publisher) -> NotingChannel:
 
 
 def test_what_is_not_confirmed_is_sent_again_in_its_old_order(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], outcomes: Outcomes
 ) -> None:
     first = connect(publisher)
     for body in (b"1", b"2", b"3"):
@@ -105,7 +105,10 @@ def test_what_is_not_confirmed_is_sent_again_in_its_old_order(
 
 
 def test_the_time_to_confirm_counts_from_the_last_sending_of_what_the_broker_has_taken(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch
+    publisher: Publisher,
+    new_message: Callable[[bytes], OutgoingMessage],
+    outcomes: Outcomes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr("amphora.links.publisher.monotonic", lambda: now[0])
@@ -131,7 +134,7 @@ def test_the_time_to_confirm_counts_from_the_last_sending_of_what_the_broker_has
 
 
 def test_what_is_known_to_have_arrived_is_not_sent_again(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], outcomes: Outcomes
 ) -> None:
     connect(publisher)
     answered, unanswered = new_message(b"answered"), new_message(b"unanswered")
@@ -148,7 +151,7 @@ def test_what_is_known_to_have_arrived_is_not_sent_again(
 
 
 def test_a_confirm_for_many_settles_those_up_to_it_and_no_more(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], outcomes: Outcomes
 ) -> None:
     channel = connect(publisher)
     for body in (b"1", b"2", b"3", b"4"):
@@ -163,7 +166,7 @@ def test_a_confirm_for_many_settles_those_up_to_it_and_no_more(
 
 
 def test_a_nack_fails_the_message_that_it_is_about(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], outcomes: Outcomes
 ) -> None:
     channel = connect(publisher)
     publisher.publish_now(new_message(b"refused"))
@@ -177,7 +180,7 @@ def test_a_nack_fails_the_message_that_it_is_about(
 
 
 def test_a_returned_message_is_unroutable_when_its_confirm_comes(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], outcomes: Outcomes
 ) -> None:
     channel = connect(publisher)
     publisher.publish_now(new_message(b"lost"))
@@ -192,7 +195,7 @@ def test_a_returned_message_is_unroutable_when_its_confirm_comes(
 
 
 def test_a_full_outbox_takes_nothing_more_past_the_deadline(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], outcomes: Outcomes
 ) -> None:
     for number in range(5):
         publisher.publish_now(new_message(b"%d" % number))
@@ -204,7 +207,7 @@ def test_a_full_outbox_takes_nothing_more_past_the_deadline(
 
 
 def test_when_all_is_refused_everything_has_an_outcome_and_nothing_is_left(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], outcomes: Outcomes
 ) -> None:
     refusal = AccessRefused("wrong password")
     channel = connect(publisher)
@@ -226,7 +229,7 @@ def test_when_all_is_refused_everything_has_an_outcome_and_nothing_is_left(
 
 
 def test_what_was_sent_is_refused_too_and_its_late_confirm_changes_nothing(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], outcomes: Outcomes
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], outcomes: Outcomes
 ) -> None:
     refusal = AccessRefused("no permission to read")
     channel = connect(publisher)
@@ -285,7 +288,7 @@ def connection(patient: Publisher) -> NotingConnection:
 
 
 def test_refused_messages_are_sent_again_on_another_channel_in_their_order(
-    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing], outcomes: Outcomes
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., OutgoingMessage], outcomes: Outcomes
 ) -> None:
     first = connection.messages
     for body in (b"1", b"2", b"3"):
@@ -305,7 +308,7 @@ def test_refused_messages_are_sent_again_on_another_channel_in_their_order(
 
 
 def test_messages_to_other_queues_do_not_wait_for_refused_ones(
-    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing]
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., OutgoingMessage]
 ) -> None:
     patient.publish_now(new_message(b"refused"))
     connection.messages.on_confirm(1, False, False)
@@ -317,7 +320,7 @@ def test_messages_to_other_queues_do_not_wait_for_refused_ones(
 
 
 def test_what_is_confirmed_in_time_is_not_sent_again_with_refused_messages(
-    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing], outcomes: Outcomes
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., OutgoingMessage], outcomes: Outcomes
 ) -> None:
     first = connection.messages
     patient.publish_now(new_message(b"refused"))
@@ -334,7 +337,7 @@ def test_what_is_confirmed_in_time_is_not_sent_again_with_refused_messages(
 
 
 def test_what_is_never_confirmed_does_not_hold_up_refused_messages(
-    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing]
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., OutgoingMessage]
 ) -> None:
     patient.publish_now(new_message(b"silent", "other"))
     patient.publish_now(new_message(b"refused"))
@@ -344,7 +347,7 @@ def test_what_is_never_confirmed_does_not_hold_up_refused_messages(
 
 
 def test_a_lost_connection_brings_refused_messages_back_in_their_order(
-    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing], outcomes: Outcomes
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., OutgoingMessage], outcomes: Outcomes
 ) -> None:
     for body, key in ((b"1", "a"), (b"2", "b"), (b"3", "a")):
         patient.publish_now(new_message(body, key))
@@ -359,7 +362,7 @@ def test_a_lost_connection_brings_refused_messages_back_in_their_order(
 
 
 def test_what_is_held_back_is_refused_with_everything_else(
-    patient: Publisher, connection: NotingConnection, new_message: Callable[..., Outgoing], outcomes: Outcomes
+    patient: Publisher, connection: NotingConnection, new_message: Callable[..., OutgoingMessage], outcomes: Outcomes
 ) -> None:
     refusal = AccessRefused("no permission to read")
     patient.publish_now(new_message(b"refused"))
@@ -373,7 +376,9 @@ def test_what_is_held_back_is_refused_with_everything_else(
     assert len(patient) == 0
 
 
-def test_what_is_refused_for_too_long_is_nacked(new_message: Callable[..., Outgoing], outcomes: Outcomes) -> None:
+def test_what_is_refused_for_too_long_is_nacked(
+    new_message: Callable[..., OutgoingMessage], outcomes: Outcomes
+) -> None:
     publisher, connection = _patient(0.1), NotingConnection()
     publisher.attach(connection)
     publisher.publish_now(new_message(b"refused"))
@@ -403,7 +408,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_held_message_is_sent_with_the_time_that_it_has_left(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing], clock: Clock
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage], clock: Clock
 ) -> None:
     message = new_message(b"1")
     message.expires_at = clock.now + 5
@@ -423,7 +428,7 @@ def test_a_held_message_is_sent_with_the_time_that_it_has_left(
 @pytest.mark.parametrize("sent_before", [False, True])
 def test_a_message_that_is_held_past_its_deadline_is_not_sent_and_makes_room(
     publisher: Publisher,
-    new_message: Callable[[bytes], Outgoing],
+    new_message: Callable[[bytes], OutgoingMessage],
     outcomes: Outcomes,
     clock: Clock,
     sent_before: bool,
@@ -448,7 +453,7 @@ def test_a_message_that_is_held_past_its_deadline_is_not_sent_and_makes_room(
 
 
 def test_a_message_without_a_deadline_has_no_expiration(
-    publisher: Publisher, new_message: Callable[[bytes], Outgoing]
+    publisher: Publisher, new_message: Callable[[bytes], OutgoingMessage]
 ) -> None:
     message = new_message(b"1")
     connect(publisher)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from amphora.links.frames import encode_header
+from amphora.driver.frames import encode_header
 from amphora.protocol.deadlines import DEADLINE, LATEST, deadline_header, deadline_of, expiration, is_expired
 
 #: Seconds, and times, that pass the checks of arguments or come from another program.

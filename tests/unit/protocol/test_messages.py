@@ -32,7 +32,7 @@ from amphora.protocol.messages import (
     reply_properties,
     request_properties,
 )
-from amphora.serializer import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
+from amphora.serializers import AbstractRpcSerializer, RpcJsonSerializer, RpcMsgpackSerializer
 
 JSON = Codec(RpcJsonSerializer())
 MSGPACK = Codec(RpcMsgpackSerializer())

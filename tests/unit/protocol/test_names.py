@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from amphora.caller import CALL_OPTIONS, PrettyCaller
-from amphora.function_names import remote_name
+from amphora.client.caller import CALL_OPTIONS, PrettyCaller
 from amphora.protocol.names import Names, check_routing_key, uuid_of
+from amphora.server.function_names import remote_name
 
 
 def test_a_service_has_the_names_that_0_1_documents() -> None:

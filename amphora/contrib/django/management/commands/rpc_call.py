@@ -27,7 +27,7 @@ from amphora import (
 from amphora.contrib.django.endpoints import clients, servers
 from amphora.contrib.django.patching import is_patched, not_patched, run_again_patched
 from amphora.contrib.django.streams import exiting_on_broken_pipe, open_closed_streams
-from amphora.remote_text import printable_json, printable_lines
+from amphora.logs.remote_text import printable_json, printable_lines
 
 _NOTES = """\
 each VALUE is JSON, or else text: 42 is a number, '"42"' is text, and so is O-42

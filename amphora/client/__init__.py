@@ -1,0 +1,1 @@
+"""Clients: what a caller has, from the call of a function to its reply."""

@@ -1,0 +1,112 @@
+"""A client's way from a call and its options to a request: its routing key, its deadline, the middleware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gevent.event import AsyncResult
+
+from amphora.client.call_tracker import CallTracker
+from amphora.client.caller import CallOptions
+from amphora.client.lifetimes import lifetime_of
+from amphora.client.middleware import ClientMiddleware, OutgoingRequest, send_through
+from amphora.client.pending_calls import PendingCall
+from amphora.options.settings import timeout_of
+from amphora.protocol.headers import check_headers
+from amphora.protocol.names import check_routing_key
+from amphora.protocol.routing import Router
+
+__all__ = ["CallBuilder"]
+
+
+class CallBuilder:
+    """Makes the calls of `AmqpRpcClient.call` and `AmqpRpcClient.defer`.
+
+    Args:
+        calls: Sends the requests.
+        router: Gives the routing keys of calls that are given none.
+        middleware: What runs around the sending of each; the client adds to it.
+        timeout: Seconds that a call may take that is not told; None for no limit.
+        check: Raises where the client can make no calls.
+    """
+
+    def __init__(
+        self,
+        calls: CallTracker,
+        router: Router,
+        middleware: Sequence[ClientMiddleware],
+        *,
+        timeout: float | None,
+        check: Callable[[], None],
+    ) -> None:
+        self._calls = calls
+        self._router = router
+        self._middleware = middleware
+        self._timeout = timeout
+        self._check = check
+
+    def call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a remote function and wait for its result."""
+        call = self._send(function, options, args, kwargs, wait_publish=False)
+        try:
+            return call.result.get()
+        except BaseException:
+            # The caller's own gevent.Timeout or kill: nobody waits for the reply any more.
+            self._calls.forget(call)
+            raise
+
+    def defer(
+        self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> AsyncResult[Any]:
+        """Call a remote function, and wait until the broker has the request unless ``wait_publish`` says no."""
+        wait_publish = options.get("wait_publish", True)
+        call = self._send(function, options, args, kwargs, wait_publish=wait_publish)
+        if call.decided is not None:
+            try:
+                call.decided.wait()
+            except BaseException:
+                # See `call`: nobody gets the result.
+                self._calls.forget(call)
+                raise
+            if call.refused is not None:
+                raise call.refused
+        return call.result
+
+    def _send(
+        self,
+        function: str,
+        options: CallOptions,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        wait_publish: bool,
+    ) -> PendingCall:
+        self._check()
+        timeout = self._timeout
+        if "timeout" in options:
+            timeout = timeout_of(options["timeout"])
+        routing_key = options.get("routing_key")
+        if routing_key is None:
+            routing_key = self._router.routing_key(function, args, kwargs)
+        else:
+            check_routing_key(routing_key)
+        lifetime = lifetime_of(function, timeout, options.get("expires"))
+        if not self._middleware:
+            return self._calls.send(
+                function, args, kwargs, lifetime=lifetime, routing_key=routing_key, wait_publish=wait_publish
+            )
+
+        def send(request: OutgoingRequest) -> PendingCall:
+            return self._calls.send(
+                function,
+                args,
+                kwargs,
+                lifetime=lifetime,
+                routing_key=routing_key,
+                wait_publish=wait_publish,
+                headers=check_headers(request.headers),
+            )
+
+        request = OutgoingRequest(function, args, kwargs, routing_key)
+        return send_through(self._middleware, request, send=send, forget=self._calls.forget)

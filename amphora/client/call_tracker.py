@@ -1,0 +1,389 @@
+"""A client's calls, each from its request until its reply, its refusal or its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from time import monotonic, time
+from typing import Any
+from uuid import uuid4
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from amphora.client.lifetimes import Lifetime
+from amphora.client.pending_calls import PendingCall, PendingCalls
+from amphora.core.messages import OutgoingMessage
+from amphora.driver.incoming_message import IncomingMessage
+from amphora.endpoint.log_fields import request_fields
+from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, WrongResult
+from amphora.links.publisher import Publisher
+from amphora.links.restoring import removed
+from amphora.links.topology import QueueStatus, Topology, bind_again
+from amphora.logs.note_log import NoteLogger
+from amphora.protocol.messages import Codec, Failure, Result, message_id_of, request_properties
+from amphora.protocol.signatures import Signatures
+
+__all__ = ["CallTracker"]
+
+logger = NoteLogger(__name__)
+
+
+#: Seconds after which replies to other clients' requests are looked into again.
+_ASK_AGAIN = 60.0
+
+#: Bytes of an untrusted reply that is read for what it claims, and characters of the claim that are shown, at most.
+_SMALL, _QUOTED = 4096, 300
+
+
+class _Inbox:
+    """Answers to one request to several servers."""
+
+    __slots__ = ("_began", "_counted", "_counts", "_limit", "answers", "full")
+
+    def __init__(self, began: float, limit: int | None, counts: Callable[[Result | Failure], bool]) -> None:
+        self._began = began
+        self._limit = limit
+        self._counts = counts
+        self._counted = 0
+        self.answers: list[tuple[Result | Failure, float]] = []
+        self.full = Event()
+
+    def put(self, outcome: Result | Failure) -> None:
+        self.answers.append((outcome, monotonic() - self._began))
+        self._counted += self._counts(outcome)
+        if self._limit is not None and self._counted >= self._limit:
+            self.full.set()
+
+
+class CallTracker:
+    """Sends requests and brings their replies to those who wait.
+
+    Args:
+        name: What operators see in the log.
+        exchange: Name of the request exchange.
+        reply_to: Routing key of the replies.
+        codec: Encodes requests and reads replies.
+        publisher: Takes the requests.
+        topology: What the publisher declares.
+        default_queue: Whether the service has a request queue of its own, which the topology
+            declares again when somebody deletes it.
+        user: The user of the broker whom requests name; None to name none.
+        signatures: Signs requests and checks replies; None where nobody signs.
+        consumers: Asks the broker how many consumers the response queue has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        exchange: str,
+        reply_to: str,
+        codec: Codec,
+        publisher: Publisher,
+        topology: Topology,
+        default_queue: bool,
+        signatures: Signatures | None,
+        consumers: Callable[[], AsyncResult[QueueStatus | None]],
+        user: str | None = None,
+    ) -> None:
+        self._name = name
+        self._exchange = exchange
+        self._reply_to = reply_to
+        self._codec = codec
+        self._publisher = publisher
+        self._topology = topology
+        self._default_queue = default_queue
+        self._signatures = signatures
+        self._consumers = consumers
+        self._ask_again_at = 0.0
+        self._user = user
+        self._pending = PendingCalls(self._on_expired)
+        # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
+        self._id_prefix = f"{uuid4().hex}-"
+        self._ids = count(1)
+        self._gathering: dict[str, _Inbox] = {}
+        self._counts = dict.fromkeys(("calls", "replies", "late_replies", "untrusted", "without_result", "refused"), 0)
+
+    def stats(self) -> dict[str, int]:
+        """Return the counts that `AmqpRpcClient.stats` documents."""
+        return {**self._counts, "pending": len(self._pending)}
+
+    def count_pending(self) -> int:
+        """Return how many calls wait for their replies."""
+        return len(self._pending)
+
+    def send(
+        self,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        lifetime: Lifetime,
+        routing_key: str,
+        wait_publish: bool,
+        headers: Mapping[str, Any] | None = None,
+        tells_deadline: bool = True,
+    ) -> PendingCall:
+        """Send a request; its reply, or the lack of one, comes to ``result`` of the returned call.
+
+        Args:
+            function: Name of the remote function.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+            lifetime: How long it may take; its timeout holds for getting into the outbox too.
+            routing_key: Routing key of the request.
+            wait_publish: Whether somebody will wait for the call to be ``decided``.
+            headers: Further headers of the message, checked by `check_headers`.
+            tells_deadline: Whether servers are told the end of the lifetime as a point in time, which they compare
+                with their own clock. The broker, which compares no clocks, drops it in any case.
+
+        Raises:
+            Backlogged: The outbox stayed full.
+            MessageTooLarge: The request is larger than allowed.
+            TypeError: An argument cannot be encoded.
+        """
+        body = self._codec.encode_request(function, args, kwargs)
+        self._publisher.check_size(body)
+        timeout, ends = lifetime
+        call = PendingCall(f"{self._id_prefix}{next(self._ids):x}", function, timeout)
+        if wait_publish:
+            call.decided = Event()
+        now = time()
+        properties = request_properties(
+            call.id,
+            reply_to=self._reply_to,
+            content_type=self._codec.content_type,
+            timestamp=int(now),
+            deadline=ends if tells_deadline else None,
+            headers=headers,
+        )
+        if self._user is not None:
+            properties["user_id"] = self._user
+        if self._signatures is not None:
+            properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
+        done = partial(self._on_published, call)
+        expires_at = None if ends is None else monotonic() + ends - now
+        call.message = message = OutgoingMessage(self._exchange, routing_key, properties, body, done, expires_at)
+        message.restore = self._restoring
+        deadline = self._pending.add(call)
+        try:
+            self._publisher.publish(message, deadline=deadline)
+        except BaseException:
+            self._pending.pop(call.id)
+            raise
+        self._counts["calls"] += 1
+        return call
+
+    def gather(
+        self,
+        function: str,
+        timeout: float,
+        *,
+        routing_key: str,
+        limit: int | None,
+        counts: Callable[[Result | Failure], bool],
+        headers: Mapping[str, Any] | None = None,
+    ) -> list[tuple[Result | Failure, float]]:
+        """Send a request that several servers answer; return the answers in time, each with its seconds.
+
+        Args:
+            function: Name of the remote function.
+            timeout: Seconds to wait for answers.
+            routing_key: Routing key of the request.
+            limit: How many answers are enough; None to wait for the whole time.
+            counts: Tells whether an answer is one of those.
+            headers: Headers of the message.
+
+        Raises:
+            BrokerError: The broker refuses.
+        """
+        began = monotonic()
+        lifetime = timeout, time() + timeout
+        # A server whose clock is ahead would take the question for too late, and be invisible.
+        call = self.send(
+            function,
+            (),
+            {},
+            lifetime=lifetime,
+            routing_key=routing_key,
+            wait_publish=False,
+            headers=headers,
+            tells_deadline=False,
+        )
+        inbox = self._gathering[call.id] = _Inbox(began, limit, counts)
+        try:
+            gevent.wait([call.result, inbox.full], timeout=timeout, count=1)
+        finally:
+            del self._gathering[call.id]
+            self.forget(call)
+        if isinstance(call.refused, BrokerError) and not inbox.answers:
+            raise call.refused
+        return inbox.answers
+
+    def forget(self, call: PendingCall) -> None:
+        """Nobody waits for this call any more; a middleware that watches its result learns of that."""
+        if self._pending.pop(call.id) is not None:
+            call.result.set_exception(NoResult(f"No result of {call.function!r}: its caller was ended"))
+
+    def receive(self, delivery: IncomingMessage) -> None:
+        """Take a reply."""
+        message_id = message_id_of(delivery.properties)
+        if self._signatures is not None and not self._trusts(self._signatures, delivery, message_id):
+            return
+        if self._gathering and message_id in self._gathering:
+            self._gathering[message_id].put(self._codec.read_reply(delivery.properties, delivery.body))
+            return
+        call = self._pending.pop(message_id)
+        if call is None:
+            # Given up already, or a second reply: from a fan-out service, or to a redelivery.
+            self._counts["late_replies"] += 1
+            if message_id is not None and not message_id.startswith(self._id_prefix):
+                self._on_foreign()
+            logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
+            return
+        self._counts["replies"] += 1
+        if self._default_queue and call.message is not None:
+            # Where the reply is here, the request need not be sent again. (A broadcast has gone to one
+            # server then, which is not to say to all.)
+            call.message.arrived = True
+        outcome = self._codec.read_reply(delivery.properties, delivery.body)
+        if isinstance(outcome, Failure):
+            call.result.set_exception(outcome.error)
+        else:
+            call.result.set(outcome.value)
+        if call.decided is not None:
+            call.decided.set()
+
+    def _on_foreign(self) -> None:
+        """A reply to a request of another client: of one that had this uuid before, or of one that has it now."""
+        now = monotonic()
+        if now >= self._ask_again_at:
+            self._ask_again_at = now + _ASK_AGAIN
+            self._consumers().rawlink(self._on_consumers)
+
+    def _on_consumers(self, done: AsyncResult[QueueStatus | None]) -> None:
+        found = done.value if done.exception is None else None
+        if found is not None and found.consumers > 1:
+            logger.warning(
+                "%s: %d clients use the uuid %r at the same time and receive each other's replies (their calls end in "
+                "NoResult): give every client a uuid of its own",
+                self._name,
+                found.consumers,
+                self._reply_to,
+            )
+
+    def _trusts(self, signatures: Signatures, delivery: IncomingMessage, message_id: str | None) -> bool:
+        """Return whether a reply comes from a holder of a key; one that does not is ignored, and its call goes on."""
+        try:
+            signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
+        except WrongResult as error:
+            self._counts["untrusted"] += 1
+            call = self._pending.get(message_id)
+            told = str(error) if call is None else self._note_distrust(call, delivery, error)
+            logger.warning(
+                "%s: reply to request %r: %s",
+                self._name,
+                message_id,
+                told,
+                extra=request_fields(message_id, None if call is None else call.function),
+                once=("untrusted reply", self._name),
+            )
+            return False
+        return True
+
+    def _note_distrust(self, call: PendingCall, delivery: IncomingMessage, error: WrongResult) -> str:
+        call.ignored += 1
+        call.distrusted = str(error)
+        if len(delivery.body) <= _SMALL:
+            # A server that distrusts the request cannot sign its refusal, which alone says what is wrong.
+            claim = self._codec.read_reply(delivery.properties, delivery.body)
+            if isinstance(claim, Failure):
+                call.distrusted += f" (it claims: {repr(claim.error)[:_QUOTED]})"
+        return call.distrusted
+
+    def fail_all(self, error: BrokerError) -> None:
+        """End every call with an error; none of their requests is sent any more."""
+        self._publisher.refuse_all(error)
+        for call in self._pending.pop_all():
+            call.refuse(error)
+
+    def end_endless(self) -> None:
+        """End the calls that have no deadline: the client stops."""
+        for call in self._pending.pop_all(only_endless=True):
+            call.refuse(NoResult(f"No result of {call.function!r}: the client was stopped"))
+        why = "the client was stopped while the request waited for room in the outbox; it was not sent"
+        self._publisher.turn_away(Backlogged(why), only_endless=True)
+
+    def end_all(self) -> None:
+        """End every call: its client has stopped for good."""
+        for call in self._pending.pop_all():
+            how_far = self._how_far(call)
+            call.refuse(NoResult(f"No result from {call.function!r}: the client was stopped; {how_far}"))
+        self._publisher.turn_away(Backlogged("the client was stopped; the request was not sent"))
+
+    def _on_published(self, call: PendingCall, _: OutgoingMessage, error: AmqpRpcException | None) -> None:
+        if error is None:
+            call.accept()
+        elif self._pending.pop(call.id) is not None:
+            expired = isinstance(error, NoResult)
+            self._counts["without_result" if expired else "refused"] += 1
+            call.refuse(NoResult(f"No result of {call.function!r}: {error}") if expired else error)
+        elif not isinstance(error, NoResult):
+            # (One that was held past its deadline has ended with that.)
+            logger.warning(
+                "%s: request %s to %r: %s",
+                self._name,
+                call.id,
+                call.function,
+                error,
+                extra=request_fields(call.id, call.function),
+            )
+
+    def _restoring(self, message: OutgoingMessage) -> Callable[[Any], Any] | None:
+        """Return what may restore the route of a request: its queue, or the binding of its queue, was deleted.
+
+        Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
+        together with the exchange. A deleted one is not created behind the back of the client that removed it.
+        """
+        routing_key = message.routing_key
+        if not routing_key and self._default_queue:
+            logger.warning("%s: no request queue any more; declaring it again", self._name, once=self._name)
+            return self._topology.declare
+        for queue in self._topology.added:
+            if queue.routing_key == routing_key:
+                return partial(self._bind_again, queue.name, routing_key)
+        return None
+
+    def _bind_again(self, queue: str, routing_key: str, channel: Any) -> None:
+        if bind_again(queue, self._exchange, routing_key, channel):
+            logger.warning(
+                "%s: label queue %r had lost its binding with routing key %r; bound it again",
+                self._name,
+                queue,
+                routing_key,
+            )
+        else:
+            self._topology.discard(queue)
+            logger.warning("%s: %s", self._name, removed(queue, routing_key))
+
+    def _on_expired(self, call: PendingCall) -> None:
+        self._counts["without_result"] += 1
+        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {self._how_far(call)}"))
+
+    def _how_far(self, call: PendingCall) -> str:
+        """Return how far the request of a call has come, as a phrase."""
+        if call.accepted:
+            how_far = "the broker has confirmed the request, no reply has come"
+        else:
+            link = self._publisher.link
+            sent = call.message is not None and call.message.sent
+            how_far = (
+                f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
+                f"({link.name}: {link.state})"
+            )
+        if call.ignored:
+            replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
+            how_far += f"; {replies} ignored: {call.distrusted}"
+        return how_far

@@ -1,0 +1,1 @@
+"""Log records that cost their writers nothing, and show text of other programs safely."""

@@ -1,0 +1,1 @@
+"""The options of clients and servers, validated, as frozen values."""

@@ -1,0 +1,1 @@
+"""Servers: what runs functions, from a request to its reply."""

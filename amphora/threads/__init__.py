@@ -1,0 +1,1 @@
+"""Clients for programs that gevent does not patch."""

@@ -1,0 +1,185 @@
+"""Settings: what is taken, what is refused, and what the refusal says."""
+
+import math
+import ssl
+from typing import Any
+
+import pytest
+from gevent import ssl as gevent_ssl
+
+from amphora.options.brokers import BrokerAddress
+from amphora.options.settings import (
+    LinkSettings,
+    OutboxLimits,
+    at_least_one,
+    concurrency_of,
+    expiry_of,
+    milliseconds,
+    queue_type_of,
+    seconds,
+    tries_limit,
+)
+
+LOCAL = BrokerAddress("amqp", "127.0.0.1", 5672, "guest", "guest", "/")
+
+
+# Links.
+
+
+@pytest.mark.parametrize("heartbeat", [0, 1, 30, 30.0])
+def test_a_heartbeat_is_in_whole_seconds(heartbeat: float) -> None:
+    assert LinkSettings((LOCAL,), heartbeat=heartbeat).heartbeat == heartbeat
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "text"),
+    [
+        ({"heartbeat": 0.5}, ValueError, "heartbeat is in whole seconds"),
+        ({"heartbeat": 1.5}, ValueError, "heartbeat is in whole seconds"),
+        ({"heartbeat": -1}, ValueError, "heartbeat must be"),
+        ({"heartbeat": "30"}, TypeError, "heartbeat must be a number of seconds, not '30'"),
+        ({"heartbeat": 65_536}, ValueError, "heartbeat must be at most 65535 s"),
+        ({"connect_timeout": 0}, ValueError, "connect_timeout must be"),
+        ({"connect_timeout": 10**400}, ValueError, "connect_timeout is too large"),
+        ({"reconnect_delay_max": math.inf}, ValueError, "reconnect_delay_max must be"),
+        ({"ssl": {"ca_cert": "x"}}, ValueError, r"unknown keys \['ca_cert'\]; known are .*ca_certs"),
+        ({"ssl": "yes"}, TypeError, "ssl must be a bool, a dict or an SSLContext, not a str"),
+        ({"ssl": [("password", "5ecret")]}, TypeError, "not a list"),
+        ({"ssl": {"verify": "yes"}}, TypeError, r"ssl\['verify'\] must be a bool, not a str"),
+        ({"ssl": {"check_hostname": None}}, TypeError, r"ssl\['check_hostname'\] must be a bool"),
+        ({"ssl": {"keyfile": "key.pem"}}, ValueError, "no certfile that it belongs to"),
+        ({"ssl": {"password": "5ecret"}}, ValueError, "no certfile that it belongs to"),
+        ({"ssl": None}, TypeError, "ssl must be"),
+    ],
+)
+def test_a_wrong_setting_of_a_link_is_named(changed: dict[str, Any], kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind, match=text):
+        LinkSettings((LOCAL,), **changed)
+
+
+@pytest.mark.parametrize("option", [True, False, {}, {"verify": False}, gevent_ssl.create_default_context()])
+def test_every_documented_form_of_ssl_is_taken(option: Any) -> None:
+    assert LinkSettings((LOCAL,), ssl=option).ssl is option
+
+
+def test_settings_do_not_show_the_password_of_a_key() -> None:
+    settings = LinkSettings((LOCAL,), ssl={"certfile": "client.pem", "password": "5ecret"})
+
+    assert "5ecret" not in repr(settings)
+
+
+def test_the_patched_library_makes_contexts_that_are_taken() -> None:
+    context = ssl.create_default_context()
+
+    assert LinkSettings((LOCAL,), ssl=context).ssl is context
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        LinkSettings((LOCAL,)).heartbeat = 5  # type: ignore[misc]
+
+
+# Limits and numbers.
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [({"count": 0}, "outbox_max_count"), ({"size": -1}, "outbox_max_bytes"), ({"message_size": 0}, "max_message_size")],
+)
+def test_a_wrong_limit_is_called_as_the_user_called_it(changed: dict[str, int], name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+        OutboxLimits(**changed)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(True, TypeError), (1.0, TypeError), ("1", TypeError), (0, ValueError)])
+def test_a_count_is_an_int_of_at_least_one(value: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=f"concurrency must be .*, not {value!r}"):
+        at_least_one("concurrency", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (True, TypeError),
+        ("1", TypeError),
+        (None, TypeError),
+        (-1, ValueError),
+        (math.inf, ValueError),
+        (math.nan, ValueError),
+    ],
+)
+def test_a_duration_is_a_finite_number(value: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="timeout must be"):
+        seconds("timeout", value, zero=True)
+
+
+def test_zero_seconds_are_taken_only_where_they_make_sense() -> None:
+    assert seconds("timeout", 0, zero=True) == 0.0
+    with pytest.raises(ValueError, match="timeout must be more than 0 s, not 0"):
+        seconds("timeout", 0)
+
+
+# Queue types.
+
+
+@pytest.mark.parametrize("value", ["classic", "quorum"])
+def test_the_queue_types_of_rabbitmq_are_known(value: str) -> None:
+    assert queue_type_of(value) == value
+
+
+@pytest.mark.parametrize("value", ["stream", "Quorum", "", None, ["quorum"]])
+def test_any_other_queue_type_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="queue_type must be 'auto', 'classic' or 'quorum', not "):
+        queue_type_of(value)
+
+
+# The limit of tries.
+
+
+@pytest.mark.parametrize(
+    ("value", "queue_type", "limit"),
+    [
+        (None, "classic", None),
+        (None, "quorum", 20),
+        (0, "classic", None),
+        (0, "quorum", None),
+        (2, "classic", 2),
+        (7, "quorum", 7),
+    ],
+)
+def test_tries_have_a_limit_by_default_with_quorum_queues_only(
+    value: int | None, queue_type: str, limit: int | None
+) -> None:
+    assert tries_limit(value, queue_type) == limit
+
+
+@pytest.mark.parametrize(("value", "error"), [(1, ValueError), (-1, ValueError), (True, TypeError), (2.5, TypeError)])
+def test_a_limit_of_tries_that_makes_no_sense_is_refused(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="delivery_limit must be"):
+        tries_limit(value, "classic")
+
+
+# What the broker, or AMQP, can carry: what is larger would end the connection on which it is declared, each time.
+
+
+@pytest.mark.parametrize(
+    ("check", "largest", "text"),
+    [
+        (concurrency_of, 65_535, "concurrency must be at most 65535"),
+        (lambda value: expiry_of("x_expires", value), 2**32 - 1, "x_expires must be at most 4294967295 ms"),
+        (lambda value: tries_limit(value, "quorum"), 100_000_000, "delivery_limit must be at most 100000000"),
+    ],
+    ids=["concurrency", "x_expires", "delivery_limit"],
+)
+def test_a_number_may_be_as_large_as_the_broker_takes(check: Any, largest: int, text: str) -> None:
+    assert check(largest) == largest
+    for larger in (largest + 1, 2**62, 2**64):
+        with pytest.raises(ValueError, match=text):
+            check(larger)
+
+
+def test_seconds_may_be_as_many_as_the_broker_keeps_a_queue() -> None:
+    assert milliseconds("response_queue_expires", 4_294_967) == 4_294_967_000
+    for more in (4_294_968, 1e30, math.inf, 10**400):
+        with pytest.raises(ValueError, match="response_queue_expires"):
+            milliseconds("response_queue_expires", more)

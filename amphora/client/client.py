@@ -18,8 +18,6 @@ from amphora.client.middleware import ClientMiddleware
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError, TopologyConflict
-from amphora.inspector import Answer, Counts, Inspector
-from amphora.labels import LabelQueues
 from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import Witness, queue_status
 from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of, user_of
@@ -181,7 +179,7 @@ class AmqpRpcClient(ServiceEndpoint):
         settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
         limit = tries_limit(delivery_limit, queue_type)
         types = QueueTypes(queue_type)
-        declared = Declarations(names, self._fanout, types, limit, declare)
+        declared = ServiceTopology(names, self._fanout, types, limit, declare)
         response_queue = declared.response_queue(uuid, milliseconds("response_queue_expires", response_queue_expires))
         witness = Witness(response_queue)
         topology = declared.for_requests(response_queue, witness)

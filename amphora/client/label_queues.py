@@ -13,8 +13,6 @@ from amphora.exceptions import BrokerUnreachable
 from amphora.links.own_queue import OwnQueue
 from amphora.links.publisher import Publisher
 from amphora.links.topology import Topology, create_queue, delete_queue
-from amphora.note_log import NoteLogger
-from amphora.links.topology import Topology, create_queue, delete_queue, durable_queue
 from amphora.logs.note_log import NoteLogger
 
 __all__ = ["LabelQueues"]

@@ -23,10 +23,8 @@ from amphora.endpoint.loop_lag import LoopLag
 from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
-from amphora.links.forks import let_go_after_fork
-from amphora.links.publisher import Publisher, patience_with
-from amphora.links.queue_types import CLASSIC, QueueTypes
 from amphora.links.publisher import Publisher, nack_retry_seconds
+from amphora.links.queue_types import CLASSIC, QueueTypes
 from amphora.links.topology import QueueStatus, Topology, queue_status
 from amphora.options.settings import LinkSettings, OutboxLimits
 
@@ -105,7 +103,7 @@ class Endpoint:
         on_fatal = _weakly(self._on_fatal) if self._closes_when_dropped else self._on_fatal
         types = QueueTypes(CLASSIC) if types is None else types
         self._publisher = Publisher(
-            name, settings, limits, publishes, on_fatal=on_fatal, patience=patience_with(types.current)
+            name, settings, limits, publishes, on_fatal=on_fatal, patience=nack_retry_seconds(types.current)
         )
         self._consumer = Consumer(
             name,
@@ -406,7 +404,7 @@ class _Trial(Endpoint):
 
 def _adapt(publisher: Publisher, consumer: Consumer | None, queue_type: str) -> None:
     """Treat the service's own queue as its type asks for."""
-    publisher.patience = patience_with(queue_type)
+    publisher.patience = nack_retry_seconds(queue_type)
     if consumer is not None:
         consumer.insists = queue_type == CLASSIC
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amphora.endpoint import Endpoint
-from amphora.links.queue_types import QueueTypes
 from amphora.endpoint.endpoint import Endpoint
+from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import QueueStatus, Topology
 from amphora.options.settings import LinkSettings, OutboxLimits, seconds
 from amphora.protocol.names import Names

@@ -11,7 +11,7 @@ from kombu import Exchange, Queue
 
 from amphora.links.control import DeclareAgain
 from amphora.links.queue_types import CLASSIC, Form, QueueTypes, release_of
-from amphora.note_log import NoteLogger
+from amphora.logs.note_log import NoteLogger
 
 __all__ = ["OwnQueue"]
 

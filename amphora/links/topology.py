@@ -13,9 +13,7 @@ from kombu import Exchange, Queue
 from amphora.links.control import is_not_found
 from amphora.links.own_queue import OwnQueue
 from amphora.links.queue_types import AUTO, CLASSIC, QUORUM, Form, QueueTypes
-from amphora.settings import DELIVERY_LIMIT
-from amphora.links.control import DeclareAgain, is_not_found
-from amphora.logs.note_log import NoteLogger
+from amphora.options.settings import DELIVERY_LIMIT
 
 __all__ = [
     "QueueStatus",

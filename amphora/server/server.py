@@ -12,9 +12,6 @@ from amphora.durations import Histogram
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError
-from amphora.function_names import add_or_decorate
-from amphora.handling import RequestHandler
-from amphora.introspection import ControlRequests, introspection_of
 from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import Topology
 from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
@@ -194,7 +191,7 @@ class AmqpRpcServer(ServiceEndpoint):
         # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
         limit = tries_limit(delivery_limit, "classic" if self._fanout else queue_type)
         types = QueueTypes(queue_type)
-        declared = Declarations(names, self._fanout, types, limit)
+        declared = ServiceTopology(names, self._fanout, types, limit)
         queue = declared.server_queue(uuid, milliseconds("fanout_queue_expires", fanout_queue_expires))
         topology = declared.for_replies()
         super().__init__(

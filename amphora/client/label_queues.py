@@ -48,13 +48,16 @@ class LabelQueues:
     def create(self, name: str, routing_key: str, *, x_expires: int | None, nowait: bool) -> None:
         """Declare a queue and bind it; see `AmqpRpcClient.create_new_request_queue`."""
         queue = self._new_queue(name, routing_key, x_expires)
-        result = self._publisher.run(partial(self._create, queue))
+        result = self._publisher.run(partial(self._create, queue), holds=(queue.exchange.name, routing_key))
         self._finish(result, f"creating queue {name!r}", nowait)
 
     def remove(self, name: str, *, nowait: bool) -> None:
         """Delete a queue; see `AmqpRpcClient.remove_request_queue`."""
+        lane = next(
+            ((each.exchange.name, each.routing_key) for each in self._topology.added if each.name == name), None
+        )
         self._topology.discard(name)
-        result = self._publisher.run(partial(self._remove, name))
+        result = self._publisher.run(partial(self._remove, name), holds=lane)
         self._finish(result, f"deleting queue {name!r}", nowait)
 
     def _create(self, queue: Any, channel: Any) -> None:

@@ -97,7 +97,8 @@ class OwnQueue(Queue):  # type: ignore[misc]
         try:
             self(channel).declare()
         except PreconditionFailed as error:
-            search.refusals.append((form, error))
+            if all(form is not refused for refused, _ in search.refusals):
+                search.refusals.append((form, error))
             if len(search.refusals) >= len(self.forms):
                 self._kept = None
                 self._searches.pop(connection, None)

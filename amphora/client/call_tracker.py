@@ -145,7 +145,8 @@ class CallTracker:
             TypeError: An argument cannot be encoded.
         """
         body = self._codec.encode_request(function, args, kwargs)
-        self._publisher.check_size(body)
+        if len(body) > self._publisher.largest:
+            self._publisher.check_size(body)
         timeout, ends = lifetime
         call = PendingCall(f"{self._id_prefix}{next(self._ids):x}", function, timeout)
         if wait_publish:

@@ -12,6 +12,7 @@ from amqp.exceptions import AMQPError, ChannelError
 from kombu.transport.virtual.base import NotEquivalentError
 
 from amphora.driver.mechanisms import NoMechanism, SmallFrames, explain_mechanisms
+from amphora.driver.progress import Unanswered
 from amphora.driver.tls_faults import NoTls, TlsPort, explain_tls
 from amphora.exceptions import (
     AccessRefused,
@@ -108,6 +109,8 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
     if isinstance(error, stdlib_socket.gaierror):
         why = f"its host name cannot be resolved: {error.strerror}"
         return Fault(BrokerUnreachable(f"the broker at {address} cannot be found: {why}"), False)
+    if isinstance(error, Unanswered):
+        return Fault(BrokerUnreachable(f"the broker at {address}: {error} (is the node of the queue down?)"), False)
     if isinstance(error, OSError):
         why = error.strerror or str(error) or type(error).__name__
         return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}"), False)
@@ -151,7 +154,7 @@ def _other_type(queue: str, current: str, address: BrokerAddress | str, text: st
         )
     return (
         f"queue {queue!r} on the broker at {address} is a {current} queue, and the type of a queue cannot be changed. "
-        f"Either give queue_type={current!r} to every client and server of the service, or migrate: "
+        f"Either give queue_type={current!r} or 'auto' to every client and server of the service, or migrate: "
         f"{_migration(queue)} with the new queue_type ({text})"
     )
 
@@ -159,7 +162,8 @@ def _other_type(queue: str, current: str, address: BrokerAddress | str, text: st
 def _other_type_or_limit(queue: str, address: BrokerAddress | str, text: str) -> str:
     return (
         f"queue {queue!r} on the broker at {address} was declared with another queue_type or delivery_limit, and a "
-        f"queue cannot be changed. Either give every client and server of the service the same ones, or migrate: "
+        f"queue cannot be changed. Either give every client and server of the service the same ones, or "
+        f"queue_type='auto', or migrate: "
         f"{_migration(queue)} with the new ones ({text})"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amphora import BrokerError
-from amphora.driver.tls_faults import AUTHORITIES, KEY_PASSWORD, OWN_CERTIFICATE, SERVER_NAME, USE_TLS
+from amphora.options.advice import AUTHORITIES, KEY_PASSWORD, OWN_CERTIFICATE, SERVER_NAME, USE_TLS
 
 __all__ = ["KEY_PASSWORD_VARIABLE", "with_options_named"]
 

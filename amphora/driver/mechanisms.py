@@ -11,7 +11,7 @@ from typing import Any
 
 from amqp import sasl
 
-from amphora.driver.tls_faults import OWN_CERTIFICATE
+from amphora.options.advice import OWN_CERTIFICATE
 
 __all__ = ["NoMechanism", "SmallFrames", "check_frames", "explain_mechanisms", "mechanisms"]
 

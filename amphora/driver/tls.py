@@ -6,8 +6,8 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from amphora.driver.tls_faults import KEY_PASSWORD
 from amphora.exceptions import BrokerUnreachable
+from amphora.options.advice import KEY_PASSWORD
 from amphora.options.settings import SslOption
 
 __all__ = ["tls_context"]

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import ssl
 
-__all__ = [
-    "AUTHORITIES",
-    "KEY_PASSWORD",
-    "OWN_CERTIFICATE",
-    "SERVER_NAME",
-    "USE_TLS",
-    "NoTls",
-    "TlsPort",
-    "explain_tls",
-]
+from amphora.options.advice import AUTHORITIES, OWN_CERTIFICATE, SERVER_NAME
 
-#: What texts advise to set, as they name it. Errors have it as their ``advice``, and the command line names its own
-#: option instead (`amphora.cli.wording`).
-AUTHORITIES = "ssl={'ca_certs': ...}"
-OWN_CERTIFICATE = "ssl={'certfile': ..., 'keyfile': ...}"
-SERVER_NAME = "ssl={'server_hostname': ...}"
-KEY_PASSWORD = "give ssl={'password': ...} too"  # noqa: S105  (no password)
-USE_TLS = "begin the URL with amqps://, or give ssl="
+__all__ = ["NoTls", "TlsPort", "explain_tls"]
 
 #: How OpenSSL numbers the flaws of a certificate; x509_vfy.h.
 _NOT_YET_VALID, _EXPIRED = 9, 10

@@ -12,7 +12,7 @@ from amqp.exceptions import AMQPError, ChannelError
 from kombu.transport.virtual.base import NotEquivalentError
 
 from amphora.driver.mechanisms import NoMechanism, SmallFrames, explain_mechanisms
-from amphora.driver.tls_faults import USE_TLS, NoTls, TlsPort, explain_tls
+from amphora.driver.tls_faults import NoTls, TlsPort, explain_tls
 from amphora.exceptions import (
     AccessRefused,
     BrokerError,
@@ -22,6 +22,7 @@ from amphora.exceptions import (
 )
 from amphora.links import reply_texts
 from amphora.links.reply_texts import reply_code, reply_text
+from amphora.options.advice import USE_TLS
 from amphora.options.brokers import BrokerAddress
 
 __all__ = ["Fault", "explain"]

@@ -11,7 +11,7 @@ from amphora import BrokerError, BrokerUnreachable
 from amphora.cli import wording
 from amphora.cli.tls import TlsOptions, with_tls_options
 from amphora.cli.wording import with_options_named
-from amphora.driver import tls_faults
+from amphora.options import advice
 
 FILES = ("ca.pem", "own.pem", "own.key", "other.pem")
 
@@ -88,8 +88,9 @@ def test_variables_leave_plain_brokers_alone(url: str | None, made: Any) -> None
 
 
 def test_errors_name_options() -> None:
-    advice = tls_faults.AUTHORITIES
-    error = BrokerUnreachable(f"give the certificate of its authority with {advice} (self-signed)", advice=advice)
+    error = BrokerUnreachable(
+        f"give the certificate of its authority with {advice.AUTHORITIES} (self-signed)", advice=advice.AUTHORITIES
+    )
 
     assert with_options_named(error) == "give the certificate of its authority with --tls-ca FILE (self-signed)"
 
@@ -99,6 +100,4 @@ def test_an_error_that_advises_nothing_is_shown_as_it_is() -> None:
 
 
 def test_every_advice_has_an_option_of_its_own() -> None:
-    advice = {getattr(tls_faults, name) for name in tls_faults.__all__ if name.isupper()}
-
-    assert set(wording._INSTEAD) == advice
+    assert set(wording._INSTEAD) == {getattr(advice, name) for name in advice.__all__}

@@ -10,7 +10,7 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from amphora.driver.channel import Silence
-from amphora.driver.tls_faults import USE_TLS, TlsPort
+from amphora.driver.tls_faults import TlsPort
 from amphora.exceptions import (
     AccessRefused,
     BrokerError,
@@ -20,6 +20,7 @@ from amphora.exceptions import (
     VhostNotFound,
 )
 from amphora.links.faults import explain
+from amphora.options.advice import USE_TLS
 from amphora.options.brokers import BrokerAddress
 
 ADDRESS = BrokerAddress("amqp", "rabbit", 5672, "alice", "secret", "orders")

@@ -18,6 +18,7 @@ from amphora.client.middleware import ClientMiddleware
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError, TopologyConflict
+from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import Witness, queue_status
 from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of, user_of
 from amphora.options.settings import (
@@ -100,11 +101,13 @@ class AmqpRpcClient(ServiceEndpoint):
             at once, then the delay grows, with jitter.
         queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
             the same on client and server.
-        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
-            outlive the loss of a node. The same for all clients and servers of a service; existing queues
-            keep their type (`TopologyConflict`).
-        delivery_limit: See `AmqpRpcServer`; the same there and here. Only quorum queues are declared
-            differently for it.
+        queue_type: ``"auto"``: queues that exist are used as they are; new ones are quorum queues on RabbitMQ 4, if
+            they last, and classic otherwise (responses, broadcasts, label queues with ``x_expires``). A classic queue
+            of RabbitMQ 4 confirms messages before they are on disk. ``"classic"`` or ``"quorum"`` for all queues:
+            quorum queues outlive the loss of a node of a cluster. A program that names the type gets a
+            `TopologyConflict` where a queue has the other one. See docs/operations.md.
+        delivery_limit: See `AmqpRpcServer`. Queues are declared differently for it with ``queue_type="quorum"`` only:
+            then it must be the same there and here.
         accept: Further serializers whose replies are understood.
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every request is
             signed with the first one, and a reply that was signed with none of them is refused (HMAC-SHA256, see
@@ -153,7 +156,7 @@ class AmqpRpcClient(ServiceEndpoint):
         connect_timeout: float = 10.0,
         reconnect_delay_max: float = 1.0,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
-        queue_type: str = "classic",
+        queue_type: str = "auto",
         delivery_limit: int | None = None,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
@@ -175,7 +178,8 @@ class AmqpRpcClient(ServiceEndpoint):
         ssl = ssl_of(ssl, brokers)
         settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
         limit = tries_limit(delivery_limit, queue_type)
-        declared = ServiceTopology(names, self._fanout, queue_type, limit, declare)
+        types = QueueTypes(queue_type)
+        declared = ServiceTopology(names, self._fanout, types, limit, declare)
         response_queue = declared.response_queue(uuid, milliseconds("response_queue_expires", response_queue_expires))
         witness = Witness(response_queue)
         topology = declared.for_requests(response_queue, witness)
@@ -191,7 +195,7 @@ class AmqpRpcClient(ServiceEndpoint):
             publishes=topology,
             consumes=declared.for_responses(response_queue, witness),
             acks_on_delivery=True,
-            queue_type=queue_type,
+            types=types,
             queues=queues,
         )
         self._calls = CallTracker(
@@ -212,11 +216,9 @@ class AmqpRpcClient(ServiceEndpoint):
         self._labels = LabelQueues(
             self._publisher,
             topology,
-            declared.request_exchange,
+            declared.label_queue,
             timeout,
             self._ended,
-            declared.request_arguments,
-            declared.earlier_arguments,
         )
         self._try_again_at = math.inf
         self._router = Router()
@@ -414,7 +416,8 @@ class AmqpRpcClient(ServiceEndpoint):
             queue: Label of the queue; ``queue_template`` makes its name.
             routing_key: Routing key of its binding; by default the label.
             x_expires: Milliseconds (AMQP's unit) without a consumer after which the broker deletes
-                the queue; by default it stays.
+                the queue; by default it stays. Pass it for queues of sessions: a quorum queue, which lasting ones are
+                on RabbitMQ 4, costs the broker three to five times the memory of a classic one.
             nowait: Return at once; a failure is logged.
 
         Raises:

@@ -15,29 +15,20 @@ from amphora.client.caller import CALL_OPTIONS, DEFER_OPTIONS, PrettyCaller
 from amphora.client.inspector import Answer, Counts, Inspector
 from amphora.client.label_queues import LabelQueues
 from amphora.client.middleware import ClientMiddleware
+from amphora.endpoint.endpoint import check_patched
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError, TopologyConflict
 from amphora.links.topology import Witness, queue_status
-from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of, user_of
-from amphora.options.settings import (
-    MAX_RECEIVED_SIZE,
-    LinkSettings,
-    OutboxLimits,
-    SslOption,
-    expiry_of,
-    milliseconds,
-    queue_type_of,
-    ssl_of,
-    timeout_of,
-    tries_limit,
-)
+from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST
+from amphora.options.client_options import ClientOptions
+from amphora.options.settings import MAX_RECEIVED_SIZE, SslOption
 from amphora.protocol.headers import CONTROL
-from amphora.protocol.messages import Codec
-from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key, uuid_of
+from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, check_routing_key, uuid_of
 from amphora.protocol.routing import Router, TuningFunction
 from amphora.protocol.signatures import SIGNATURE_VERSIONS, signatures_of
 from amphora.serializers import RpcJsonSerializer, SerializerOption
+from amphora.value_checks import expiry_of
 
 __all__ = ["AmqpRpcClient"]
 
@@ -130,6 +121,7 @@ class AmqpRpcClient(ServiceEndpoint):
         TypeError, ValueError: An argument is wrong.
     """
 
+    _options_type = ClientOptions
     _fanout: ClassVar[bool] = False
     _closes_when_dropped: ClassVar[bool] = True
 
@@ -166,17 +158,13 @@ class AmqpRpcClient(ServiceEndpoint):
         max_message_size: int = 128 * 1024 * 1024,
         max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
-        self._check_patched()
-        names = Names(service_name, queue_template)
-        uuid = uuid_of(uuid)
-        timeout = timeout_of(timeout)
-        queue_type = queue_type_of(queue_type)
-        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
-        ssl = ssl_of(ssl, brokers)
-        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
-        limit = tries_limit(delivery_limit, queue_type)
-        declared = ServiceTopology(names, self._fanout, queue_type, limit, declare)
-        response_queue = declared.response_queue(uuid, milliseconds("response_queue_expires", response_queue_expires))
+        check_patched(type(self).__name__)
+        options = ClientOptions.of(locals())
+        names, timeout = options.names, options.timeout
+        uuid = uuid_of(options.uuid)
+        limit = options.tries
+        declared = ServiceTopology(names, self._fanout, options.queue_type, limit, options.declare)
+        response_queue = declared.response_queue(uuid, options.response_queue_milliseconds)
         witness = Witness(response_queue)
         topology = declared.for_requests(response_queue, witness)
         queues = [] if self._fanout else [names.request_queue]
@@ -186,24 +174,26 @@ class AmqpRpcClient(ServiceEndpoint):
             names,
             uuid,
             "client",
-            settings,
-            OutboxLimits(outbox_max_count, outbox_max_bytes, max_message_size),
+            options.link_settings,
+            options.outbox_limits,
             publishes=topology,
             consumes=declared.for_responses(response_queue, witness),
             acks_on_delivery=True,
-            queue_type=queue_type,
+            queue_type=options.queue_type,
             queues=queues,
         )
         self._calls = CallTracker(
             repr(self),
             exchange=names.request_exchange,
             reply_to=uuid,
-            codec=Codec.of(serializer, accept, max_received_size),
+            codec=options.codec,
             publisher=self._publisher,
             topology=topology,
             default_queue=not self._fanout,
-            user=user_of(brokers) if identify else None,
-            signatures=signatures_of(signing_keys, service=names.namespace, versions=signature_versions),
+            user=options.user,
+            signatures=signatures_of(
+                options.signing_keys, service=names.namespace, versions=options.signature_versions
+            ),
             consumers=partial(self._consumer.run, partial(queue_status, response_queue.name)),
         )
         self._consumer.subscribe(
@@ -225,7 +215,7 @@ class AmqpRpcClient(ServiceEndpoint):
         self._caller = PrettyCaller(calling.call, CALL_OPTIONS)
         self._deferring_caller = PrettyCaller(calling.defer, DEFER_OPTIONS)
         self._inspector = Inspector(self.gather)
-        if autostart:
+        if options.autostart:
             self.serve()
 
     def stats(self) -> dict[str, int]:

@@ -9,27 +9,15 @@ from typing import Any, ClassVar, TypeVar, overload
 
 from amphora.core.finished import FinishedRequests
 from amphora.durations import Histogram
+from amphora.endpoint.endpoint import check_patched
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError
 from amphora.links.topology import Topology
-from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
-from amphora.options.overrides import overrides
-from amphora.options.settings import (
-    MAX_RECEIVED_SIZE,
-    LinkSettings,
-    OutboxLimits,
-    SslOption,
-    at_least_one,
-    concurrency_of,
-    milliseconds,
-    queue_type_of,
-    seconds,
-    ssl_of,
-    tries_limit,
-)
-from amphora.protocol.messages import Codec
-from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, uuid_of
+from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST
+from amphora.options.server_options import ServerOptions
+from amphora.options.settings import MAX_RECEIVED_SIZE, SslOption, tries_limit
+from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, uuid_of
 from amphora.protocol.signatures import SIGNATURE_VERSIONS, signatures_of
 from amphora.serializers import RpcJsonSerializer, SerializerOption
 from amphora.server.delivery_limit import DeliveryLimit
@@ -41,6 +29,7 @@ from amphora.server.receiving import Receiving
 from amphora.server.registry import Registry
 from amphora.server.request_handler import RequestHandler
 from amphora.server.worker_pool import WorkerPool
+from amphora.value_checks import at_least_one, seconds
 
 __all__ = ["AmqpRpcServer"]
 
@@ -138,6 +127,7 @@ class AmqpRpcServer(ServiceEndpoint):
         TypeError, ValueError: An argument is wrong.
     """
 
+    _options_type = ServerOptions
     _fanout: ClassVar[bool] = False
 
     def __init__(
@@ -175,35 +165,34 @@ class AmqpRpcServer(ServiceEndpoint):
         max_message_size: int = 128 * 1024 * 1024,
         max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
-        self._check_patched()
-        names = Names(service_name, queue_template)
-        uuid = uuid_of(uuid)
-        given = overrides().concurrency
-        self._concurrency = concurrency_of(concurrency if given is None else given)
-        codec = Codec.of(serializer, accept, max_received_size)
-        queue_type = queue_type_of(queue_type)
-        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
-        ssl = ssl_of(ssl, brokers)
-        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
+        check_patched(type(self).__name__)
+        options = ServerOptions.of(locals())
+        names = options.names
+        uuid = uuid_of(options.uuid)
+        self._concurrency = options.concurrency
         # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
-        limit = tries_limit(delivery_limit, "classic" if self._fanout else queue_type)
-        declared = ServiceTopology(names, self._fanout, queue_type, limit)
-        queue = declared.server_queue(uuid, milliseconds("fanout_queue_expires", fanout_queue_expires))
+        limit = tries_limit(options.delivery_limit, "classic" if self._fanout else options.queue_type)
+        declared = ServiceTopology(names, self._fanout, options.queue_type, limit)
+        queue = declared.server_queue(uuid, options.fanout_queue_milliseconds)
         topology = declared.for_replies()
         super().__init__(
             names,
             uuid,
             "server",
-            settings,
-            OutboxLimits(message_size=max_message_size),
+            options.link_settings,
+            options.outbox_limits,
             publishes=topology,
             consumes=Topology([queue]),
             acks_on_delivery=False,
-            queue_type=queue_type,
+            queue_type=options.queue_type,
             queues=[queue.name] if limit is None else [queue.name, names.dead_letters],
         )
+        codec = options.codec
         signatures = signatures_of(
-            signing_keys, service=names.namespace, window=signature_window, versions=signature_versions
+            options.signing_keys,
+            service=names.namespace,
+            window=options.signature_window,
+            versions=options.signature_versions,
         )
         poison = None
         if limit is not None:
@@ -217,7 +206,7 @@ class AmqpRpcServer(ServiceEndpoint):
                 fanout=self._fanout,
             )
         self._registry = Registry()
-        for each in overrides().server_middleware:
+        for each in options.outermost_middleware:
             self.add_middleware(each)
         self._handler = RequestHandler(
             repr(self),
@@ -228,20 +217,20 @@ class AmqpRpcServer(ServiceEndpoint):
             publisher=self._publisher,
             consumer=self._consumer,
             finished=FinishedRequests(
-                count=at_least_one("remember_count", remember_count),
-                size=at_least_one("remember_bytes", remember_bytes),
-                age=seconds("remember_seconds", remember_seconds),
+                count=options.remember_count,
+                size=options.remember_bytes,
+                age=options.remember_seconds,
             ),
             new_pool=partial(WorkerPool, self._concurrency),
             concurrency=self._concurrency,
-            ignore_delay=seconds("ignore_delay", ignore_delay, zero=True),
+            ignore_delay=options.ignore_delay,
             drop_ignored=self._fanout,
-            send_tracebacks=send_tracebacks,
+            send_tracebacks=options.send_tracebacks,
             poison=poison,
             signatures=signatures,
         )
         control = None
-        if introspection:
+        if options.introspection:
             reserved = introspection_of(
                 uuid=uuid,
                 concurrency=self._concurrency,

@@ -64,55 +64,53 @@ class AmqpRpcClient(ServiceEndpoint):
 
     Args:
         service_name: Namespace of the RPC service.
-        uuid: Identifier of this client, part of its response queue's name; by default a random one.
-            A new client with the uuid of a former one takes over its response queue, and drops the replies to
-            the former one's calls. Two clients must not use the same one at the same time: they would receive
-            each other's replies (a warning is logged).
+        uuid: Identifier of this client, part of its response queue's name; by default a random one. A new client with
+            the uuid of a former one takes over its response queue, and drops the replies to the former one's calls. Two
+            clients must not use the same one at the same time: they would receive each other's replies (a warning is
+            logged).
         serializer: Encodes requests; a subclass of `AbstractRpcSerializer`, or an instance.
         timeout: Default seconds that a call may take, from the call to the reply; None for no limit.
         autostart: Whether to `serve` at once; otherwise requests are held until `serve`.
-        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (the nodes of a cluster, tried in order), or ``memory://`` (this process
-            only, for tests and demos). Instead of the ``amqp_*`` arguments.
+        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them separated by ``;``
+            (the nodes of a cluster, tried in order), or ``memory://`` (this process only, for tests and demos). Instead
+            of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
         amqp_password: Password.
         amqp_vhost: Virtual host.
-        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
-            ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
-            ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
-        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many
-            processes do not all use the first one.
-        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
-            for lost. 0 switches heartbeats off, and with them the notice of a silent network.
+        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of ``ca_certs``,
+            ``certfile``, ``keyfile``, ``password``, ``server_hostname``, ``check_hostname`` and ``verify``.
+            Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many processes
+            do not all use the first one.
+        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken for lost. 0
+            switches heartbeats off, and with them the notice of a silent network.
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
-        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made
-            at once, then the delay grows, with jitter.
-        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
-            the same on client and server.
-        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
-            outlive the loss of a node. The same for all clients and servers of a service; existing queues
-            keep their type (`TopologyConflict`).
-        delivery_limit: See `AmqpRpcServer`; the same there and here. Only quorum queues are declared
-            differently for it.
+        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made at once, then the
+            delay grows, with jitter.
+        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``; the same on
+            client and server.
+        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they outlive the
+            loss of a node. The same for all clients and servers of a service; existing queues keep their type
+            (`TopologyConflict`).
+        delivery_limit: See `AmqpRpcServer`; the same there and here. Only quorum queues are declared differently for
+            it.
         accept: Further serializers whose replies are understood.
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every request is
             signed with the first one, and a reply that was signed with none of them is refused (HMAC-SHA256, see
             docs/security.md). By default nothing is signed, and everything accepted.
-        identify: Whether requests carry the name of the broker's user, as AMQP's ``user_id``, which RabbitMQ checks:
-            servers find it in `CurrentRequest.user`, and functions can be restricted to users with `require_user`.
         signature_versions: With ``signing_keys``, versions of the signature that requests get and that are accepted in
             replies. Version 1 is that of Amphora 1.0.0a1. Pass ``(2,)`` when no server of that release is left; 1.1
             will have that as its default.
-        declare: Whether to declare the service's exchanges and request queue. False for a user who may only use
-            what a server has declared: the client declares its own response queue, and waits for the rest.
-        response_queue_expires: Seconds that the broker keeps the response queue of a client that is
-            not connected.
+        identify: Whether requests carry the name of the broker's user, as AMQP's ``user_id``, which RabbitMQ checks:
+            servers find it in `CurrentRequest.user`, and functions can be restricted to users with `require_user`.
+        declare: Whether to declare the service's exchanges and request queue. False for a user who may only use what a
+            server has declared: the client declares its own response queue, and waits for the rest.
+        response_queue_expires: Seconds that the broker keeps the response queue of a client that is not connected.
         outbox_max_count: Requests that may await the broker's confirmation.
         outbox_max_bytes: Bytes of their bodies.
-        max_message_size: Bytes of one request's body; RabbitMQ's own limit is 128 MiB until 4.0,
-            16 MiB since.
+        max_message_size: Bytes of one request's body; RabbitMQ's own limit is 128 MiB until 4.0, 16 MiB since.
         max_received_size: Bytes of one reply's body that are decoded; the call of a larger one raises `WrongResult`.
             JSON and MessagePack take up to 75 times their size in memory while they are decoded.
 

@@ -95,15 +95,24 @@ class DeadLetters(Endpoint):
     Args:
         service_name: Namespace of the RPC service.
         serializer: Decodes requests; a subclass of `AbstractRpcSerializer`, or an instance.
-        broker_url: See `AmqpRpcServer`, as for those below.
+        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them separated by ``;``
+            (the nodes of a cluster, tried in order), or ``memory://`` (this process only, for tests and demos). Instead
+            of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
         amqp_password: Password.
         amqp_vhost: Virtual host.
-        ssl: TLS.
-        heartbeat: Seconds (whole ones) between heartbeats.
+        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of ``ca_certs``,
+            ``certfile``, ``keyfile``, ``password``, ``server_hostname``, ``check_hostname`` and ``verify``.
+            Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many processes
+            do not all use the first one.
+        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken for lost. 0
+            switches heartbeats off, and with them the notice of a silent network.
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
+        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made at once, then the
+            delay grows, with jitter.
         accept: Further serializers whose requests are understood.
         signing_keys: Keys of the service; what is given back is signed with the first one.
         identify: Whether what is given back names the broker's user, as that of `AmqpRpcClient` does: functions with

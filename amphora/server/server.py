@@ -60,38 +60,37 @@ class AmqpRpcServer(ServiceEndpoint):
 
     Args:
         service_name: Namespace of the RPC service.
-        serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or
-            an instance.
-        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (the nodes of a cluster, tried in order), or ``memory://`` (this process
-            only, for tests and demos). Instead of the ``amqp_*`` arguments.
+        serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or an instance.
+        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them separated by ``;``
+            (the nodes of a cluster, tried in order), or ``memory://`` (this process only, for tests and demos). Instead
+            of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
         amqp_password: Password.
         amqp_vhost: Virtual host.
-        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
-            ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
-            ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
-        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many
-            processes do not all use the first one.
-        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
-            for lost. A function may keep the processor busy for nearly as long. 0 switches heartbeats
-            off, and with them the notice of a silent network.
+        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of ``ca_certs``,
+            ``certfile``, ``keyfile``, ``password``, ``server_hostname``, ``check_hostname`` and ``verify``.
+            Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many processes
+            do not all use the first one.
+        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken for lost. A
+            function may keep the processor busy for nearly as long. 0 switches heartbeats off, and with them the notice
+            of a silent network.
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
-        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made
-            at once, then the delay grows, with jitter.
-        concurrency: How many requests run at the same time, of all queues together; also how many
-            the broker sends ahead.
-        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
-            the same on client and server.
-        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
-            outlive the loss of a node. The same for all clients and servers of a service; existing queues
-            keep their type (`TopologyConflict`).
-        delivery_limit: How many tries a request has that is not finished, because its server dies or
-            loses its connection, or its function ignores it; at least 2. After that it is
-            dead-lettered to the queue ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`.
-            0 for any number. By default 20 with quorum queues, and any number with classic ones.
+        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made at once, then the
+            delay grows, with jitter.
+        concurrency: How many requests run at the same time, of all queues together; also how many the broker sends
+            ahead.
+        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``; the same on
+            client and server.
+        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they outlive the
+            loss of a node. The same for all clients and servers of a service; existing queues keep their type
+            (`TopologyConflict`).
+        delivery_limit: How many tries a request has that is not finished, because its server dies or loses its
+            connection, or its function ignores it; at least 2. After that it is dead-lettered to the queue
+            ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`. 0 for any number. By default 20 with quorum
+            queues, and any number with classic ones.
         accept: Further serializers whose requests are understood, and answered in kind.
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every reply is
             signed with the first one, and a request that was signed with none of them is refused (HMAC-SHA256, see
@@ -102,23 +101,21 @@ class AmqpRpcServer(ServiceEndpoint):
             Amphora 1.0.0a1, and does not cover the routing key and most headers. Pass ``(2,)`` when no client of that
             release is left; 1.1 will have that as its default.
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
-        ignore_delay: Seconds to wait before a request that a function ignores again and again is
-            given back to the queue. While it waits it counts among the ``concurrency`` requests that
-            the broker sends ahead: as many requests that nobody ever takes keep out all others.
+        ignore_delay: Seconds to wait before a request that a function ignores again and again is given back to the
+            queue. While it waits it counts among the ``concurrency`` requests that the broker sends ahead: as many
+            requests that nobody ever takes keep out all others.
         remember_count: How many finished requests are remembered, so that none runs twice.
         remember_bytes: Bytes that their replies may take together. Beyond that the oldest replies are dropped; the
             requests stay remembered.
         remember_seconds: Seconds for which they are remembered.
-        send_tracebacks: Whether a remote exception carries its traceback; off by default, as it
-            shows the server's inside to its clients.
+        send_tracebacks: Whether a remote exception carries its traceback; off by default, as it shows the server's
+            inside to its clients.
         introspection: Whether to answer `AmqpRpcClient.inspect` and calls of the reserved functions ``amphora.ping``,
             ``amphora.functions``, ``amphora.stats`` and ``amphora.health``: who and where this server is, its functions
             with their docstrings, its counts, how it is. A server that is not fan-out has a queue
             ``rpc_{service_name}_{uuid}_control`` for it, and does without where it lacks the permission.
-        fanout_queue_expires: Seconds that the broker keeps the queue of a fan-out server that is not
-            connected.
-        max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0,
-            16 MiB since.
+        fanout_queue_expires: Seconds that the broker keeps the queue of a fan-out server that is not connected.
+        max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0, 16 MiB since.
         max_received_size: Bytes of one request's body that are decoded; a larger one is answered with `WrongRequest`,
             and not run. JSON and MessagePack take up to 75 times their size in memory while they are decoded.
 

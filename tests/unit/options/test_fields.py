@@ -14,6 +14,7 @@ from amphora.options.client_options import ClientOptions
 from amphora.options.dead_letter_options import DeadLetterOptions
 from amphora.options.fields import Where, errors_in, options_of
 from amphora.options.server_options import ServerOptions
+from tests.support.option_texts import DOCUMENTED, arguments_of, section_of
 
 CONSTRUCTORS = [(AmqpRpcClient, ClientOptions), (AmqpRpcServer, ServerOptions), (DeadLetters, DeadLetterOptions)]
 OPTIONS = [options for _, options in CONSTRUCTORS]
@@ -100,3 +101,8 @@ def test_switches_are_true_or_false_wherever_they_are_given(kind: Any) -> None:
 def test_accept_is_a_list_of_serializers() -> None:
     with pytest.raises(TypeError, match="accept must be a list of serializers, not 'amphora"):
         AmqpRpcClient.check_arguments("math", accept="amphora.RpcJsonSerializer")
+
+
+@pytest.mark.parametrize("endpoint", DOCUMENTED)
+def test_a_docstring_has_the_documentation_of_the_fields(endpoint: type) -> None:
+    assert section_of(endpoint) == arguments_of(endpoint), "`make options` writes it anew"

@@ -60,13 +60,16 @@ class LabelQueues:
             arguments=self._arguments,
             earlier=self._earlier,
         )
-        result = self._publisher.run(partial(self._create, queue))
+        result = self._publisher.run(partial(self._create, queue), holds=(self._exchange.name, routing_key))
         self._finish(result, f"creating queue {name!r}", nowait)
 
     def remove(self, name: str, *, nowait: bool) -> None:
         """Delete a queue; see `AmqpRpcClient.remove_request_queue`."""
+        lane = next(
+            ((self._exchange.name, each.routing_key) for each in self._topology.added if each.name == name), None
+        )
         self._topology.discard(name)
-        result = self._publisher.run(partial(self._remove, name))
+        result = self._publisher.run(partial(self._remove, name), holds=lane)
         self._finish(result, f"deleting queue {name!r}", nowait)
 
     def _create(self, queue: Any, channel: Any) -> None:

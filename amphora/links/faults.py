@@ -12,6 +12,7 @@ from amqp.exceptions import AMQPError, ChannelError
 from kombu.transport.virtual.base import NotEquivalentError
 
 from amphora.driver.mechanisms import NoMechanism, SmallFrames, explain_mechanisms
+from amphora.driver.progress import Unanswered
 from amphora.driver.tls_faults import NoTls, TlsPort, explain_tls
 from amphora.exceptions import (
     AccessRefused,
@@ -108,6 +109,8 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
     if isinstance(error, stdlib_socket.gaierror):
         why = f"its host name cannot be resolved: {error.strerror}"
         return Fault(BrokerUnreachable(f"the broker at {address} cannot be found: {why}"), False)
+    if isinstance(error, Unanswered):
+        return Fault(BrokerUnreachable(f"the broker at {address}: {error} (is the node of the queue down?)"), False)
     if isinstance(error, OSError):
         why = error.strerror or str(error) or type(error).__name__
         return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}"), False)

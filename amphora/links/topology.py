@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -237,6 +238,13 @@ def create_queue(queue: Queue, channel: Any) -> None:
         queue(channel).declare()
 
 
+def _declare(entity: Exchange | Queue, channel: Any) -> None:
+    if isinstance(entity, Queue):
+        create_queue(entity, channel)
+    else:
+        entity(channel).declare()
+
+
 def delete_queue(name: str, channel: Any) -> None:
     """Delete a queue with everything in it; no error if there is none."""
     channel.queue_delete(name)
@@ -253,7 +261,7 @@ def bind_queue(name: str, exchange: str, routing_key: str, channel: Any) -> None
     Raises:
         ChannelError: There is no such queue.
     """
-    channel.queue_declare(name, passive=True)
+    # (Not declared before, passively: RabbitMQ 4 does not answer that while the queue's node is down.)
     channel.queue_bind(name, exchange, routing_key)
 
 
@@ -404,6 +412,14 @@ class Topology:
         """The queues that were added."""
         return tuple(self._added.values())
 
+    @property
+    def steps(self) -> list[tuple[Exchange | Queue, Callable[[Any], None]]]:
+        """What `declare` does, one entity after the other: each, and the action that declares it or looks for it."""
+        return [
+            *((each, partial(look_for, each)) for each in self._expected),
+            *((each, partial(_declare, each)) for each in self._fixed),
+        ]
+
     def declare(self, channel: Any) -> None:
         """Declare the fixed part; the channel's synchronous methods wait for the broker.
 
@@ -412,13 +428,8 @@ class Topology:
             ChannelError: An entity of that name exists with other properties, or the user lacks a
                 permission, or there is none where one is expected.
         """
-        for expected in self._expected:
-            look_for(expected, channel)
-        for entity in self._fixed:
-            if isinstance(entity, Queue):
-                create_queue(entity, channel)
-            else:
-                entity(channel).declare()
+        for _, action in self.steps:
+            action(channel)
 
     @property
     def adapted(self) -> list[str]:

@@ -14,7 +14,7 @@ PACKAGE = Path(amphora.version.__file__).parent
 # The rooms, from the top down; a module may import what stands in the rows below its own. "x.*" is the package x and
 # all in it, and modules of one package may import each other. Entries of one row do not.
 ROOMS = (
-    ("amphora.__main__",),
+    ("amphora.__main__", "amphora.contrib.opentelemetry_instrumentor"),
     (
         "amphora.cli.*",
         "amphora.contrib",

@@ -19,6 +19,7 @@ from amphora.endpoint.endpoint import check_patched
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError, TopologyConflict
+from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import Witness, queue_status
 from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST
 from amphora.options.client_options import ClientOptions
@@ -91,11 +92,13 @@ class AmqpRpcClient(ServiceEndpoint):
             delay grows, with jitter.
         queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``; the same on
             client and server.
-        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they outlive the
-            loss of a node. The same for all clients and servers of a service; existing queues keep their type
-            (`TopologyConflict`).
-        delivery_limit: See `AmqpRpcServer`; the same there and here. Only quorum queues are declared differently for
-            it.
+        queue_type: ``"auto"``: queues that exist are used as they are; new ones are quorum queues on RabbitMQ 4, if
+            they last, and classic otherwise (responses, broadcasts, label queues with ``x_expires``). A classic queue
+            of RabbitMQ 4 confirms messages before they are on disk. ``"classic"`` or ``"quorum"`` for all queues:
+            quorum queues outlive the loss of a node of a cluster. A program that names the type gets a
+            `TopologyConflict` where a queue has the other one. See docs/operations.md.
+        delivery_limit: See `AmqpRpcServer`. Queues are declared differently for it with ``queue_type="quorum"`` only:
+            then it must be the same there and here.
         accept: Further serializers whose replies are understood.
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every request is
             signed with the first one, and a reply that was signed with none of them is refused (HMAC-SHA256, see
@@ -143,7 +146,7 @@ class AmqpRpcClient(ServiceEndpoint):
         connect_timeout: float = 10.0,
         reconnect_delay_max: float = 1.0,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
-        queue_type: str = "classic",
+        queue_type: str = "auto",
         delivery_limit: int | None = None,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
@@ -161,7 +164,8 @@ class AmqpRpcClient(ServiceEndpoint):
         names, timeout = options.names, options.timeout
         uuid = uuid_of(options.uuid)
         limit = options.tries
-        declared = ServiceTopology(names, self._fanout, options.queue_type, limit, options.declare)
+        types = QueueTypes(options.queue_type)
+        declared = ServiceTopology(names, self._fanout, types, limit, options.declare)
         response_queue = declared.response_queue(uuid, options.response_queue_milliseconds)
         witness = Witness(response_queue)
         topology = declared.for_requests(response_queue, witness)
@@ -177,7 +181,7 @@ class AmqpRpcClient(ServiceEndpoint):
             publishes=topology,
             consumes=declared.for_responses(response_queue, witness),
             acks_on_delivery=True,
-            queue_type=options.queue_type,
+            types=types,
             queues=queues,
         )
         self._calls = CallTracker(
@@ -200,11 +204,9 @@ class AmqpRpcClient(ServiceEndpoint):
         self._labels = LabelQueues(
             self._publisher,
             topology,
-            declared.request_exchange,
+            declared.label_queue,
             timeout,
             self._ended,
-            declared.request_arguments,
-            declared.earlier_arguments,
         )
         self._try_again_at = math.inf
         self._router = Router()
@@ -402,7 +404,8 @@ class AmqpRpcClient(ServiceEndpoint):
             queue: Label of the queue; ``queue_template`` makes its name.
             routing_key: Routing key of its binding; by default the label.
             x_expires: Milliseconds (AMQP's unit) without a consumer after which the broker deletes
-                the queue; by default it stays.
+                the queue; by default it stays. Pass it for queues of sessions: a quorum queue, which lasting ones are
+                on RabbitMQ 4, costs the broker three to five times the memory of a classic one.
             nowait: Return at once; a failure is logged.
 
         Raises:

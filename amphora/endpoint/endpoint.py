@@ -25,6 +25,7 @@ from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher, nack_retry_seconds
+from amphora.links.queue_types import CLASSIC, QueueTypes
 from amphora.links.topology import QueueStatus, Topology, queue_status
 from amphora.options.broker_options import BrokerOptions
 from amphora.options.settings import LinkSettings, OutboxLimits
@@ -78,7 +79,7 @@ class Endpoint:
         publishes: What is declared before anything is published.
         consumes: What is declared before anything is consumed.
         acks_on_delivery: Whether a message is acknowledged once it was taken.
-        queue_type: Type of the queues.
+        types: Types of the queues.
     """
 
     #: The options that the arguments of the constructor become.
@@ -98,24 +99,26 @@ class Endpoint:
         publishes: Topology,
         consumes: Topology,
         acks_on_delivery: bool,
-        queue_type: str = "classic",
+        types: QueueTypes | None = None,
     ) -> None:
         name = f"{service_name} {role}"
         self._service_name = service_name
         self._brokers = settings.brokers
         # The greenlets of the links must not keep what is to be closed when it is dropped.
         on_fatal = _weakly(self._on_fatal) if self._closes_when_dropped else self._on_fatal
+        types = QueueTypes(CLASSIC) if types is None else types
         self._publisher = Publisher(
-            name, settings, limits, publishes, on_fatal=on_fatal, patience=nack_retry_seconds(queue_type)
+            name, settings, limits, publishes, on_fatal=on_fatal, patience=nack_retry_seconds(types.current)
         )
         self._consumer = Consumer(
             name,
             settings,
             consumes,
             ack_on_delivery=acks_on_delivery,
-            insists=queue_type == "classic",
+            insists=types.current == CLASSIC,
             on_fatal=on_fatal,
         )
+        types.on_found = partial(_adapt, self._publisher, self._consumer if consumes.leads else None)
         self._failure: BrokerError | None = None
         self._ended = Event()
         self._loop_lag = LoopLag()
@@ -391,6 +394,13 @@ class Endpoint:
         self._insist_on_own_process()
         if self._failure is not None:
             raise type(self._failure)(*self._failure.args) from self._failure
+
+
+def _adapt(publisher: Publisher, consumer: Consumer | None, queue_type: str) -> None:
+    """Treat the service's own queue as its type asks for."""
+    publisher.patience = nack_retry_seconds(queue_type)
+    if consumer is not None:
+        consumer.insists = queue_type == CLASSIC
 
 
 def _weakly(method: Callable[[BrokerError], None]) -> Callable[[BrokerError], None]:

@@ -154,7 +154,7 @@ def _other_type(queue: str, current: str, address: BrokerAddress | str, text: st
         )
     return (
         f"queue {queue!r} on the broker at {address} is a {current} queue, and the type of a queue cannot be changed. "
-        f"Either give queue_type={current!r} to every client and server of the service, or migrate: "
+        f"Either give queue_type={current!r} or 'auto' to every client and server of the service, or migrate: "
         f"{_migration(queue)} with the new queue_type ({text})"
     )
 
@@ -162,7 +162,8 @@ def _other_type(queue: str, current: str, address: BrokerAddress | str, text: st
 def _other_type_or_limit(queue: str, address: BrokerAddress | str, text: str) -> str:
     return (
         f"queue {queue!r} on the broker at {address} was declared with another queue_type or delivery_limit, and a "
-        f"queue cannot be changed. Either give every client and server of the service the same ones, or migrate: "
+        f"queue cannot be changed. Either give every client and server of the service the same ones, or "
+        f"queue_type='auto', or migrate: "
         f"{_migration(queue)} with the new ones ({text})"
     )
 

@@ -101,6 +101,15 @@ class Publisher:
         return self._limiter.count
 
     @property
+    def patience(self) -> float:
+        """Seconds for which a message that the broker refuses (nacks) is sent again."""
+        return self._outbox.patience
+
+    @patience.setter
+    def patience(self, value: float) -> None:
+        self._outbox.patience = self._wire.patience = value
+
+    @property
     def confirm_times(self) -> Histogram:
         """How long the broker took to confirm what it has taken, each from its last sending on."""
         return self._wire.confirm_times.so_far()

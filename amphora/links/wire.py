@@ -39,13 +39,14 @@ class Wire:
     Attributes:
         channel: The channel that messages are published on; None while there is none.
         confirm_times: How long the broker took to confirm what it has taken, each from its last sending on.
+        patience: The same as the argument; may be set at any time.
     """
 
     def __init__(self, link: Link, patience: float) -> None:
         self.channel: Any = None
         self.confirm_times = Durations()
         self._link = link
-        self._patience = patience
+        self.patience = patience
 
     def encode(self, message: OutgoingMessage, remaining: float | None) -> Sequence[bytes | memoryview]:
         """Return the frames of a message, with the time that it has left."""
@@ -86,7 +87,7 @@ class Wire:
             self._link.name,
             message.exchange,
             message.routing_key,
-            self._patience,
+            self.patience,
             once=("lane refused", self._link.name, message.exchange, message.routing_key),
         )
 
@@ -143,10 +144,10 @@ class Wire:
 
     def _nacked(self, message: OutgoingMessage) -> str:
         what = f"a message to exchange {message.exchange!r}, routing key {message.routing_key!r}"
-        if not self._patience:
+        if not self.patience:
             return f"the broker refused (nacked) {what}: is a queue full?"
         return (
-            f"the broker refused (nacked) {what}, for {self._patience:g} s: is a queue full, or are most nodes of a "
+            f"the broker refused (nacked) {what}, for {self.patience:g} s: is a queue full, or are most nodes of a "
             "quorum queue down?"
         )
 

@@ -61,25 +61,29 @@ class ServiceOptions(MessageOptions):
         check=_template_of,
     )
     queue_type: str = option(
-        '``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they outlive the loss of a '
-        "node. The same for all clients and servers of a service; existing queues keep their type "
-        "(`TopologyConflict`).",
-        default="classic",
+        '``"auto"``: queues that exist are used as they are; new ones are quorum queues on RabbitMQ 4, if they last, '
+        "and classic otherwise (responses, broadcasts, label queues with ``x_expires``). A classic queue of RabbitMQ 4 "
+        'confirms messages before they are on disk. ``"classic"`` or ``"quorum"`` for all queues: quorum queues '
+        "outlive the loss of a node of a cluster. A program that names the type gets a `TopologyConflict` where a "
+        "queue has the other one. See docs/operations.md.",
+        default="auto",
         check=_queue_type_of,
         flags=("--queue-type",),
-        summary='`"classic"`, or `"quorum"` for queues that [outlive the loss of a node](clusters.md#queue-types)',
+        summary='`"auto"`: what [suits the broker](operations.md#queue-types). `"classic"`, or `"quorum"` for queues '
+        "that [outlive the loss of a node](clusters.md#queue-types)",
     )
     delivery_limit: int | None = option(
-        client="See `AmqpRpcServer`; the same there and here. Only quorum queues are declared differently for it.",
+        client='See `AmqpRpcServer`. Queues are declared differently for it with ``queue_type="quorum"`` only: then it '
+        "must be the same there and here.",
         server="How many tries a request has that is not finished, because its server dies or loses its connection, or "
         "its function ignores it; at least 2. After that it is dead-lettered to the queue "
-        "``rpc_{service_name}_dead``, and its caller gets `DeadLettered`. 0 for any number. By default 20 with quorum "
-        "queues, and any number with classic ones.",
+        "``rpc_{service_name}_dead``, and its caller gets `DeadLettered`. 0 for any number. By default 20 with "
+        '``queue_type="quorum"``, and any number otherwise.',
         default=None,
         check=_delivery_limit_of,
         flags=("--delivery-limit",),
         summary="Tries of a request before it is [given up](dead-letters.md); 0 for any number, `None` for 20 with "
-        "quorum queues and any number with classic ones",
+        '`queue_type` `"quorum"` and any number otherwise',
     )
     signature_versions: Sequence[int] = option(
         client="With ``signing_keys``, versions of the signature that requests get and that are accepted in replies. "

@@ -27,7 +27,7 @@ _SSL_KEYS = frozenset({"ca_certs", "certfile", "keyfile", "password", "server_ho
 
 
 #: Tries of a request in a quorum queue, as RabbitMQ 4 has it (https://www.rabbitmq.com/docs/quorum-queues).
-_DELIVERY_LIMIT = 20
+DELIVERY_LIMIT = 20
 
 #: Bytes of a message's body that clients and servers decode unless told otherwise: what RabbitMQ passes on since 4.0
 #: (https://www.rabbitmq.com/docs/configure#config-items, max_message_size).
@@ -103,8 +103,8 @@ def queue_type_of(value: Any) -> str:
     Raises:
         ValueError: There is no such type.
     """
-    if value not in ("classic", "quorum"):
-        raise ValueError(f"queue_type must be 'classic' or 'quorum', not {value!r}")
+    if value not in ("auto", "classic", "quorum"):
+        raise ValueError(f"queue_type must be 'auto', 'classic' or 'quorum', not {value!r}")
     return str(value)
 
 
@@ -112,7 +112,7 @@ def tries_limit(value: Any, queue_type: str) -> int | None:
     """Return how many tries a request has (``delivery_limit``); None for any number.
 
     Args:
-        value: At least 2; 0 for no limit; None for the default, which is a limit with quorum queues only.
+        value: At least 2; 0 for no limit; None for the default, which is a limit with ``quorum`` only.
         queue_type: See `queue_type_of`.
 
     Raises:
@@ -121,7 +121,7 @@ def tries_limit(value: Any, queue_type: str) -> int | None:
             the broker can count.
     """
     if value is None:
-        return None if queue_type == "classic" else _DELIVERY_LIMIT
+        return DELIVERY_LIMIT if queue_type == "quorum" else None
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"delivery_limit must be an int, or None for the default, not {value!r}")
     if value == 1 or value < 0:

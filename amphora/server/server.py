@@ -13,6 +13,7 @@ from amphora.endpoint.endpoint import check_patched
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError
+from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import Topology
 from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST
 from amphora.options.server_options import ServerOptions
@@ -84,13 +85,15 @@ class AmqpRpcServer(ServiceEndpoint):
             ahead.
         queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``; the same on
             client and server.
-        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they outlive the
-            loss of a node. The same for all clients and servers of a service; existing queues keep their type
-            (`TopologyConflict`).
+        queue_type: ``"auto"``: queues that exist are used as they are; new ones are quorum queues on RabbitMQ 4, if
+            they last, and classic otherwise (responses, broadcasts, label queues with ``x_expires``). A classic queue
+            of RabbitMQ 4 confirms messages before they are on disk. ``"classic"`` or ``"quorum"`` for all queues:
+            quorum queues outlive the loss of a node of a cluster. A program that names the type gets a
+            `TopologyConflict` where a queue has the other one. See docs/operations.md.
         delivery_limit: How many tries a request has that is not finished, because its server dies or loses its
             connection, or its function ignores it; at least 2. After that it is dead-lettered to the queue
-            ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`. 0 for any number. By default 20 with quorum
-            queues, and any number with classic ones.
+            ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`. 0 for any number. By default 20 with
+            ``queue_type="quorum"``, and any number otherwise.
         accept: Further serializers whose requests are understood, and answered in kind.
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every reply is
             signed with the first one, and a request that was signed with none of them is refused (HMAC-SHA256, see
@@ -145,7 +148,7 @@ class AmqpRpcServer(ServiceEndpoint):
         reconnect_delay_max: float = 1.0,
         concurrency: int = 100,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
-        queue_type: str = "classic",
+        queue_type: str = "auto",
         delivery_limit: int | None = None,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
@@ -169,7 +172,8 @@ class AmqpRpcServer(ServiceEndpoint):
         self._concurrency = options.concurrency
         # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
         limit = tries_limit(options.delivery_limit, "classic" if self._fanout else options.queue_type)
-        declared = ServiceTopology(names, self._fanout, options.queue_type, limit)
+        types = QueueTypes(options.queue_type)
+        declared = ServiceTopology(names, self._fanout, types, limit)
         queue = declared.server_queue(uuid, options.fanout_queue_milliseconds)
         topology = declared.for_replies()
         super().__init__(
@@ -181,7 +185,7 @@ class AmqpRpcServer(ServiceEndpoint):
             publishes=topology,
             consumes=Topology([queue]),
             acks_on_delivery=False,
-            queue_type=options.queue_type,
+            types=types,
             queues=[queue.name] if limit is None else [queue.name, names.dead_letters],
         )
         codec = options.codec

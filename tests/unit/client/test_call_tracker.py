@@ -286,11 +286,9 @@ class Channel:
         self.there = there
         self.bound: list[tuple[str, str, str]] = []
 
-    def queue_declare(self, queue: str, passive: bool) -> None:
-        if not self.there:
-            raise NotFound("no queue", (50, 10), "queue.declare", 404)
-
     def queue_bind(self, queue: str, exchange: str, routing_key: str) -> None:
+        if not self.there:
+            raise NotFound("no queue", (50, 20), "queue.bind", 404)
         self.bound.append((queue, exchange, routing_key))
 
 

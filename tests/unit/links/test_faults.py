@@ -184,7 +184,7 @@ def test_a_queue_of_another_type_is_a_conflict_with_the_way_to_migrate(said: str
 
     assert (type(fault.error), fault.fatal) == (TopologyConflict, True)
     assert f"queue 'rpc_x_request' on the broker at {ADDRESS} is a {present} queue" in str(fault.error)
-    assert f"give queue_type='{present}' to every" in str(fault.error)
+    assert f"give queue_type='{present}' or 'auto' to every" in str(fault.error)
     assert "rabbitmqctl delete_queue rpc_x_request" in str(fault.error)
 
 

@@ -70,7 +70,7 @@ def test_each_wrong_value_is_named_and_the_others_do_not_hide_it() -> None:
         ("timeout", "timeout must be a number of seconds, not '10'"),
         ("heartbeat", "heartbeat is in whole seconds (AMQP's unit), not 0.5"),
         ("declare", "declare must be a bool, not 'no'"),
-        ("queue_type", "queue_type must be 'classic' or 'quorum', not 'fast'"),
+        ("queue_type", "queue_type must be 'auto', 'classic' or 'quorum', not 'fast'"),
     ]
 
 

@@ -130,7 +130,7 @@ def test_the_queue_types_of_rabbitmq_are_known(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["stream", "Quorum", "", None, ["quorum"]])
 def test_any_other_queue_type_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="queue_type must be 'classic' or 'quorum', not "):
+    with pytest.raises(ValueError, match="queue_type must be 'auto', 'classic' or 'quorum', not "):
         queue_type_of(value)
 
 

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Self
@@ -172,6 +173,12 @@ class Endpoint:
         """
         links = (self._consumer.link, self._publisher.link)
         return next((link.state for link in links if not link.connected), links[0].state)
+
+    @property
+    def trouble(self) -> BrokerError | None:
+        """What keeps it from being connected, as the last attempt has told; None where nothing has failed yet."""
+        links = (self._consumer.link, self._publisher.link)
+        return next((link.trouble for link in links if not link.connected), None)
 
     @property
     def broker_info(self) -> BrokerInfo | None:
@@ -393,7 +400,7 @@ class Endpoint:
         """Raise the error that ended `serve`, as a new exception each time; or that this is another process."""
         self._insist_on_own_process()
         if self._failure is not None:
-            raise type(self._failure)(*self._failure.args) from self._failure
+            raise copy(self._failure) from self._failure
 
 
 def _adapt(publisher: Publisher, consumer: Consumer | None, queue_type: str) -> None:

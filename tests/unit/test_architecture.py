@@ -58,11 +58,12 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
-# But the command line offers an integration to those who start a server with it, and reads URLs as clients do; what
-# prints text of others uses the one function for that; and what is public for tests is public for those of an
-# integration.
+# But the command line offers an integration to those who start a server with it, reads URLs as clients do, and names
+# options of its own where errors advise programs to set something. What prints text of others uses the one function for
+# that, and what is public for tests is public for those of an integration.
 AND_ALSO = {
     "amphora.cli.*": (
+        "amphora.options.advice",
         "amphora.options.brokers",
         "amphora.contrib.django.databases",
         "amphora.contrib.prometheus",

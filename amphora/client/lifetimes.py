@@ -7,8 +7,8 @@ from typing import Any
 
 from amphora.endpoint.current_request import current_deadline
 from amphora.exceptions import NoResult, RequestStage
-from amphora.options.settings import seconds
 from amphora.protocol.deadlines import clipped
+from amphora.value_checks import seconds
 
 __all__ = ["Lifetime", "lifetime_of"]
 

@@ -32,10 +32,11 @@ ROOMS = (
     ("amphora.links.*",),
     ("amphora.driver.*",),
     ("amphora.core.*",),
+    ("amphora.options.*",),
     ("amphora.protocol.*",),
-    ("amphora.options.*", "amphora.serializers.*"),
+    ("amphora.serializers.*",),
     ("amphora.logs.*",),
-    ("amphora.durations", "amphora.exceptions", "amphora.interrupts", "amphora.version"),
+    ("amphora.durations", "amphora.exceptions", "amphora.interrupts", "amphora.value_checks", "amphora.version"),
 )
 
 # What the order of the rows would allow, and the design does not.

@@ -58,7 +58,7 @@ class Bench:
             "<client>",
             exchange="rpc_s_request",
             reply_to="me",
-            codec=Codec.of(RpcJsonSerializer, (), 1_000_000),
+            codec=Codec(RpcJsonSerializer(), max_size=1_000_000),
             publisher=self.publisher,  # type: ignore[arg-type]
             topology=self.topology,
             default_queue=True,

@@ -17,6 +17,7 @@ from amphora.exceptions import (
     MessageTooLarge,
     NoResult,
     PublishNacked,
+    RequestStage,
     Unroutable,
 )
 from amphora.interrupts import contained, from_signal, raise_in_main
@@ -121,17 +122,19 @@ class Wire:
         if outcome is Outcome.CONFIRMED:
             return None
         if outcome is Outcome.UNROUTABLE:
-            return Unroutable(_unroutable(message, detail))
+            return Unroutable(_unroutable(message, detail), exchange=message.exchange, routing_key=message.routing_key)
         if outcome is Outcome.NACKED:
-            return PublishNacked(self._nacked(message))
+            return PublishNacked(self._nacked(message), exchange=message.exchange, routing_key=message.routing_key)
         if outcome is Outcome.EXPIRED:
-            return NoResult(_expired(message))
+            return NoResult(_expired(message), stage=_stage(message))
         if outcome is Outcome.WITHDRAWN:
-            return NoResult(f"a message to exchange {message.exchange!r} was withdrawn")
+            return NoResult(f"a message to exchange {message.exchange!r} was withdrawn", stage=_stage(message))
         if outcome is Outcome.TOO_LARGE:
             return MessageTooLarge(
                 f"a message of {message.size} bytes is larger than the broker's limit of {detail} bytes "
-                "(max_message_size)"
+                "(max_message_size)",
+                size=message.size,
+                limit=detail,
             )
         if isinstance(detail, AmqpRpcException):
             return detail
@@ -150,6 +153,10 @@ class Wire:
             f"the broker refused (nacked) {what}, for {self.patience:g} s: is a queue full, or are most nodes of a "
             "quorum queue down?"
         )
+
+
+def _stage(message: OutgoingMessage) -> RequestStage:
+    return RequestStage.SENT if message.sent else RequestStage.NOT_SENT
 
 
 def _unroutable(message: OutgoingMessage, text: str) -> str:

@@ -15,7 +15,7 @@ from amphora import (
 )
 from amphora.cli.broker_checks import clock_finding
 from amphora.cli.report import Finding, Level
-from amphora.cli.services import CLOCKS, Service
+from amphora.cli.services import CLOCKS, Service, why_not_connected
 
 __all__ = ["service_findings"]
 
@@ -49,7 +49,7 @@ def service_findings(service: Service, *, queue_type: str, delivery_limit: int |
             yield Finding(
                 "service",
                 Level.ERROR,
-                f"{service.name!r} is not there: {client.state.removeprefix('not connected: ')}",
+                f"{service.name!r} is not there: {why_not_connected(client)}",
                 "start a server of it, such as `amphora serve package.module:server`; check the name and the vhost",
             )
             return

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from amphora.endpoint.endpoint import Endpoint
 from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import QueueStatus, Topology
-from amphora.options.settings import LinkSettings, OutboxLimits, seconds
+from amphora.options.settings import LinkSettings, OutboxLimits
 from amphora.protocol.names import Names
+from amphora.value_checks import seconds
 
 __all__ = ["ServiceEndpoint"]
 

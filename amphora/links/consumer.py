@@ -29,6 +29,7 @@ from amphora.links.control import Command, is_not_found
 from amphora.links.declare_channel import DeclareChannel
 from amphora.links.errands import ask_anything
 from amphora.links.faults import explain
+from amphora.links.reply_texts import names_argument
 from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology, create_queue, delete_queue
 from amphora.logs.note_log import NoteLogger
@@ -523,7 +524,7 @@ class Consumer:
     def _on_refused(self, command: MachineCommand, error: ChannelError) -> None:
         now, lane = monotonic(), command.lane
         closed = self._is_closed(lane)
-        if command.method is Method.CONSUME and self.insists and _CANCEL in str(error):
+        if command.method is Method.CONSUME and self.insists and names_argument(error, _CANCEL):
             # Not a classic queue of RabbitMQ 3: it does not know the argument, nor does it need it.
             self.insists = False
             self._forget(lane)

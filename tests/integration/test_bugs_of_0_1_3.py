@@ -106,7 +106,7 @@ def test_the_timeout_covers_the_publish(
     getattr(proxy, harm)()
     client = new_client(broker_url=proxy.url, timeout=0.3)
 
-    with gevent.Timeout(20), pytest.raises(NoResult, match="the request was not sent yet"):
+    with gevent.Timeout(20), pytest.raises(NoResult, match="The request was not sent"):
         getattr(client, way).add(1, 2)
 
 

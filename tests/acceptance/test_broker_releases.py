@@ -297,6 +297,29 @@ def test_a_broker_that_allows_one_consumer_on_each_channel_has_servers_with_labe
     assert server.health().ready
 
 
+def test_a_server_with_more_labels_than_channels_for_them_goes_on_where_no_channel_can_be_shared(
+    broker: Broker, start_broker: StartBroker, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    if broker.release < (4, 0):
+        pytest.skip("this release has no such setting")
+    broker = start_broker({"consumer_max_per_channel": 1})
+    server, client = new_server(broker.url, Work()), new_client(broker.url, timeout=TIMEOUT)
+    labels = [f"label{number}" for number in range(40)]
+    for label in labels:
+        client.create_new_request_queue(label)
+        server.receive_from_queue(label, block=False)
+
+    assert [client.call(routing_key=label).work(1) for label in labels] == [1] * 40
+    assert server.health().ready
+    # One connection may have been lost to find out.
+    reconnects = server.stats()["reconnects"]
+    assert reconnects <= 1
+    client.create_new_request_queue("one more")
+    server.receive_from_queue("one more", block=False)
+    assert client.call(routing_key="one more").work(1) == 1
+    assert server.stats()["reconnects"] == reconnects
+
+
 @pytest.fixture(params=[4096, 8192])
 def small_frames(request: pytest.FixtureRequest, broker: Broker) -> Iterator[int]:
     """The shared node has small frames for the connections that are opened during the test."""

@@ -111,6 +111,7 @@ class Outbox:
         channel: State of the channel.
         epoch: Number of the channel.
         in_flight: What was written to the channel and is not confirmed, by delivery tag.
+        patience: The same; may be set at any time.
         unexpected: Events that no row of the tables names, which change nothing.
         window: How many messages may be in flight.
     """
@@ -130,7 +131,6 @@ class Outbox:
         "_next_tag",
         "_order",
         "_overdue",
-        "_patience",
         "_ports",
         "_queue",
         "_ready",
@@ -146,6 +146,7 @@ class Outbox:
         "channel",
         "epoch",
         "in_flight",
+        "patience",
         "unexpected",
         "window",
     )
@@ -153,7 +154,7 @@ class Outbox:
     def __init__(self, ports: Ports, limiter: Limiter, *, patience: float = 0.0) -> None:
         self._ports = ports
         self._limiter = limiter
-        self._patience = patience
+        self.patience = patience
         self._lanes = Lanes()
         self._queue: deque[OutgoingMessage | Command] = deque()
         # What has come back and is not merged into the queue yet.
@@ -574,7 +575,7 @@ class Outbox:
             return
         if message.refused_since is None:
             message.refused_since = now
-        if now - message.refused_since >= self._patience:
+        if now - message.refused_since >= self.patience:
             self._telling.append((message, Outcome.NACKED, None))
             return
         message.returned = None

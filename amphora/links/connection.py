@@ -168,6 +168,11 @@ class Link:
         return self._machine.suspicion
 
     @property
+    def trouble(self) -> BrokerError | None:
+        """What keeps it from being connected; None while it is connected, and where nothing has failed yet."""
+        return self._trouble
+
+    @property
     def state(self) -> str:
         """A phrase for error messages that says how the connection is."""
         if self.connected:

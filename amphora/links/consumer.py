@@ -29,6 +29,7 @@ from amphora.links.control import Command, is_not_found
 from amphora.links.declare_channel import DeclareChannel
 from amphora.links.errands import ask_anything
 from amphora.links.faults import explain
+from amphora.links.reply_texts import names_argument
 from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology, create_queue, delete_queue
 from amphora.logs.note_log import NoteLogger
@@ -73,6 +74,7 @@ class Consumer:
         on_fatal: See `Link`.
 
     Attributes:
+        insists: The same, as far as is known now.
         on_suspect: What to do with a message that has broken several connections; see `Channel`.
     """
 
@@ -90,7 +92,7 @@ class Consumer:
         self.on_suspect: Callable[[IncomingMessage], None] | None = None
         self._topology = topology
         self._ack_on_delivery = ack_on_delivery
-        self._insists = insists
+        self.insists = insists
         self._machine: Subscriptions[Subscription] = Subscriptions(Options(), self)
         self._connection: Any = None
         self._control: DeclareChannel | None = None
@@ -409,7 +411,7 @@ class Consumer:
         channel.basic_consume(
             subscription.queue,
             consumer_tag=tag,
-            arguments={_CANCEL: True} if self._insists else None,
+            arguments={_CANCEL: True} if self.insists else None,
             on_cancel=on_cancel,
         )
 
@@ -529,9 +531,9 @@ class Consumer:
     def _on_refused(self, command: MachineCommand, error: ChannelError) -> None:
         now, lane = monotonic(), command.lane
         closed = self._is_closed(lane)
-        if command.method is Method.CONSUME and self._insists and _CANCEL in str(error):
+        if command.method is Method.CONSUME and self.insists and names_argument(error, _CANCEL):
             # Not a classic queue of RabbitMQ 3: it does not know the argument, nor does it need it.
-            self._insists = False
+            self.insists = False
             self._forget(lane)
             self._machine.argument_refused(command, now)
             return

@@ -6,7 +6,6 @@ commands and hands on what the broker says. Source: RabbitMQ's publisher confirm
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from functools import partial
@@ -31,6 +30,7 @@ from amphora.links.control import ControlChannel, is_not_found
 from amphora.links.declare_channel import DeclareChannel
 from amphora.links.errands import Errands, ask_anything
 from amphora.links.faults import explain
+from amphora.links.reply_texts import reply_code, reply_text, size_limit
 from amphora.links.restoring import removed, restore
 from amphora.links.topology import Topology, create_queue
 from amphora.links.wire import Wire
@@ -101,6 +101,15 @@ class Publisher:
         return self._limiter.count
 
     @property
+    def patience(self) -> float:
+        """Seconds for which a message that the broker refuses (nacks) is sent again."""
+        return self._outbox.patience
+
+    @patience.setter
+    def patience(self, value: float) -> None:
+        self._outbox.patience = self._wire.patience = value
+
+    @property
     def confirm_times(self) -> Histogram:
         """How long the broker took to confirm what it has taken, each from its last sending on."""
         return self._wire.confirm_times.so_far()
@@ -112,7 +121,8 @@ class Publisher:
             MessageTooLarge: It is.
         """
         if len(body) > self._largest:
-            raise MessageTooLarge(f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes")
+            text = f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes"
+            raise MessageTooLarge(text, size=len(body), limit=self._largest)
 
     def publish(self, message: OutgoingMessage, *, deadline: float | None) -> None:
         """Take a message; wait for room in the outbox first if it is full.
@@ -208,7 +218,9 @@ class Publisher:
             if ticket.state is TicketState.WAITING:
                 raise Backlogged(
                     f"{limiter.count} messages ({limiter.size} bytes) await the broker's "
-                    f"confirmation, no room for one more ({self.link.name}: {self.link.state})"
+                    f"confirmation, no room for one more ({self.link.name}: {self.link.state})",
+                    messages=limiter.count,
+                    size=limiter.size,
                 )
             limiter.redeem(ticket)
         except BaseException:
@@ -397,9 +409,9 @@ class Publisher:
     def _on_closed(self, epoch: int, error: ChannelError) -> None:
         """The broker closed the publishing channel because of one of the messages."""
         fault = explain(error, self.link.address).error
-        too_large = re.search(r"message size \d+ .*max size (\d+)", str(error))
-        if too_large:
-            self._largest = int(too_large.group(1))
+        limit = size_limit(error)
+        if limit is not None:
+            self._largest = limit
             self._outbox.closed_by_size(epoch, self._largest, self._rejection(error))
         elif isinstance(error, amqp.NotFound):
             logger.warning("%s: %s; declaring it again", self.link.name, fault)
@@ -420,6 +432,10 @@ class Publisher:
                 )
 
     def _rejection(self, error: AMQPError) -> MessageRejected:
-        rejection = MessageRejected(f"the broker at {self.link.address} rejects the message: {error.reply_text}")
+        rejection = MessageRejected(
+            f"the broker at {self.link.address} rejects the message: {error.reply_text}",
+            reply_code=reply_code(error),
+            reply_text=reply_text(error),
+        )
         rejection.__cause__ = error
         return rejection

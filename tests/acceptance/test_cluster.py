@@ -68,8 +68,10 @@ def test_classic_queues_of_a_lost_node_are_waited_for(
 
 
 def test_a_server_works_on_while_the_node_of_its_control_queue_is_down(
-    cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer
+    cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Declared again during the outage, and soon after it, instead of after a minute.
+    monkeypatch.setattr("amphora.core.subscriptions._WITHOUT", 5.0)
     work, options = Work(8), {"queue_type": "quorum"}
     server = new_server(cluster.url_from(1), work, connect_timeout=3, **options)
     client = new_client(cluster.url, timeout=120, **options)
@@ -88,7 +90,7 @@ def test_a_server_works_on_while_the_node_of_its_control_queue_is_down(
     assert server.stats()["reconnects"] == reconnects
     assert work.runs == dict.fromkeys(range(4), 1)
     cluster.heal()
-    wait_until(lambda: client.inspect.ping(limit=1), 120, "the control queue is there again")
+    wait_until(lambda: client.inspect.ping(1, limit=1), 120, "the control queue is there again")
 
 
 def test_calls_go_on_while_the_node_of_the_dead_letters_and_of_a_label_queue_is_down(

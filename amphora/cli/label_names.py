@@ -6,15 +6,13 @@ from typing import Any
 
 import click
 
-from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE
-
 __all__ = ["named_by", "template_option"]
 
 #: For commands with `--label`: clients and servers of the service may have another `queue_template`.
 template_option = click.option(
     "--queue-template",
     metavar="TEMPLATE",
-    help=f"The queue_template of the clients and servers, for --label.  [default: {DEFAULT_QUEUE_TEMPLATE}]",
+    help="The queue_template of the clients and servers, for --label.",
 )
 
 

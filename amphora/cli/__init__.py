@@ -1,1 +1,1 @@
-"""The `amphora` command: one module a command, run by `amphora_command`."""
+"""The `amphora` command: one module a command, run by `amphora.cli.program`."""

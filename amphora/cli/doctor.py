@@ -34,7 +34,7 @@ Exit statuses:
 @click.command("doctor", cls=ServiceCommand, epilog=_EPILOG)
 @optional_service_options
 @click.option(
-    "--queue-type", type=click.Choice(["classic", "quorum"]), default="classic", show_default=True, help=_AS_MADE
+    "--queue-type", type=click.Choice(["auto", "classic", "quorum"]), default="auto", show_default=True, help=_AS_MADE
 )
 @click.option("--delivery-limit", type=int, metavar="N", help=_AS_MADE)
 @management_option

@@ -10,8 +10,8 @@ from typing import Any
 import click
 import gevent
 
-import amphora_probe
 from amphora import AmqpRpcClient, ServerHealth, ServerInfo
+from amphora.cli import probe
 from amphora.cli.exit_codes import BadArguments, Failed, NoAnswer, NotSent
 from amphora.cli.output import Part, print_json, print_line, print_table, table
 from amphora.cli.services import Service, ServiceCommand, optional_service_options
@@ -43,7 +43,7 @@ _OVER_THE_BROKER = 1.0
 @optional_service_options
 @click.option("--port", "ports", type=click.IntRange(1, 65535), multiple=True, metavar="PORT", help="Ask over HTTP.")
 @click.option("--processes", type=count, default=1, metavar="N", help="With --port: so many, at the next ports.")
-@click.option("--host", metavar="HOST", help=f"With --port: on which machine.  [default: {amphora_probe.DEFAULT_HOST}]")
+@click.option("--host", metavar="HOST", help=f"With --port: on which machine.  [default: {probe.DEFAULT_HOST}]")
 @click.option("--ready", is_flag=True, help="Whether requests get through; the default.")
 @click.option("--live", is_flag=True, help="With --port: whether the event loop turns, whatever the broker does.")
 @click.option("--max-lag", type=seconds, help="Not ready if the event loop was later than this.")
@@ -74,13 +74,13 @@ def command(
             raise BadArguments("--here goes with a service: --port asks this machine, or that of --host")
         if max(ports) + processes > 65536:
             raise BadArguments(f"--port: {processes} processes need as many ports, and there are 65535")
-        all_ports = amphora_probe.ports_of(list(ports), processes)
-        page = amphora_probe.page_of(live=live, max_lag=max_lag)
+        all_ports = probe.ports_of(list(ports), processes)
+        page = probe.page_of(live=live, max_lag=max_lag)
         _ask_over_http(
             all_ports,
             page,
-            host or amphora_probe.DEFAULT_HOST,
-            timeout or amphora_probe.DEFAULT_TIMEOUT,
+            host or probe.DEFAULT_HOST,
+            timeout or probe.DEFAULT_TIMEOUT,
             servers,
             as_json=as_json,
         )
@@ -95,13 +95,13 @@ def command(
 def _ask_over_http(
     ports: list[int], page: str, host: str, timeout: float, wanted: int | None, *, as_json: bool
 ) -> None:
-    answers = amphora_probe.ask(
+    answers = probe.ask(
         ports, host=host, page=page, timeout=timeout, accept="application/json" if as_json else "text/plain"
     )
     if as_json:
         print_json([_http_record(*each) for each in answers])
     else:
-        for line in amphora_probe.describe(answers):
+        for line in probe.describe(answers):
             print_line(line)
     if sum(status == 200 for _, status, _ in answers) < (wanted or len(ports)):
         # It has all been said.

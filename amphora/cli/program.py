@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import click
-from gevent import get_hub
+from click.shell_completion import CompletionItem
 
 from amphora import __version__
 from amphora.cli.exit_codes import BadArguments, Failed
@@ -88,11 +88,18 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
+        # (A word of its arguments may be completed in a process that is not patched yet.)
+        import_module("amphora.cli.patching").patch()
         module = import_module(f"amphora.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         # For shells that show it with the name.
         command.short_help = _COMMANDS[cmd_name]
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command, without importing any of them."""
+        named = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the command line, and print what ``--help`` and ``--version`` ask for."""
@@ -135,9 +142,6 @@ def run(arguments: list[str] | None = None, **options: Any) -> None:
         arguments: By default those of the process.
         options: Further options of `click.Command.main`.
     """
-    hub = get_hub()
-    # It is raised where the command waits, and needs no notice on standard error besides.
-    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
     try:
         status = amphora.main(arguments, prog_name="amphora", standalone_mode=False, **options)
     except click.exceptions.NoArgsIsHelpError as error:

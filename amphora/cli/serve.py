@@ -24,6 +24,7 @@ from amphora.cli.supervisor_pipe import ParentLine
 from amphora.cli.targets import load_server
 from amphora.cli.tls import TlsOptions, with_tls_options
 from amphora.cli.values import count, seconds_or_zero
+from amphora.cli.wording import with_options_named
 from amphora.contrib.django.databases import look_after_databases
 
 __all__ = ["command"]
@@ -175,7 +176,7 @@ def _serve(
             _say(str(probes))
         finished = serving.run()
     except BrokerError as error:
-        raise NotSent(str(error)) from error
+        raise NotSent(with_options_named(error)) from error
     except ValueError as error:
         raise BadArguments(str(error)) from error
     finally:

@@ -24,6 +24,7 @@ from amphora.cli.exit_codes import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.output import print_line
 from amphora.cli.tls import TlsOptions, tls_options
 from amphora.cli.values import count, seconds
+from amphora.cli.wording import with_options_named
 
 __all__ = [
     "BROKER_VARIABLE",
@@ -34,6 +35,7 @@ __all__ = [
     "optional_service_options",
     "service_of",
     "service_options",
+    "why_not_connected",
 ]
 
 #: Name of the environment variable with the URL of the broker.
@@ -44,6 +46,9 @@ CLOCKS = 2.0
 
 #: Seconds that the broker keeps the queue for replies to a command that has ended, or has lost its connection.
 _REPLIES_EXPIRE = 60.0
+
+#: Reply code of AMQP 0-9-1 for an exchange or queue that does not exist.
+_NOT_FOUND = 404
 
 #: Bytes of a message's body that are decoded unless told otherwise.
 MAX_RECEIVED_SIZE: int = inspect.signature(AmqpRpcClient).parameters["max_received_size"].default
@@ -141,7 +146,7 @@ class Service:
         """
         with errors_end_the_command(), self.dead_letters() as dead:
             if not dead.wait_connected(self.connect_timeout):
-                raise NotSent(_waited(self.connect_timeout, dead.state))
+                raise NotSent(_waited(self.connect_timeout, dead))
             yield dead
 
     def _arguments(self) -> dict[str, Any]:
@@ -158,12 +163,13 @@ class Service:
         }
 
     def _why_not(self, client: AmqpRpcClient) -> str:
-        if "NOT_FOUND" in client.state:
+        trouble = client.trouble
+        if trouble is not None and trouble.reply_code == _NOT_FOUND:
             return (
                 f"service {self.name!r} was never served on {client.broker} (waited for {self.connect_timeout:g} s): "
-                f"{client.state.partition('NOT_FOUND - ')[2]}"
+                f"{trouble.reply_text}"
             )
-        return _waited(self.connect_timeout, client.state)
+        return _waited(self.connect_timeout, client)
 
 
 def _warn(client: AmqpRpcClient) -> None:
@@ -177,8 +183,14 @@ def _warn(client: AmqpRpcClient) -> None:
             print_line((text, "yellow"), err=True)
 
 
-def _waited(seconds: float, state: str) -> str:
-    return f"waited for {seconds:g} s: {state.removeprefix('not connected: ')}"
+def _waited(seconds: float, endpoint: AmqpRpcClient | DeadLetters) -> str:
+    return f"waited for {seconds:g} s: {why_not_connected(endpoint)}"
+
+
+def why_not_connected(endpoint: AmqpRpcClient | DeadLetters) -> str:
+    """Return what keeps a client from being connected, with the options of the command line."""
+    trouble = endpoint.trouble
+    return endpoint.state if trouble is None else with_options_named(trouble)
 
 
 def service_of(context: click.Context) -> Service:

@@ -244,4 +244,4 @@ def _how(status: int) -> str:
 
 def child_command(arguments: Sequence[str]) -> list[str]:
     """Return the command line of a process that runs the `amphora` command with these arguments."""
-    return [sys.executable, "-m", "amphora_command", *arguments]
+    return [sys.executable, "-m", "amphora", *arguments]

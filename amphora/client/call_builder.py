@@ -12,10 +12,10 @@ from amphora.client.caller import CallOptions
 from amphora.client.lifetimes import lifetime_of
 from amphora.client.middleware import ClientMiddleware, OutgoingRequest, send_through
 from amphora.client.pending_calls import PendingCall
-from amphora.options.settings import timeout_of
 from amphora.protocol.headers import check_headers
 from amphora.protocol.names import check_routing_key
 from amphora.protocol.routing import Router
+from amphora.value_checks import timeout_of
 
 __all__ = ["CallBuilder"]
 

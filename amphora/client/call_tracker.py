@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial
 from itertools import count
 from time import monotonic, time
@@ -17,7 +18,15 @@ from amphora.client.pending_calls import PendingCall, PendingCalls
 from amphora.core.messages import OutgoingMessage
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.endpoint.log_fields import request_fields
-from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, WrongResult
+from amphora.exceptions import (
+    AmqpRpcException,
+    Backlogged,
+    BrokerError,
+    MessageTooLarge,
+    NoResult,
+    RequestStage,
+    WrongResult,
+)
 from amphora.links.publisher import Publisher
 from amphora.links.restoring import removed
 from amphora.links.topology import QueueStatus, Topology, bind_again
@@ -151,7 +160,11 @@ class CallTracker:
             TypeError: An argument cannot be encoded.
         """
         body = self._codec.encode_request(function, args, kwargs)
-        self._publisher.check_size(body)
+        try:
+            self._publisher.check_size(body)
+        except MessageTooLarge as error:
+            error.function = function
+            raise
         timeout, ends = lifetime
         call = PendingCall(f"{self._id_prefix}{next(self._ids):x}", function, timeout)
         if wait_publish:
@@ -176,6 +189,9 @@ class CallTracker:
         deadline = self._pending.add(call)
         try:
             self._publisher.publish(message, deadline=deadline)
+        except AmqpRpcException as error:
+            self._pending.pop(call.id)
+            raise _of_call(error, call).with_traceback(error.__traceback__) from error.__cause__
         except BaseException:
             self._pending.pop(call.id)
             raise
@@ -231,7 +247,7 @@ class CallTracker:
     def forget(self, call: PendingCall) -> None:
         """Nobody waits for this call any more; a middleware that watches its result learns of that."""
         if self._pending.pop(call.id) is not None:
-            call.result.set_exception(NoResult(f"No result of {call.function!r}: its caller was ended"))
+            call.result.set_exception(self._no_result(call, ": its caller was ended"))
 
     def receive(self, delivery: IncomingMessage) -> None:
         """Take a reply."""
@@ -256,6 +272,7 @@ class CallTracker:
             call.message.arrived = True
         outcome = self._codec.read_reply(delivery.properties, delivery.body)
         if isinstance(outcome, Failure):
+            outcome.error.function, outcome.error.request_id = call.function, call.id
             call.result.set_exception(outcome.error)
         else:
             call.result.set(outcome.value)
@@ -313,29 +330,31 @@ class CallTracker:
         """End every call with an error; none of their requests is sent any more."""
         self._publisher.refuse_all(error)
         for call in self._pending.pop_all():
-            call.refuse(error)
+            call.refuse(_of_call(error, call))
 
     def end_endless(self) -> None:
         """End the calls that have no deadline: the client stops."""
         for call in self._pending.pop_all(only_endless=True):
-            call.refuse(NoResult(f"No result of {call.function!r}: the client was stopped"))
+            call.refuse(self._no_result(call, f": the client was stopped. {self._how_far(call)}"))
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
     def end_all(self) -> None:
         """End every call: its client has stopped for good."""
         for call in self._pending.pop_all():
-            how_far = self._how_far(call)
-            call.refuse(NoResult(f"No result from {call.function!r}: the client was stopped; {how_far}"))
+            call.refuse(self._no_result(call, f": the client was stopped. {self._how_far(call)}"))
         self._publisher.turn_away(Backlogged("the client was stopped; the request was not sent"))
 
     def _on_published(self, call: PendingCall, _: OutgoingMessage, error: AmqpRpcException | None) -> None:
         if error is None:
             call.accept()
         elif self._pending.pop(call.id) is not None:
-            expired = isinstance(error, NoResult)
-            self._counts["without_result" if expired else "refused"] += 1
-            call.refuse(NoResult(f"No result of {call.function!r}: {error}") if expired else error)
+            if isinstance(error, NoResult):
+                self._counts["without_result"] += 1
+                call.refuse(self._no_result(call, f": {error}", stage=error.stage))
+            else:
+                self._counts["refused"] += 1
+                call.refuse(_of_call(error, call))
         elif not isinstance(error, NoResult):
             # (One that was held past its deadline has ended with that.)
             logger.warning(
@@ -376,23 +395,45 @@ class CallTracker:
 
     def _on_expired(self, call: PendingCall) -> None:
         self._counts["without_result"] += 1
-        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {self._how_far(call)}"))
+        call.refuse(self._no_result(call, f" within {call.timeout:g} s. {self._how_far(call)}"))
+
+    def _no_result(self, call: PendingCall, why: str, *, stage: RequestStage | None = None) -> NoResult:
+        return NoResult(
+            f"No result from {call.function!r}{why}",
+            stage=stage or _stage(call),
+            timeout=call.timeout,
+            function=call.function,
+            request_id=call.id,
+        )
 
     def _how_far(self, call: PendingCall) -> str:
-        """Return how far the request of a call has come, as a phrase."""
-        if call.accepted:
-            how_far = "the broker has confirmed the request, no reply has come"
+        """Return how far the request of a call has come, in words."""
+        link, stage = self._publisher.link, _stage(call)
+        if stage is RequestStage.CONFIRMED:
+            how_far = "The broker confirmed the request, but no reply arrived"
+        elif stage is RequestStage.SENT:
+            how_far = f"The request was sent, but the broker has not confirmed it ({link.name}: {link.state})"
         else:
-            link = self._publisher.link
-            sent = call.message is not None and call.message.sent
-            how_far = (
-                f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
-                f"({link.name}: {link.state})"
-            )
+            how_far = f"The request was not sent ({link.name}: {link.state})"
         if call.ignored:
             replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
-            how_far += f"; {replies} ignored: {call.distrusted}"
+            how_far += f". {replies} ignored: {call.distrusted}"
         return how_far
+
+
+def _stage(call: PendingCall) -> RequestStage:
+    if call.accepted:
+        return RequestStage.CONFIRMED
+    sent = call.message is not None and call.message.sent
+    return RequestStage.SENT if sent else RequestStage.NOT_SENT
+
+
+def _of_call(error: AmqpRpcException, call: PendingCall) -> AmqpRpcException:
+    """Return an error, which may be that of many calls, as the one of this call."""
+    own = copy(error)
+    own.function, own.request_id = call.function, call.id
+    own.__cause__ = error.__cause__
+    return own
 
 
 def _function_of(message: OutgoingMessage) -> str:

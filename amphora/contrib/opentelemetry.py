@@ -61,8 +61,8 @@ def instrument(
     client traces nothing, it begins a trace. Where the broker has delivered the request before, the span is linked to
     the call's, with the attribute ``amphora.redelivered``: another run for the same call may be in the trace.
 
-    `opentelemetry_amphora.AmphoraInstrumentor` does it for all clients and servers that a program makes. An endpoint
-    that is instrumented twice has one span for each call or run, by the first provider.
+    `amphora.contrib.opentelemetry_instrumentor.AmphoraInstrumentor` does it for all clients and servers that a program
+    makes. An endpoint that is instrumented twice has one span for each call or run, by the first provider.
 
     Args:
         endpoint: A client or a server, or what stands for one in Django and Celery; it need not be connected.

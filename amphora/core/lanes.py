@@ -10,6 +10,13 @@ them go back to the outbox, which merges them by order.
     any    taken                        the next refusal waits 0.05 s again; a held lane stays held
     any    forget                free   on another connection the next refusal waits 0.05 s again
 
+A lane can also be *closed*, while something is under way that its messages have to wait for, such as the declaration of
+their queue:
+
+    any    close                 closed  nothing is due
+    closed refuse, hold          closed  the message is put into its place
+    closed open                  free    everything that is held is given back, once it was opened as often as closed
+
 An acknowledged message says that the broker takes messages of this lane (again). It says nothing about those that are
 held, which were nacked before: they stay.
 """
@@ -35,12 +42,13 @@ def _order(message: OutgoingMessage) -> int:
 
 
 class _Held:
-    """The messages of a held lane, sorted by order, and when they are due."""
+    """The messages of a held lane, sorted by order, when they are due, and how often the lane was closed."""
 
-    __slots__ = ("due", "messages")
+    __slots__ = ("closed", "due", "messages")
 
     def __init__(self, due: float) -> None:
         self.due = due
+        self.closed = 0
         self.messages: list[OutgoingMessage] = []
 
 
@@ -48,7 +56,7 @@ class Lanes:
     """Holds back the messages of lanes that the broker refuses for now.
 
     Attributes:
-        held: The held lanes. Empty in an outbox without trouble.
+        held: The held and closed lanes. Empty in an outbox without trouble.
         delays: The last delay of each lane, until the broker has taken one of its messages.
     """
 
@@ -100,7 +108,7 @@ class Lanes:
         key = message.lane
         lane = self.held[key]
         lane.messages.remove(message)
-        if not lane.messages:
+        if not lane.messages and not lane.closed:
             del self.held[key]
 
     def due(self, now: float) -> list[OutgoingMessage]:
@@ -108,10 +116,30 @@ class Lanes:
         due = [key for key, lane in self.held.items() if lane.due <= now]
         return [message for key in due for message in self.held.pop(key).messages]
 
-    def take_all(self) -> list[OutgoingMessage]:
-        """Free all lanes; return their messages."""
+    def close(self, key: Lane) -> None:
+        """Hold what there is of a lane from now on, until it is opened."""
+        lane = self.held.setdefault(key, _Held(math.inf))
+        lane.due = math.inf
+        lane.closed += 1
+
+    def open(self, key: Lane) -> list[OutgoingMessage]:
+        """Free a closed lane, unless it was closed more often than opened; return its messages."""
+        lane = self.held.get(key)
+        if lane is None or not lane.closed:
+            return []
+        lane.closed -= 1
+        return [] if lane.closed else self.held.pop(key).messages
+
+    def take_all(self, *, closed: bool) -> list[OutgoingMessage]:
+        """Free all lanes; return their messages.
+
+        Args:
+            closed: Whether closed lanes are opened too. Otherwise they stay closed, and lose their messages only.
+        """
         messages = [message for lane in self.held.values() for message in lane.messages]
-        self.held.clear()
+        self.held = {} if closed else {key: lane for key, lane in self.held.items() if lane.closed}
+        for lane in self.held.values():
+            lane.messages = []
         return messages
 
     def forget(self) -> None:

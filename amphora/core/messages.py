@@ -131,6 +131,9 @@ class Command:
         key: A command that waits under the same key makes this one superfluous.
         expendable: Whether it may be dropped where too many wait.
         lane: For commands that restore a route: which one.
+        holds: The lane whose messages wait for it where it takes long; others do not.
+        limit: Seconds to wait for an answer that does not come; None for those of every command. A command with a limit
+            is not begun while many others wait for an answer.
 
     Attributes:
         order: Its place, as that of a message.
@@ -138,7 +141,7 @@ class Command:
         strikes: How many times the broker ended the connection with a protocol error while the command ran.
     """
 
-    __slots__ = ("action", "expendable", "key", "lane", "order", "result", "state", "strikes")
+    __slots__ = ("action", "expendable", "holds", "key", "lane", "limit", "order", "result", "state", "strikes")
 
     def __init__(
         self,
@@ -148,12 +151,16 @@ class Command:
         key: Hashable = None,
         expendable: bool = False,
         lane: Lane | None = None,
+        holds: Lane | None = None,
+        limit: float | None = None,
     ) -> None:
         self.action = action
         self.result = result
         self.key = key
         self.expendable = expendable
         self.lane = lane
+        self.holds = lane if holds is None else holds
+        self.limit = limit
         self.order = 0
         self.state = State.NEW
         self.strikes = 0

@@ -53,10 +53,11 @@ flight when the broker closes is guilty: it alone is REJECTED. When no suspect i
 
 Commands
 --------
-A command runs when it is first in the queue, and nothing is sent while it runs. If the connection breaks meanwhile, it
-goes back to its place and runs again, but not more than twice where the broker ends the connection with a protocol
-error. Commands that restore a route (`OutgoingMessage.restore`) run before everything else. No command runs while the
-broker blocks publishers.
+A command runs when it is first in the queue, and nothing is sent while it runs. One that takes long (`overdue`) goes on
+beside what comes after it: only the messages of the lane that it ``holds`` wait for it. If the connection breaks
+meanwhile, it goes back to its place and runs again, but not more than twice where the broker ends the connection with a
+protocol error. Commands that restore a route (`OutgoingMessage.restore`) run before everything else. No command runs
+while the broker blocks publishers.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ class Outbox:
         channel: State of the channel.
         epoch: Number of the channel.
         in_flight: What was written to the channel and is not confirmed, by delivery tag.
+        patience: The same; may be set at any time.
         unexpected: Events that no row of the tables names, which change nothing.
         window: How many messages may be in flight.
     """
@@ -128,7 +130,7 @@ class Outbox:
         "_missing",
         "_next_tag",
         "_order",
-        "_patience",
+        "_overdue",
         "_ports",
         "_queue",
         "_ready",
@@ -144,6 +146,7 @@ class Outbox:
         "channel",
         "epoch",
         "in_flight",
+        "patience",
         "unexpected",
         "window",
     )
@@ -151,7 +154,7 @@ class Outbox:
     def __init__(self, ports: Ports, limiter: Limiter, *, patience: float = 0.0) -> None:
         self._ports = ports
         self._limiter = limiter
-        self._patience = patience
+        self.patience = patience
         self._lanes = Lanes()
         self._queue: deque[OutgoingMessage | Command] = deque()
         # What has come back and is not merged into the queue yet.
@@ -160,6 +163,8 @@ class Outbox:
         self._urgent: deque[Command] = deque()
         self._restoring: dict[Lane, Command] = {}
         self._running: Command | None = None
+        # Commands that run beside what comes after them.
+        self._overdue: dict[Command, None] = {}
         self._keyed: dict[Any, Command] = {}
         self._expendable = 0
         self._order = 0
@@ -281,7 +286,8 @@ class Outbox:
                 # What the broker still says of them must not be taken for what it says of others.
                 self.channel = ChannelState.RENEWING
             self.in_flight.clear()
-            self._lanes.take_all()
+            self._lanes.take_all(closed=True)
+            self._overdue.clear()
             self._queue.clear()
             self._back.clear()
             self._urgent.clear()
@@ -396,11 +402,16 @@ class Outbox:
             # The topology is declared on each new connection; what is missing then is returned again.
             self._urgent.clear()
             self._restoring.clear()
-            if self._running is not None and self._running.lane is None:
-                self._come_back(self._running)
-                # `_run` counts it out again.
-                self._expendable += self._running.expendable
+            unfinished = [*self._overdue, *([] if self._running is None else [self._running])]
+            for each in unfinished:
+                if each.lane is None:
+                    self._come_back(each)
+                    # `_run` counts it out again.
+                    self._expendable += each.expendable
             self._running = None
+            self._overdue.clear()
+            # (They are empty.)
+            self._lanes.take_all(closed=True)
             self._lanes.forget()
             self._attached = False
             self._update()
@@ -421,7 +432,7 @@ class Outbox:
         self.epoch += 1
         self.channel = ChannelState.NONE
         self._update()
-        lost = [*self.in_flight.values(), *self._lanes.take_all()]
+        lost = [*self.in_flight.values(), *self._lanes.take_all(closed=False)]
         self.in_flight.clear()
         for message in lost:
             if message.arrived:
@@ -564,7 +575,7 @@ class Outbox:
             return
         if message.refused_since is None:
             message.refused_since = now
-        if now - message.refused_since >= self._patience:
+        if now - message.refused_since >= self.patience:
             self._telling.append((message, Outcome.NACKED, None))
             return
         message.returned = None
@@ -703,19 +714,51 @@ class Outbox:
         if command.expendable:
             self._expendable -= 1
 
-    def command_ended(self, command: Command) -> bool:
-        """The command is done; return whether its owner waits for it, and was not refused with all others meanwhile."""
+    def overdue(self, command: Command) -> bool:
+        """The command takes long: what comes after it no longer waits for it; return whether it was waited for."""
         if self._running is not command:
             return False
+        # (An exception may come between any two of these.)
+        self._overdue[command] = None
         self._running = None
+        if command.holds is not None:
+            self._lanes.close(command.holds)
+        self._update()
+        self._ports.wake()
+        return True
+
+    def close_lane(self, lane: Lane) -> None:
+        """Hold the messages of a lane until `open_lane` was called as often, or the connection is lost."""
+        self._lanes.close(lane)
+
+    def open_lane(self, lane: Lane) -> None:
+        """Let the messages of a closed lane be sent again."""
+        for message in self._lanes.open(lane):
+            self._come_back(message)
+        self._ports.wake()
+
+    def _take_out(self, command: Command) -> bool:
+        """Take a command that has ended from where it is; return whether it was under way."""
+        was_running, was_overdue = self._running is command, command in self._overdue
+        if was_running:
+            self._running = None
+        if was_overdue:
+            del self._overdue[command]
+            if command.holds is not None:
+                self.open_lane(command.holds)
+        return was_running or was_overdue
+
+    def command_ended(self, command: Command) -> bool:
+        """The command is done; return whether its owner waits for it, and was not refused with all others meanwhile."""
+        if not self._take_out(command):
+            return False
         self._end_command(command)
         return True
 
     def command_failed(self, command: Command) -> bool:
         """The command was refused or cannot be carried out; see `command_ended`."""
-        if self._running is not command:
+        if not self._take_out(command):
             return False
-        self._running = None
         lane = command.lane
         if lane is not None:
             # Their route cannot be restored.
@@ -792,6 +835,7 @@ class Outbox:
         for lane in self._lanes.held.values():
             yield from lane.messages
         yield from self._urgent
+        yield from self._overdue
         if self._running is not None:
             yield self._running
 
@@ -815,7 +859,7 @@ class Outbox:
     def _recover(self) -> None:
         """Put everything in order again from the messages themselves; another channel is needed."""
         telling = [message for message, _, _ in self._telling]
-        aside = {id(item) for item in (*telling, *self._urgent, self._running)}
+        aside = {id(item) for item in (*telling, *self._urgent, *self._overdue, self._running)}
         items = {
             item.order: item
             for item in [*self._torn_hands, *self._all()]
@@ -829,7 +873,7 @@ class Outbox:
             # Not told yet: `_tell` counts them out.
             message.state = _QUEUED
         self.in_flight.clear()
-        self._lanes.take_all()
+        self._lanes.take_all(closed=False)
         self._back.clear()
         self._torn_hands.clear()
         self._queue.clear()
@@ -860,7 +904,7 @@ class Outbox:
             orders = [item.order for item in place]
             assert orders == sorted(orders), "places are sorted by order"
         assert all(message.state in (_SENT, _RETURNED) for message in self.in_flight.values())
-        assert all(lane.messages for lane in self._lanes.held.values()), "no lane is held without messages"
+        assert all(lane.messages or lane.closed for lane in self._lanes.held.values()), "a held lane has messages"
         assert not self._lanes.held or self._alarm_at <= self._lanes.next_due, "a held lane has its alarm"
         assert all(flush.left > 0 for flush in self._flushes.waiting)
         assert self.channel is not ChannelState.NONE or not self.in_flight

@@ -211,6 +211,16 @@ class Channel(memory.Channel):  # type: ignore[misc]
 
     # -- queues -----------------------------------------------------------------------------
 
+    def queue_bind(self, queue: str, *args: Any, **kwargs: Any) -> None:
+        """Bind a queue that exists, as a broker does.
+
+        Raises:
+            ChannelError: There is no such queue.
+        """
+        if queue not in self.queues:
+            self.queue_declare(queue, passive=True)
+        super().queue_bind(queue, *args, **kwargs)
+
     def queue_delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
         """Delete a queue with its bindings, which Kombu leaves where messages are routed."""
         deleted = self.queues.get(queue)

@@ -20,7 +20,7 @@ from gevent import get_hub
 
 from amphora.interrupts import contained
 
-__all__ = ["SECOND", "AnswerWatch", "Moving", "Silence"]
+__all__ = ["SECOND", "AnswerWatch", "Moving", "Silence", "Unanswered"]
 
 #: How many times the first limit the second one is.
 SECOND = 12
@@ -39,6 +39,10 @@ class Silence(TimeoutError):
     def __init__(self, text: str, seconds: float | None = None) -> None:
         super().__init__(text)
         self.seconds = seconds
+
+
+class Unanswered(Silence):
+    """The broker answers, but not one question about a queue: the node of the queue is down, as a rule."""
 
 
 class Moving(Protocol):

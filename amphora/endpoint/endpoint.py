@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Self
@@ -25,7 +27,9 @@ from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher, nack_retry_seconds
+from amphora.links.queue_types import CLASSIC, QueueTypes
 from amphora.links.topology import QueueStatus, Topology, queue_status
+from amphora.options.broker_options import BrokerOptions
 from amphora.options.settings import LinkSettings, OutboxLimits
 
 __all__ = ["Endpoint", "allow_unpatched_thread", "check_patched", "in_hub_thread"]
@@ -82,8 +86,11 @@ class Endpoint:
         publishes: What is declared before anything is published.
         consumes: What is declared before anything is consumed.
         acks_on_delivery: Whether a message is acknowledged once it was taken.
-        queue_type: Type of the queues.
+        types: Types of the queues.
     """
+
+    #: The options that the arguments of the constructor become.
+    _options_type: ClassVar[type[BrokerOptions]] = BrokerOptions
 
     #: Whether the connections are closed when the program drops the endpoint. Not those of a server, which serves
     #: though nothing refers to it.
@@ -99,24 +106,26 @@ class Endpoint:
         publishes: Topology,
         consumes: Topology,
         acks_on_delivery: bool,
-        queue_type: str = "classic",
+        types: QueueTypes | None = None,
     ) -> None:
         name = f"{service_name} {role}"
         self._service_name = service_name
         self._brokers = settings.brokers
         # The greenlets of the links must not keep what is to be closed when it is dropped.
         on_fatal = _weakly(self._on_fatal) if self._closes_when_dropped else self._on_fatal
+        types = QueueTypes(CLASSIC) if types is None else types
         self._publisher = Publisher(
-            name, settings, limits, publishes, on_fatal=on_fatal, patience=nack_retry_seconds(queue_type)
+            name, settings, limits, publishes, on_fatal=on_fatal, patience=nack_retry_seconds(types.current)
         )
         self._consumer = Consumer(
             name,
             settings,
             consumes,
             ack_on_delivery=acks_on_delivery,
-            insists=queue_type == "classic",
+            insists=types.current == CLASSIC,
             on_fatal=on_fatal,
         )
+        types.on_found = partial(_adapt, self._publisher, self._consumer if consumes.leads else None)
         self._failure: BrokerError | None = None
         self._ended = Event()
         self._loop_lag = LoopLag()
@@ -130,7 +139,8 @@ class Endpoint:
     def check_arguments(cls, *args: Any, **kwargs: Any) -> None:
         """Check arguments for the constructor without making anything that lasts; nothing connects.
 
-        For whoever looks at a configuration only: the program need not be monkey-patched.
+        For programs that only look at a configuration: they need not be monkey-patched. A subclass with a constructor
+        of its own is not made either: what it passes on is checked.
 
         Args:
             *args: As for the constructor.
@@ -139,10 +149,8 @@ class Endpoint:
         Raises:
             TypeError, ValueError: An argument is wrong.
         """
-        type(cls.__name__, (_Trial, cls), {})(*args, **kwargs)
-
-    def _check_patched(self) -> None:
-        check_patched(type(self).__name__)
+        owner = next(each for each in cls.__mro__ if "_options_type" in vars(each))
+        cls._options_type.of(inspect.signature(owner).bind(*args, **kwargs).arguments)
 
     @property
     def service_name(self) -> str:
@@ -172,6 +180,12 @@ class Endpoint:
         """
         links = (self._consumer.link, self._publisher.link)
         return next((link.state for link in links if not link.connected), links[0].state)
+
+    @property
+    def trouble(self) -> BrokerError | None:
+        """What keeps it from being connected, as the last attempt has told; None where nothing has failed yet."""
+        links = (self._consumer.link, self._publisher.link)
+        return next((link.trouble for link in links if not link.connected), None)
 
     @property
     def broker_info(self) -> BrokerInfo | None:
@@ -411,17 +425,14 @@ class Endpoint:
         """Raise the error that ended `serve`, as a new exception each time; or that this is another process."""
         self._insist_on_own_process()
         if self._failure is not None:
-            raise type(self._failure)(*self._failure.args) from self._failure
+            raise copy(self._failure) from self._failure
 
 
-class _Trial(Endpoint):
-    """An endpoint whose arguments are tried out: it serves nothing, and so needs no patched program."""
-
-    def _check_patched(self) -> None:
-        pass
-
-    def serve(self, nowait: bool = True) -> None:
-        pass
+def _adapt(publisher: Publisher, consumer: Consumer | None, queue_type: str) -> None:
+    """Treat the service's own queue as its type asks for."""
+    publisher.patience = nack_retry_seconds(queue_type)
+    if consumer is not None:
+        consumer.insists = queue_type == CLASSIC
 
 
 def _weakly(method: Callable[[BrokerError], None]) -> Callable[[BrokerError], None]:

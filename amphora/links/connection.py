@@ -95,6 +95,7 @@ class Link:
         broker_info: What the broker said when it was connected to last; None before that.
         ended_by: The driver's error that ended the last connection; None while it is up, and where it was stopped.
         address: The broker that it is connected to, or tries to connect to.
+        hint: What is wrong although it is connected, in words; empty for nothing.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Link:
         self.blocked = False
         self.broker_info: BrokerInfo | None = None
         self.ended_by: Exception | None = None
+        self.hint = ""
         self._settings = settings
         self._worker = worker
         self._on_fatal = on_fatal
@@ -171,11 +173,17 @@ class Link:
         return self._machine.suspicion
 
     @property
+    def trouble(self) -> BrokerError | None:
+        """What keeps it from being connected; None while it is connected, and where nothing has failed yet."""
+        return self._trouble
+
+    @property
     def state(self) -> str:
         """A phrase for error messages that says how the connection is."""
         if self.connected:
             blocked = ", which is blocked by a resource alarm" if self.blocked else ""
-            return f"connected to {self.address}{blocked}"
+            hint = f", {self.hint}" if self.hint else ""
+            return f"connected to {self.address}{blocked}{hint}"
         if not self.running and self._machine.state is not State.DEAD:
             return "stopped"
         return f"not connected: {self._trouble or f'still connecting to {self.address}'}"

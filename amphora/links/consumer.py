@@ -20,14 +20,16 @@ from kombu import Queue
 
 from amphora.core.subscriptions import Command as MachineCommand
 from amphora.core.subscriptions import Kind, Lane, Method, Options, State, Subscriptions
-from amphora.driver.channel import Silence
 from amphora.driver.incoming_message import IncomingMessage
+from amphora.driver.progress import Silence, Unanswered
 from amphora.exceptions import BrokerUnreachable
 from amphora.interrupts import contained, let_through
 from amphora.links.connection import Link
 from amphora.links.control import Command, is_not_found
 from amphora.links.declare_channel import DeclareChannel
+from amphora.links.errands import ask_anything
 from amphora.links.faults import explain
+from amphora.links.reply_texts import names_argument
 from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology, create_queue, delete_queue
 from amphora.logs.note_log import NoteLogger
@@ -69,6 +71,7 @@ class Consumer:
         on_fatal: See `Link`.
 
     Attributes:
+        insists: The same, as far as is known now.
         on_suspect: What to do with a message that has broken several connections; see `Channel`.
     """
 
@@ -86,11 +89,13 @@ class Consumer:
         self.on_suspect: Callable[[IncomingMessage], None] | None = None
         self._topology = topology
         self._ack_on_delivery = ack_on_delivery
-        self._insists = insists
+        self.insists = insists
         self._machine: Subscriptions[Subscription] = Subscriptions(Options(), self)
         self._connection: Any = None
         self._control: DeclareChannel | None = None
         self._looks: DeclareChannel | None = None
+        # For the commands of others, which may ask for queues that do not answer.
+        self._asks: DeclareChannel | None = None
         self._channels: dict[Lane, Any] = {}
         self._lanes: dict[Any, Lane] = {}
         self._prefetches: dict[Lane, int] = {}
@@ -208,7 +213,7 @@ class Consumer:
     def attach(self, connection: Any) -> None:
         """Declare the topology and take up every subscription; see `Worker`."""
         self._connection = connection
-        self._control, self._looks = (DeclareChannel(connection, self._hung.append) for _ in range(2))
+        self._control, self._looks, self._asks = (DeclareChannel(connection, self._hung.append) for _ in range(3))
         self._ready = self._looked = False
         self._trouble, self._silences = None, 0
         self._machine.attach(monotonic())
@@ -240,7 +245,7 @@ class Consumer:
         self._end_commands()
         self._forget_channels()
         self._hung.clear()
-        self._connection = self._control = self._looks = None
+        self._connection = self._control = self._looks = self._asks = None
         self._ready = False
         self._machine.lost(internal_error=isinstance(self.link.ended_by, InternalError))
 
@@ -399,7 +404,7 @@ class Consumer:
         channel.basic_consume(
             subscription.queue,
             consumer_tag=tag,
-            arguments={_CANCEL: True} if self._insists else None,
+            arguments={_CANCEL: True} if self.insists else None,
             on_cancel=on_cancel,
         )
 
@@ -449,12 +454,12 @@ class Consumer:
 
     def _execute_all(self) -> None:
         """Carry out what `run` was called with."""
-        control = self._control
+        asks, control = self._asks, self._control
         try:
-            while self._commands and control is not None:
+            while self._commands and asks is not None and control is not None:
                 # It stays the first while it runs: where the connection breaks, it is for the next one.
                 command = self._commands[0]
-                if not self._execute(command, control):
+                if not self._execute(command, asks, control):
                     return
                 self.drop(command.result)
         finally:
@@ -462,13 +467,14 @@ class Consumer:
                 self._executor = None
                 self._stir()
 
-    def _execute(self, command: Command, control: DeclareChannel) -> bool:
+    def _execute(self, command: Command, asks: DeclareChannel, control: DeclareChannel) -> bool:
         """Carry out a command; return whether it has an outcome."""
         try:
-            command.result.set(control.run(command.action))
+            command.result.set(asks.run(command.action))
         except Silence as error:
-            self._silences += 1
-            command.result.set_exception(BrokerUnreachable(f"{self.link.name}: {error}"))
+            gevent.spawn(self._ask_anything, control)
+            text = f"{self.link.name}: {error} about a queue (is the node of the queue down?)"
+            command.result.set_exception(BrokerUnreachable(text))
         except ResourceError as error:
             # No channel is free, and the connection is as good as before: tried again at once, it would spin.
             command.result.set_exception(BrokerUnreachable(f"{self.link.name}: {error}"))
@@ -482,13 +488,23 @@ class Consumer:
             command.result.set_exception(error)
         return True
 
+    def _ask_anything(self, control: DeclareChannel) -> None:
+        """Find out whether it is the connection that does not answer."""
+        try:
+            control.run(ask_anything)
+        except Silence:
+            self._silences = _ABANDONED
+            self._stir()
+        except (AMQPError, OSError) as error:
+            logger.debug("%s: %s", self.link.name, error)
+
     # -- how they ended ---------------------------------------------------------------------
 
     def _on_hung(self, command: MachineCommand, error: Silence) -> None:
         """The broker does not answer: the node of a queue is down, say."""
         if command.wish is None or command.wish.kind is Kind.OWN:
             self._silences += 1
-            self._trouble = error
+            self._trouble = Unanswered(f"{error} about {_what(command)}", error.seconds)
         channel = self._forget(command.lane)
         if channel is not None:
             channel.abandon()
@@ -508,9 +524,9 @@ class Consumer:
     def _on_refused(self, command: MachineCommand, error: ChannelError) -> None:
         now, lane = monotonic(), command.lane
         closed = self._is_closed(lane)
-        if command.method is Method.CONSUME and self._insists and _CANCEL in str(error):
+        if command.method is Method.CONSUME and self.insists and names_argument(error, _CANCEL):
             # Not a classic queue of RabbitMQ 3: it does not know the argument, nor does it need it.
-            self._insists = False
+            self.insists = False
             self._forget(lane)
             self._machine.argument_refused(command, now)
             return

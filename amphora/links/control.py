@@ -64,6 +64,12 @@ class ControlChannel:
                     self._channel = None
                 raise
 
+    def give_up(self) -> None:
+        """Give up the channel, on which the broker does not answer."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.abandon()
+
     def _on_closed(self, error: ChannelError) -> None:
         self._channel = None
 

@@ -44,6 +44,12 @@ class DeclareChannel:
                 with suppress(DeclareAgain):
                     return self._run(action)
 
+    def let_go(self) -> None:
+        """Close the channel without waiting for the broker; it is not needed any more."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.abandon()
+
     def _run(self, action: Callable[[Any], Any]) -> Any:
         # (None of its own: an action may catch the refusal that closed it.)
         if self._channel is None or self._channel.connection is None:

@@ -6,8 +6,8 @@ commands and hands on what the broker says. Source: RabbitMQ's publisher confirm
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -16,18 +16,23 @@ import amqp
 import gevent
 from amqp.exceptions import AMQPError, ChannelError
 from gevent.event import AsyncResult, Event
+from kombu import Queue
 
 from amphora.core.limiter import Limiter, TicketState
-from amphora.core.messages import Command, OutgoingMessage
+from amphora.core.messages import Command, Lane, OutgoingMessage
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
+from amphora.driver.progress import AnswerWatch, Silence, Unanswered
 from amphora.durations import Histogram
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, MessageRejected, MessageTooLarge
 from amphora.links.connection import Link
-from amphora.links.control import ControlChannel
+from amphora.links.control import ControlChannel, is_not_found
+from amphora.links.declare_channel import DeclareChannel
+from amphora.links.errands import Errands, ask_anything
 from amphora.links.faults import explain
+from amphora.links.reply_texts import reply_code, reply_text, size_limit
 from amphora.links.restoring import removed, restore
-from amphora.links.topology import Topology
+from amphora.links.topology import Topology, create_queue
 from amphora.links.wire import Wire
 from amphora.logs.note_log import NoteLogger
 from amphora.options.settings import LinkSettings, OutboxLimits
@@ -42,6 +47,12 @@ _PATIENCE = 30.0
 
 #: Reply codes of AMQP 0-9-1 with which a broker ends a connection because of what was sent to it.
 _PROTOCOL_ERRORS = frozenset((501, 502, 503, 504, 505, 506, 540))
+
+#: Seconds that a new connection waits for an answer about one queue.
+_MOMENT = 3.0
+
+#: Seconds until a queue about which there was no answer is asked for again, which double, and at most.
+_ASK_AGAIN, _ASK_AGAIN_MAX = 1.0, 15.0
 
 
 def nack_retry_seconds(queue_type: str) -> float:
@@ -79,11 +90,24 @@ class Publisher:
         self._topology = topology
         self._connection: Any = None
         self._control: Any = None
+        self._errands: Errands | None = None
+        # Queues about which the broker does not answer, and what asks again.
+        self._silent: list[Queue] = []
+        self._asking: gevent.Greenlet[..., None] | None = None
 
     # -- for anyone -------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return self._limiter.count
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a message that the broker refuses (nacks) is sent again."""
+        return self._outbox.patience
+
+    @patience.setter
+    def patience(self, value: float) -> None:
+        self._outbox.patience = self._wire.patience = value
 
     @property
     def confirm_times(self) -> Histogram:
@@ -97,7 +121,8 @@ class Publisher:
             MessageTooLarge: It is.
         """
         if len(body) > self._largest:
-            raise MessageTooLarge(f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes")
+            text = f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes"
+            raise MessageTooLarge(text, size=len(body), limit=self._largest)
 
     def publish(self, message: OutgoingMessage, *, deadline: float | None) -> None:
         """Take a message; wait for room in the outbox first if it is full.
@@ -130,19 +155,29 @@ class Publisher:
         """
         return self._outbox.withdraw(message)
 
-    def run(self, action: Callable[[Any], Any], *, key: Hashable = None, expendable: bool = False) -> AsyncResult[Any]:
-        """Do something on the control channel, after the messages before it.
+    def run(
+        self,
+        action: Callable[[Any], Any],
+        *,
+        key: Hashable = None,
+        expendable: bool = False,
+        holds: Lane | None = None,
+        limit: float | None = None,
+    ) -> AsyncResult[Any]:
+        """Do something on a control channel, after the messages before it.
 
         Args:
-            action: Takes the channel; runs in the owner's greenlet, again if the connection broke
-                in the middle.
+            action: Takes the channel; runs in a greenlet of its own, again if the connection broke in the middle.
             key: If a command with this key is waiting, its result is returned and the action dropped.
             expendable: Whether the action may be dropped where a thousand of these wait; its result is an error then.
+            holds: The exchange and routing key whose messages wait for it, however long it takes. Others wait for a
+                second at most.
+            limit: Seconds to wait for an answer that does not come, for what can be done without; see `Command`.
 
         Returns:
             Its result, or the `BrokerError` that it ended with.
         """
-        command = Command(action, AsyncResult(), key=key, expendable=expendable)
+        command = Command(action, AsyncResult(), key=key, expendable=expendable, holds=holds, limit=limit)
         added = self._outbox.add(command)
         if added is None:
             command.result.set_exception(BrokerError(f"{self.link.name}: dropped, as too many commands wait"))
@@ -209,7 +244,9 @@ class Publisher:
             if ticket.state is TicketState.WAITING:
                 raise Backlogged(
                     f"{limiter.count} messages ({limiter.size} bytes) await the broker's "
-                    f"confirmation, no room for one more ({self.link.name}: {self.link.state})"
+                    f"confirmation, no room for one more ({self.link.name}: {self.link.state})",
+                    messages=limiter.count,
+                    size=limiter.size,
                 )
             limiter.redeem(ticket)
         except BaseException:
@@ -222,13 +259,18 @@ class Publisher:
         """Declare the topology, then send what waits; see `Worker`."""
         self._connection = connection
         self._control = ControlChannel(connection)
+        self._errands = Errands(
+            connection, on_overdue=self._on_overdue, on_end=self._on_command_ended, wake=self.link.wake
+        )
         self._outbox.attached()
         self._open()
 
     def work(self) -> None:
         """Send what waits, as far as the broker allows; see `Worker`."""
-        outbox = self._outbox
+        outbox, errands = self._outbox, self._errands
         while True:
+            if errands is not None and errands.fault is not None:
+                raise errands.fault
             outbox.blocked = self.link.blocked
             step = outbox.next_step(monotonic())
             if step is None:
@@ -237,12 +279,16 @@ class Publisher:
                 self._open()
             elif step is Step.RENEW:
                 self._renew()
-            elif isinstance(step, Command):
-                self._execute(step)
+            elif errands is not None:
+                errands.start(step)
 
     def detach(self) -> None:
         """Keep what is not confirmed for the next connection; see `Worker`."""
         self._connection = self._control = self._wire.channel = None
+        errands, self._errands = self._errands, None
+        if errands is not None:
+            errands.end()
+        self._forget_silent()
         error = self.link.ended_by
         # One that the broker sent has the method that it is about; the driver raises such errors of its own too.
         if isinstance(error, AMQPError) and error.method_sig and error.reply_code in _PROTOCOL_ERRORS:
@@ -257,7 +303,7 @@ class Publisher:
 
     def _open(self) -> None:
         try:
-            losses = restore(self._topology, self._control.run, self._is_local)
+            losses, silent = restore(self._topology, self._run_now, self._is_local)
         except Exception as error:
             if isinstance(error, ChannelError) or not self._is_local(error):
                 raise
@@ -268,7 +314,81 @@ class Publisher:
                 logger.warning("%s: %s", self.link.name, removed(queue.name, queue.routing_key))
             else:
                 logger.error("%s: %r: %s", self.link.name, queue.name, explain(trouble, self.link.address).error)
+        self._await(silent)
         self._open_channel()
+
+    def _run_now(self, action: Callable[[Any], Any]) -> Any:
+        """Carry out an action while the owner waits, though not for long.
+
+        Raises:
+            Unanswered: There was no answer, and the connection is as good as before.
+        """
+        try:
+            with AnswerWatch(self._connection.socket, _MOMENT) if self._can_be_silent() else nullcontext():
+                return self._control.run(action)
+        except Unanswered:
+            raise
+        except Silence as error:
+            self._control.give_up()
+            # A connection that is dead does not answer this either.
+            self._control.run(ask_anything)
+            raise Unanswered(f"{error} about a queue", error.seconds) from error
+
+    def _can_be_silent(self) -> bool:
+        return getattr(self._connection, "socket", None) is not None
+
+    def _await(self, silent: list[Queue]) -> None:
+        """Hold the messages to queues about which the broker does not answer, until it does."""
+        self._forget_silent()
+        self._silent = silent
+        for queue in silent:
+            self._outbox.close_lane((queue.exchange.name, queue.routing_key))
+            logger.warning(
+                "%s: the broker does not answer about queue %r (is its node down?); going on without it for now",
+                self.link.name,
+                queue.name,
+                once=("silent", self.link.name, queue.name),
+            )
+        if silent:
+            self._hint()
+            self._asking = gevent.spawn(self._ask_again, DeclareChannel(self._connection, lambda _: None))
+
+    def _hint(self) -> None:
+        names = ", ".join(repr(queue.name) for queue in self._silent)
+        self.link.hint = f"but there is no answer about queue {names}: is its node down?" if names else ""
+
+    def _ask_again(self, channel: DeclareChannel) -> None:
+        delay = _ASK_AGAIN
+        while self._silent:
+            gevent.sleep(delay)
+            delay = min(2 * delay, _ASK_AGAIN_MAX)
+            for queue in list(self._silent):
+                try:
+                    channel.run(partial(create_queue, queue))
+                except Silence:
+                    continue
+                except ChannelError as error:
+                    if is_not_found(error):
+                        # RabbitMQ 4 ends its own wait so.
+                        continue
+                    logger.error("%s: %r: %s", self.link.name, queue.name, explain(error, self.link.address).error)
+                except (AMQPError, OSError) as error:
+                    logger.debug("%s: %r: %s", self.link.name, queue.name, error)
+                    return
+                self._silent.remove(queue)
+                self._outbox.open_lane((queue.exchange.name, queue.routing_key))
+                self._hint()
+        channel.let_go()
+
+    def _forget_silent(self) -> None:
+        """Do not ask again; the lanes of these queues are opened, unless the connection was lost with them."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.kill(block=False)
+        for queue in self._silent:
+            self._outbox.open_lane((queue.exchange.name, queue.routing_key))
+        self._silent = []
+        self._hint()
 
     def _open_channel(self) -> None:
         channel = self._connection.channel()
@@ -290,18 +410,22 @@ class Publisher:
         """Return whether an error is an action's own, and the connection is as good as before."""
         return not isinstance(error, OSError) and bool(getattr(self._connection, "connected", True))
 
-    def _execute(self, command: Command) -> None:
-        try:
-            value = self._control.run(command.action)
-        except Exception as error:
-            if not isinstance(error, ChannelError) and not self._is_local(error):
-                # The connection's: the command runs again on the next one.
-                raise
-            if self._outbox.command_failed(command) and command.result is not None:
-                command.result.set_exception(explain(error, self.link.address).error)
-        else:
+    # -- commands ---------------------------------------------------------------------------
+
+    def _on_overdue(self, command: Command) -> None:
+        self._outbox.overdue(command)
+        logger.debug("%s: a command takes long; going on beside it", self.link.name)
+
+    def _on_command_ended(self, command: Command, value: Any, error: Exception | None) -> None:
+        if error is None:
             if self._outbox.command_ended(command) and command.result is not None:
                 command.result.set(value)
+        elif isinstance(error, (ChannelError, Unanswered)) or self._is_local(error):
+            if self._outbox.command_failed(command) and command.result is not None:
+                command.result.set_exception(explain(error, self.link.address).error)
+        elif self._errands is not None:
+            # The connection's: the command runs again on the next one.
+            self._errands.fault = error
 
     # -- what the broker says ---------------------------------------------------------------
 
@@ -311,9 +435,9 @@ class Publisher:
     def _on_closed(self, epoch: int, error: ChannelError) -> None:
         """The broker closed the publishing channel because of one of the messages."""
         fault = explain(error, self.link.address).error
-        too_large = re.search(r"message size \d+ .*max size (\d+)", str(error))
-        if too_large:
-            self._largest = int(too_large.group(1))
+        limit = size_limit(error)
+        if limit is not None:
+            self._largest = limit
             self._outbox.closed_by_size(epoch, self._largest, self._rejection(error))
         elif isinstance(error, amqp.NotFound):
             logger.warning("%s: %s; declaring it again", self.link.name, fault)
@@ -334,6 +458,10 @@ class Publisher:
                 )
 
     def _rejection(self, error: AMQPError) -> MessageRejected:
-        rejection = MessageRejected(f"the broker at {self.link.address} rejects the message: {error.reply_text}")
+        rejection = MessageRejected(
+            f"the broker at {self.link.address} rejects the message: {error.reply_text}",
+            reply_code=reply_code(error),
+            reply_text=reply_text(error),
+        )
         rejection.__cause__ = error
         return rejection

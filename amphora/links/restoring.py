@@ -9,16 +9,18 @@ another endpoint meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 from amqp.exceptions import ChannelError
-from kombu import Queue
+from kombu import Exchange, Queue
 
+from amphora.driver.progress import Unanswered
 from amphora.links.control import is_not_found
 from amphora.links.topology import Topology, bind_queue, create_queue, exists
 
-__all__ = ["Loss", "removed", "restore"]
+__all__ = ["Loss", "Restored", "removed", "restore"]
 
 Action = Callable[[Any], Any]
 
@@ -38,6 +40,18 @@ class Loss(NamedTuple):
     error: Exception | None
 
 
+class Restored(NamedTuple):
+    """What became of a topology on a new connection.
+
+    Attributes:
+        losses: The added queues that are not there.
+        silent: Queues about which the broker does not answer: their node is down, as a rule.
+    """
+
+    losses: list[Loss]
+    silent: list[Queue]
+
+
 def removed(queue: str, routing_key: str) -> str:
     """Return what the log says about an added queue that was removed."""
     return (
@@ -46,7 +60,7 @@ def removed(queue: str, routing_key: str) -> str:
     )
 
 
-def restore(topology: Topology, run: Run, is_local: Callable[[Exception], bool]) -> list[Loss]:
+def restore(topology: Topology, run: Run, is_local: Callable[[Exception], bool]) -> Restored:
     """Declare a topology on a new connection, and the queues that were added to it, unless they were removed.
 
     Args:
@@ -54,27 +68,38 @@ def restore(topology: Topology, run: Run, is_local: Callable[[Exception], bool])
         run: Runs an action on the control channel.
         is_local: Tells an error of an action itself, which cannot be encoded, from one of the connection.
 
-    Returns:
-        The added queues that are not there.
-
     Raises:
         ChannelError: An entity of the fixed part was refused.
     """
     witness = topology.witness
     if witness is not None:
-        run(witness.look)
+        # (A queue whose node does not answer is there.)
+        with suppress(Unanswered):
+            run(witness.look)
         topology.lost = topology.lost or witness.missing
     for exchange in {queue.exchange.name: queue.exchange for queue in topology.added}.values():
         topology.lost = topology.lost or not run(partial(exists, exchange))
-    run(topology.declare)
+    silent = [entity for entity, action in topology.steps if not _answers(entity, action, run)]
     step = topology.declare_added if topology.lost else topology.bind_added
     single = _declaration if topology.lost else _binding
     losses = [] if _runs(step, run, is_local) is None else _one_by_one(topology, run, is_local, single)
-    losses = [_without(topology, loss) for loss in losses]
+    silent += [loss.queue for loss in losses if isinstance(loss.error, Unanswered)]
+    losses = [_without(topology, loss) for loss in losses if not isinstance(loss.error, Unanswered)]
     topology.lost = False
     if witness is not None:
         witness.missing = False
-    return losses
+    return Restored(losses, silent)
+
+
+def _answers(entity: Exchange | Queue, action: Action, run: Run) -> bool:
+    """Declare an entity of the fixed part; return whether the broker answers about it."""
+    try:
+        run(action)
+    except Unanswered:
+        if isinstance(entity, Queue):
+            return False
+        raise
+    return True
 
 
 def _declaration(queue: Queue) -> Action:
@@ -90,7 +115,7 @@ def _runs(action: Action, run: Run, is_local: Callable[[Exception], bool]) -> Ex
     try:
         run(action)
     except Exception as error:
-        if not isinstance(error, ChannelError) and not is_local(error):
+        if not isinstance(error, (ChannelError, Unanswered)) and not is_local(error):
             raise
         return error
     return None

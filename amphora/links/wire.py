@@ -17,6 +17,7 @@ from amphora.exceptions import (
     MessageTooLarge,
     NoResult,
     PublishNacked,
+    RequestStage,
     Unroutable,
 )
 from amphora.interrupts import contained, from_signal, raise_in_main
@@ -39,13 +40,14 @@ class Wire:
     Attributes:
         channel: The channel that messages are published on; None while there is none.
         confirm_times: How long the broker took to confirm what it has taken, each from its last sending on.
+        patience: The same as the argument; may be set at any time.
     """
 
     def __init__(self, link: Link, patience: float) -> None:
         self.channel: Any = None
         self.confirm_times = Durations()
         self._link = link
-        self._patience = patience
+        self.patience = patience
 
     def encode(self, message: OutgoingMessage, remaining: float | None) -> Sequence[bytes | memoryview]:
         """Return the frames of a message, with the time that it has left."""
@@ -86,7 +88,7 @@ class Wire:
             self._link.name,
             message.exchange,
             message.routing_key,
-            self._patience,
+            self.patience,
             once=("lane refused", self._link.name, message.exchange, message.routing_key),
         )
 
@@ -120,17 +122,19 @@ class Wire:
         if outcome is Outcome.CONFIRMED:
             return None
         if outcome is Outcome.UNROUTABLE:
-            return Unroutable(_unroutable(message, detail))
+            return Unroutable(_unroutable(message, detail), exchange=message.exchange, routing_key=message.routing_key)
         if outcome is Outcome.NACKED:
-            return PublishNacked(self._nacked(message))
+            return PublishNacked(self._nacked(message), exchange=message.exchange, routing_key=message.routing_key)
         if outcome is Outcome.EXPIRED:
-            return NoResult(_expired(message))
+            return NoResult(_expired(message), stage=_stage(message))
         if outcome is Outcome.WITHDRAWN:
-            return NoResult(f"a message to exchange {message.exchange!r} was withdrawn")
+            return NoResult(f"a message to exchange {message.exchange!r} was withdrawn", stage=_stage(message))
         if outcome is Outcome.TOO_LARGE:
             return MessageTooLarge(
                 f"a message of {message.size} bytes is larger than the broker's limit of {detail} bytes "
-                "(max_message_size)"
+                "(max_message_size)",
+                size=message.size,
+                limit=detail,
             )
         if isinstance(detail, AmqpRpcException):
             return detail
@@ -143,12 +147,16 @@ class Wire:
 
     def _nacked(self, message: OutgoingMessage) -> str:
         what = f"a message to exchange {message.exchange!r}, routing key {message.routing_key!r}"
-        if not self._patience:
+        if not self.patience:
             return f"the broker refused (nacked) {what}: is a queue full?"
         return (
-            f"the broker refused (nacked) {what}, for {self._patience:g} s: is a queue full, or are most nodes of a "
+            f"the broker refused (nacked) {what}, for {self.patience:g} s: is a queue full, or are most nodes of a "
             "quorum queue down?"
         )
+
+
+def _stage(message: OutgoingMessage) -> RequestStage:
+    return RequestStage.SENT if message.sent else RequestStage.NOT_SENT
 
 
 def _unroutable(message: OutgoingMessage, text: str) -> str:

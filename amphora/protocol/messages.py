@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from amphora.exceptions import AmqpRpcException, DeadLettered, Forbidden, RemoteException, WrongRequest, WrongResult
 from amphora.interrupts import let_through
-from amphora.options.settings import received_size_of
 from amphora.protocol.deadlines import deadline_header
-from amphora.serializers import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
+from amphora.serializers import AbstractRpcSerializer, RpcJsonSerializer
 
 __all__ = [
     "PERSISTENT",
@@ -133,17 +132,6 @@ class Codec:
         self._own = serializer
         self._max_size = math.inf if max_size is None else max_size
         self._by_type = {each.content_type: each for each in (*accepted, serializer)}
-
-    @classmethod
-    def of(cls, serializer: SerializerOption, accept: Iterable[SerializerOption], max_received_size: int) -> Self:
-        """Make one from the arguments that clients and servers take.
-
-        Raises:
-            TypeError: One of them is no serializer, or the size is no integer.
-            ValueError: The size is less than one.
-        """
-        size = received_size_of(max_received_size)
-        return cls(make_serializer(serializer), [make_serializer(one) for one in accept], max_size=size)
 
     @property
     def content_type(self) -> str:

@@ -44,6 +44,9 @@ logger = NoteLogger(__name__)
 #: Milliseconds for which the broker keeps the count of a request that is not tried again.
 _KEPT = 24 * 60 * 60 * 1000
 
+#: Seconds to wait for an answer about a count: less than a request waits for it (`amphora.core.tries`).
+_PATIENCE = 5.0
+
 #: Bytes of a dead letter's header frame: the smallest ``frame_max`` that AMQP allows (0-9-1, 4.2.3), less the mark of a
 #: server. With more, the broker could end the connection, and the next one with the letter that is sent again.
 _ROOM = 4096 - 128
@@ -105,7 +108,8 @@ class DeliveryLimit:
     def ask(self, job: ServedRequest) -> None:
         """Ask how often a request was begun."""
         action = OpenCounter(job.counter, self._names.dead_letters, _KEPT)
-        self._publisher.run(action, key=("tries", job.counter)).rawlink(partial(self._on_told, job))
+        asked = self._publisher.run(action, key=("tries", job.counter), limit=_PATIENCE)
+        asked.rawlink(partial(self._on_told, job))
 
     def _on_told(self, job: ServedRequest, answer: AsyncResult[Any]) -> None:
         if answer.successful():
@@ -208,7 +212,8 @@ class DeliveryLimit:
             extra=request_fields(job.message_id, job.function),
             once=("dead letter", self._name, type(error)),
         )
-        self._publisher.run(self._topology.declare, key="dead letters")
+        dead = self._names.dead_letters
+        self._publisher.run(self._topology.declare, key="dead letters", holds=(dead, dead))
         self._served.not_buried(job, monotonic())
 
 

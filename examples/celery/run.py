@@ -91,7 +91,7 @@ def run(environment):
             "celery -A shop inspect amphora": [*CELERY, "inspect", "amphora", "-d", NODE, "-t", "30"],
         }.items():
             say(f"$ {name}")
-            subprocess.run([sys.executable, *command], cwd=HERE, env=environment, check=True)
+            show([sys.executable, *command], environment)
         done = worker.wait_for_letters(2)
     except subprocess.CalledProcessError as error:
         return failed(error)
@@ -100,6 +100,16 @@ def run(environment):
         status = worker.end()
     say("All done. Start worker and customer by hand, in examples/celery, to look closer.")
     return 0 if done and status == 0 else 1
+
+
+def show(command, environment):
+    """Run a program and print its lines, each in one piece beside those of the worker."""
+    environment = {**environment, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=HERE, env=environment, stdout=subprocess.PIPE, text=True) as program:
+        for line in program.stdout:
+            say(line.rstrip("\n"))
+    if program.returncode != 0:
+        raise subprocess.CalledProcessError(program.returncode, command)
 
 
 def failed(trouble):

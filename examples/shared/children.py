@@ -57,5 +57,6 @@ class Child:
 
 
 def say(text):
-    """Print a line at once."""
-    print(text, flush=True)
+    """Print a line at once, in one piece: threads and other programs write there too."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from amphora import AmqpRpcClient, AmqpRpcServer
+from amphora import AmqpRpcClient, AmqpRpcServer, BrokerUnreachable
 from tests.acceptance.conftest import NewClient, NewServer, StartServer
 from tests.acceptance.connections import connections_of
 from tests.acceptance.fates import Fates
@@ -68,8 +68,10 @@ def test_classic_queues_of_a_lost_node_are_waited_for(
 
 
 def test_a_server_works_on_while_the_node_of_its_control_queue_is_down(
-    cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer
+    cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Declared again during the outage, and soon after it, instead of after a minute.
+    monkeypatch.setattr("amphora.core.subscriptions._WITHOUT", 5.0)
     work, options = Work(8), {"queue_type": "quorum"}
     server = new_server(cluster.url_from(1), work, connect_timeout=3, **options)
     client = new_client(cluster.url, timeout=120, **options)
@@ -88,7 +90,38 @@ def test_a_server_works_on_while_the_node_of_its_control_queue_is_down(
     assert server.stats()["reconnects"] == reconnects
     assert work.runs == dict.fromkeys(range(4), 1)
     cluster.heal()
-    wait_until(lambda: client.inspect.ping(limit=1), 120, "the control queue is there again")
+    wait_until(lambda: client.inspect.ping(1, limit=1), 120, "the control queue is there again")
+
+
+def test_calls_go_on_while_the_node_of_the_dead_letters_and_of_a_label_queue_is_down(
+    cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    first, second, _ = cluster.nodes
+    if first.release < (4, 0):
+        pytest.skip("this release refuses such declarations at once")
+    classic = {"x-queue-type": "classic"}
+    dead, label = f"rpc_{service}_dead", f"rpc_{service}_queue_{service}"
+    with second.channel() as channel:
+        for name in (dead, label):
+            channel.queue_declare(name, durable=True, auto_delete=False, arguments=classic)
+    assert cluster.leader_of(dead) is cluster.leader_of(label) is second
+    second.kill()
+
+    server = new_server(first.url, Work(), delivery_limit=3)
+    client = new_client(first.url, timeout=60)
+    assert server.wait_connected(60)
+    assert [client.call.work(number) for number in range(20)] == list(range(20))
+    with pytest.raises(BrokerUnreachable, match=r"is the node of the queue down"):
+        client.create_new_request_queue(service)
+    assert client.call.work(21) == 21
+    assert server.stats()["reconnects"] == client.stats()["reconnects"] == 0
+    assert f"no answer about queue {dead!r}" in server._publisher.link.state
+
+    cluster.heal()
+    client.create_new_request_queue(service)
+    server.receive_from_queue(service, block=False)
+    assert client.call(routing_key=service).work(22) == 22
+    wait_until(lambda: "no answer" not in server._publisher.link.state, 90)
 
 
 @pytest.mark.page("docs/clusters.md", "Measured")

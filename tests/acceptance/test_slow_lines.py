@@ -40,16 +40,16 @@ def test_a_command_behind_a_large_request_is_waited_for(
     server.add_function(size_of)
     client = AmqpRpcClient(service, broker_url=proxy.url, connect_timeout=2.0, timeout=60)
     with server, client:
-        # Ten times as much as is sent within the time that an answer has, and not too large for RabbitMQ 4 (16 MiB).
+        # Eight times as much as is sent within the time that an answer has, and not too large for RabbitMQ 4 (16 MiB).
         client.call.size_of("")
-        proxy.throttle(MB * 3 // 4)
-        result = client.defer(wait_publish=False).size_of("x" * 15 * MB)
+        proxy.throttle(MB)
+        result = client.defer(wait_publish=False).size_of("x" * 16 * MB)
 
         client.create_new_request_queue(unique_name("label"))
 
         assert client.stats()["reconnects"] == 0
         proxy.throttle(None)
-        assert result.get() == 15 * MB
+        assert result.get() == 16 * MB
 
 
 @pytest.mark.timeout(90)

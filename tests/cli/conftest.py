@@ -12,9 +12,7 @@ from amphora import AmqpRpcClient, AmqpRpcServer, DeadLettered, IgnoreRequest
 from amphora.cli.program import amphora
 from tests.conftest import StartProgram
 from tests.support.broker import Broker
-from tests.support.processes import ROOT, Program
-
-COMMAND = ROOT / "amphora_command.py"
+from tests.support.processes import Program
 
 #: A process takes requests.
 READY = r"\[\d+\] .*: ready"
@@ -109,7 +107,7 @@ def directory(tmp_path: Path, service: str) -> Path:
 
 @pytest.fixture
 def start_command(start_program: StartProgram, broker: Broker, directory: Path) -> StartCommand:
-    source = f"import os, sys; os.chdir({str(directory)!r}); import amphora_command; amphora_command.main()"
+    source = f"import os, sys; os.chdir({str(directory)!r}); from amphora.cli.entry import main; main()"
 
     def start(*arguments: object, **env: str) -> Program:
         return start_program("-c", source, *arguments, env={"AMPHORA_BROKER_URL": broker.url, "COLUMNS": "80", **env})

@@ -42,7 +42,7 @@ def test_call_prints_the_result_as_json(invoke: Invoke, shop: Shop, service: str
         (["missing"], 1, "No function missing defined: `amphora functions"),
         (["stok.ship"], 1, "No function stok.ship defined. Did you mean stock.ship?"),
         (["add", "1", "--routing-key", "nobody"], 4, "no queue takes"),
-        (["add", "1", "--timeout", "0"], 3, "No result of 'add' within 0 s"),
+        (["add", "1", "--timeout", "0"], 3, "No result from 'add' within 0 s"),
     ],
 )
 def test_call_says_how_it_went_wrong(

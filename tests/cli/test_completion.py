@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Invoke, Shop
+from tests.cli.conftest import Invoke, Shop
 from tests.support.broker import Broker
 from tests.support.hostile_server import HostileServer, healthy
 from tests.support.terminal import Terminal
@@ -41,7 +41,7 @@ def env(tmp_path: Path, broker: Broker) -> dict[str, str]:
     programs.mkdir()
     home.mkdir()
     program = programs / "amphora"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{COMMAND}" "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m amphora "$@"\n')
     program.chmod(0o755)
     return {
         "PATH": f"{programs}:{os.environ['PATH']}",

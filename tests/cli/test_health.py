@@ -11,8 +11,8 @@ import pytest
 from click.testing import Result
 
 import amphora.server.server
-import amphora_probe
 from amphora import AmqpRpcServer, Health
+from amphora.cli import probe
 from amphora.cli.probes import Probes
 from tests.cli.conftest import Invoke, Shop
 from tests.cli.test_probes import free_ports, get
@@ -52,8 +52,8 @@ def served() -> Iterator[Served]:
 # Over HTTP, in the quick way of probes and in that of the command; both say the same.
 
 
-def probe(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int | None, str]:
-    status = amphora_probe.probe([str(each) for each in arguments])
+def probed(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int | None, str]:
+    status = probe.probe([str(each) for each in arguments])
     return status, capsys.readouterr().out
 
 
@@ -61,7 +61,7 @@ def test_a_process_is_ready_when_its_servers_are(
     served: Served, invoke: Invoke, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for status, text in (1, NOT_READY), (0, READY):
-        quick_status, quick_text = probe(capsys, "--port", served.port, "--timeout", 60)
+        quick_status, quick_text = probed(capsys, "--port", served.port, "--timeout", 60)
         result = invoke("health", "--port", served.port, "--timeout", 60)
 
         assert (quick_status, result.exit_code) == (status, status)
@@ -73,7 +73,7 @@ def test_a_process_is_ready_when_its_servers_are(
 def test_a_process_is_alive_whether_it_is_ready_or_not(
     served: Served, invoke: Invoke, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert probe(capsys, f"--port={served.port}", "--live", "--timeout=60") == (0, "alive\n")
+    assert probed(capsys, f"--port={served.port}", "--live", "--timeout=60") == (0, "alive\n")
     assert invoke("health", "--port", served.port, "--live", "--timeout", 60).output == "alive\n"
 
 
@@ -84,8 +84,8 @@ def test_of_several_processes_all_must_be_ready_unless_it_is_said_how_many(
     nobody = free_ports(1)
     both = ("--port", served.port, "--port", nobody, "--timeout", 60)
 
-    status, text = probe(capsys, *both)
-    one_is_enough, _ = probe(capsys, *both, "--servers", 1)
+    status, text = probed(capsys, *both)
+    one_is_enough, _ = probed(capsys, *both, "--servers", 1)
     result = invoke("health", *both, "--json")
 
     assert (status, one_is_enough, result.exit_code) == (1, 0, 1)
@@ -105,15 +105,15 @@ def test_who_hangs_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
         silent.listen()
         port = silent.getsockname()[1]
 
-        assert probe(capsys, "--port", port, "--live", "--timeout", 0.2) == (
+        assert probed(capsys, "--port", port, "--live", "--timeout", 0.2) == (
             1,
             f"no answer from 127.0.0.1:{port} (nothing within 0.2 s)\n",
         )
 
 
 def test_processes_have_the_next_ports() -> None:
-    assert amphora_probe.ports_of([9100, 9200], 3) == [9100, 9101, 9102, 9200, 9201, 9202]
-    assert amphora_probe.ports_of([9100, 9101], 2) == [9100, 9101, 9102]
+    assert probe.ports_of([9100, 9200], 3) == [9100, 9101, 9102, 9200, 9201, 9202]
+    assert probe.ports_of([9100, 9101], 2) == [9100, 9101, 9102]
 
 
 def test_who_was_late_is_not_ready_where_that_is_asked(
@@ -122,7 +122,7 @@ def test_who_was_late_is_not_ready_where_that_is_asked(
     served.make_ready()
     monkeypatch.setattr(served.server._loop_lag, "worst", lambda: 3.25)
 
-    status, text = probe(capsys, "--port", served.port, "--max-lag", 2, "--timeout", 60)
+    status, text = probed(capsys, "--port", served.port, "--max-lag", 2, "--timeout", 60)
     result = invoke("health", "--port", served.port, "--max-lag", 4, "--timeout", 60)
 
     assert (status, result.exit_code) == (1, 0)
@@ -132,7 +132,7 @@ def test_who_was_late_is_not_ready_where_that_is_asked(
 
 
 def test_what_is_no_server_is_said_to_be_none(served: Served) -> None:
-    (_, status, text) = amphora_probe.ask([served.port], host="127.0.0.1", page="/other", timeout=60)[0]
+    (_, status, text) = probe.ask([served.port], host="127.0.0.1", page="/other", timeout=60)[0]
 
     assert (status, "HTTP 404 Not Found: is this the port of `amphora serve --metrics-port`?" in text) == (0, True)
 
@@ -153,7 +153,7 @@ def test_what_is_no_server_is_said_to_be_none(served: Served) -> None:
     ],
 )
 def test_the_quick_way_leaves_everything_else_to_the_command(arguments: list[str]) -> None:
-    assert amphora_probe.probe(arguments) is None
+    assert probe.probe(arguments) is None
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,15 @@ def test_wrong_arguments_are_said_to_be(invoke: Invoke, arguments: list[str], sa
 
 def test_a_probe_imports_next_to_nothing(served: Served, start_program: StartProgram) -> None:
     served.make_ready()
-    heavy = "{'amphora', 'gevent', 'click', 'rich', 'kombu', 'ssl', 'http'}"
-    source = f"import sys, amphora_command\ntry: amphora_command.main()\nfinally: print({heavy} & {{*sys.modules}})"
+    heavy = "{'gevent', 'click', 'rich', 'kombu', 'ssl', 'http'}"
+    shown = f"sorted({heavy} & {{*sys.modules}}), sorted(each for each in sys.modules if each.startswith('amphora'))"
+    source = f"import sys\nfrom amphora.cli.entry import main\ntry: main()\nfinally: print({shown})"
 
     program = start_program("-c", source, "health", "--port", served.port, "--timeout", 60)
 
     assert program.wait(60) == 0
     assert program.lines[0].startswith(READY)
-    assert program.lines[1:] == ["set()"]
+    assert program.lines[1:] == ["[] ['amphora', 'amphora.cli', 'amphora.cli.entry', 'amphora.cli.probe']"]
 
 
 # Over the broker.
@@ -240,12 +241,12 @@ def test_every_server_says_how_it_is(shop: Shop, second: Ailing, invoke: Invoke)
 def test_a_server_that_does_not_know_the_question_is_shown_as_unknown(
     shop: Shop, broker: Broker, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    today = amphora.server.introspection_of
+    today = amphora.server.server.introspection_of
 
     def of_old(**options):
         return {name: each for name, each in today(**options).items() if name != "amphora.health"}
 
-    monkeypatch.setattr(amphora.server, "introspection_of", of_old)
+    monkeypatch.setattr(amphora.server.server, "introspection_of", of_old)
     with AmqpRpcServer(shop.server.service_name, broker_url=broker.url, delivery_limit=2) as old:
         assert old.wait_connected(60)
         result = wait_until(

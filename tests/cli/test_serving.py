@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from amphora import AmqpRpcClient, NoResult
-from tests.cli.conftest import COMMAND, READY, Invoke, StartCommand
+from tests.cli.conftest import READY, Invoke, StartCommand
 from tests.conftest import StartProgram
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
@@ -170,7 +170,7 @@ def test_python_m_amphora_is_the_same_command_and_patched(start_program: StartPr
         "0.3",
         env={"AMPHORA_BROKER_URL": "amqp://127.0.0.1:1"},
     )
-    beside = start_program(COMMAND, "--version")
+    beside = start_program("-m", "amphora", "--version")
 
     assert asked.wait(60) == 4
     assert '"check": "patching", "level": "ok"' in asked.output

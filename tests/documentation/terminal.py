@@ -44,7 +44,7 @@ class Terminal:
             more: arguments that the test needs, at its end.
         """
         _, *words = shlex.split(command)
-        source = f"import os; os.chdir({str(self.directory)!r}); import amphora_command; amphora_command.main()"
+        source = f"import os; os.chdir({str(self.directory)!r}); from amphora.cli.entry import main; main()"
         return self._start_program("-c", source, *words, *more, env=self.environment)
 
     def start_installed(self, program: str, *arguments: object) -> Program:

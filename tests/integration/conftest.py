@@ -1,6 +1,7 @@
 """Clients and servers of the integration tests, which end with the test."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -12,18 +13,24 @@ from tests.support.endpoints import NewClient, NewServer, clients_of, servers_of
 __all__ = ["NewClient", "NewServer"]
 
 
+def options_of(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the options that the mark `endpoints` of a test gives."""
+    marker = request.node.get_closest_marker("endpoints")
+    return {} if marker is None else marker.kwargs
+
+
 @pytest.fixture
-def new_client(broker: Broker, service: str) -> Iterator[NewClient]:
+def new_client(request: pytest.FixtureRequest, broker: Broker, service: str) -> Iterator[NewClient]:
     """Make clients on the shared broker, of the test's own service unless told otherwise."""
     # Long enough for a busy machine: a test that expects a timeout says its own.
-    with clients_of(service, broker_url=broker.url, timeout=20) as make:
+    with clients_of(service, **{"broker_url": broker.url, "timeout": 20, **options_of(request)}) as make:
         yield make
 
 
 @pytest.fixture
-def new_server(broker: Broker, service: str) -> Iterator[NewServer]:
+def new_server(request: pytest.FixtureRequest, broker: Broker, service: str) -> Iterator[NewServer]:
     """Make servers with some functions on the shared broker, of the test's own service; they serve."""
-    with servers_of(service, broker_url=broker.url) as make:
+    with servers_of(service, **{"broker_url": broker.url, **options_of(request)}) as make:
         yield make
 
 

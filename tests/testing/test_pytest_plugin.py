@@ -12,13 +12,13 @@ from tests.support.pages import Reading, blocks_of
 from tests.support.processes import ROOT, Program
 
 #: Plug-ins of our own tests are there too, and take their time; an installed one of a user's is loaded by itself.
-ALONE = ("-p", "pytest_amphora")
+ALONE = ("-p", "amphora.testing.pytest_plugin")
 
 OF_ANOTHER_PROGRAM = """
 import sys
 
 def test_nothing_is_imported():
-    assert not {"amphora", "gevent", "kombu"} & set(sys.modules)
+    assert not {"amphora.testing.service", "gevent", "kombu"} & set(sys.modules)
 """
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(amphora.version.__file__).parent
 # The rooms, from the top down; a module may import what stands in the rows below its own. "x.*" is the package x and
 # all in it, and modules of one package may import each other. Entries of one row do not.
 ROOMS = (
-    ("amphora.__main__",),
+    ("amphora.__main__", "amphora.contrib.opentelemetry_instrumentor"),
     (
         "amphora.cli.*",
         "amphora.contrib",
@@ -32,10 +32,11 @@ ROOMS = (
     ("amphora.links.*",),
     ("amphora.driver.*",),
     ("amphora.core.*",),
+    ("amphora.options.*",),
     ("amphora.protocol.*",),
-    ("amphora.options.*", "amphora.serializers.*"),
+    ("amphora.serializers.*",),
     ("amphora.logs.*",),
-    ("amphora.durations", "amphora.exceptions", "amphora.interrupts", "amphora.version"),
+    ("amphora.durations", "amphora.exceptions", "amphora.interrupts", "amphora.value_checks", "amphora.version"),
 )
 
 # What the order of the rows would allow, and the design does not.
@@ -57,11 +58,12 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
-# But the command line offers an integration to those who start a server with it, and reads URLs as clients do; what
-# prints text of others uses the one function for that; and what is public for tests is public for those of an
-# integration.
+# But the command line offers an integration to those who start a server with it, reads URLs as clients do, and names
+# options of its own where errors advise programs to set something. What prints text of others uses the one function for
+# that, and what is public for tests is public for those of an integration.
 AND_ALSO = {
     "amphora.cli.*": (
+        "amphora.options.advice",
         "amphora.options.brokers",
         "amphora.contrib.django.databases",
         "amphora.contrib.prometheus",

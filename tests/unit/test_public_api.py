@@ -1,8 +1,12 @@
 """The public names: all there, all documented."""
 
+import ast
 import inspect
 import pydoc
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +56,45 @@ def parameters_of(function: Any) -> list[str]:
 def test_everything_that_is_named_as_public_is_there() -> None:
     assert [name for name in amphora.__all__ if not hasattr(amphora, name)] == []
     assert amphora.__all__ == sorted(amphora.__all__, key=lambda name: (not name[0].isupper(), name))
+
+
+def test_what_type_checkers_see_is_what_is_loaded() -> None:
+    source = Path(amphora.__file__).read_text()
+    (block,) = [each for each in ast.parse(source).body if isinstance(each, ast.If)]
+    seen = {alias.name: each.module for each in block.body if isinstance(each, ast.ImportFrom) for alias in each.names}
+
+    assert seen == amphora._HOMES
+    assert sorted(seen) == sorted(amphora.__all__)
+    assert set(dir(amphora)) >= set(amphora.__all__)
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'amphora' has no attribute 'AmqpRpcClint'"):
+        amphora.AmqpRpcClint  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "amphora",
+        "amphora.exceptions",
+        "amphora.testing",
+        "amphora.testing.pytest_plugin",
+        "amphora.cli.entry",
+        "amphora.cli.program",
+        "amphora.contrib.django",
+        "amphora.contrib.opentelemetry_instrumentor",
+    ],
+)
+def test_what_is_imported_before_gevent_patches_imports_nothing_that_is_patched(module: str) -> None:
+    # (pytest and OpenTelemetry may import it by themselves.)
+    foreign = module in ("amphora.testing.pytest_plugin", "amphora.contrib.opentelemetry_instrumentor")
+    unwanted = {"gevent", "kombu", "amqp"} | (set() if foreign else {"ssl"})
+    source = f"import sys, {module}; print(sorted({unwanted} & {{*sys.modules}}))"
+
+    shown = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout
+
+    assert shown == "[]\n"
 
 
 def test_everything_that_0_1_documents_is_public() -> None:

@@ -24,6 +24,7 @@ from amphora import (
     Unroutable,
     current_request,
 )
+from amphora.contrib.opentelemetry_instrumentor import AmphoraInstrumentor
 
 
 class UpperSerializer(AbstractRpcSerializer):
@@ -156,6 +157,11 @@ if request is not None:
     assert_type(request.remaining, float | None)
     assert_type(request.headers, Mapping[str, Any])
     request.deadline = 5.0  # type: ignore[misc]
+
+# The instrumentor for OpenTelemetry.
+
+AmphoraInstrumentor().instrument(tracer_provider=None)
+AmphoraInstrumentor().uninstrument()
 
 # Exceptions.
 

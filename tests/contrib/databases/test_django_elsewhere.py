@@ -31,7 +31,7 @@ PROGRAMS = [
         ("-m", "celery", "-A", APPLICATION, "amphora", "serve"), "is served: ", "backend_pid", id="celery amphora serve"
     ),
     pytest.param(
-        ("-m", "amphora_command", "serve", "tests.contrib.databases.shelf.serving:server"),
+        ("-m", "amphora", "serve", "tests.contrib.databases.shelf.serving:server"),
         ": ready, ",
         "backend_pid",
         id="amphora serve",

@@ -8,8 +8,8 @@ import click
 import pytest
 import yaml
 
-import amphora_probe
 from amphora import AmqpRpcServer
+from amphora.cli import probe
 from amphora.cli.probes import Probes
 from amphora.cli.program import amphora
 from tests.support.processes import ROOT
@@ -67,7 +67,7 @@ def test_probes_wait_for_longer_than_what_they_run() -> None:
     for each in PROBES:
         if "exec" in each:
             _, params = parsed(each["exec"]["command"])
-            assert each["timeoutSeconds"] > (params["timeout"] or amphora_probe.DEFAULT_TIMEOUT)
+            assert each["timeoutSeconds"] > (params["timeout"] or probe.DEFAULT_TIMEOUT)
 
 
 def test_a_pod_has_the_time_that_its_servers_take_to_stop() -> None:
@@ -95,7 +95,7 @@ def test_every_path_is_answered(path: str) -> None:
     probes = Probes([AmqpRpcServer("orders", broker_url="memory://")], "127.0.0.1", 0)
     probes.start()
 
-    ((_, status, text),) = amphora_probe.ask([probes.port], host="127.0.0.1", page=path, timeout=60)
+    ((_, status, text),) = probe.ask([probes.port], host="127.0.0.1", page=path, timeout=60)
     probes.stop()
 
     assert status in (200, 503), text

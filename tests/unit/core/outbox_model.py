@@ -64,6 +64,8 @@ class Model:
         self.command_numbers: dict[int, int] = {}
         self.ended_commands: dict[int, str] = {}
         self.running: Command | None = None
+        #: Commands that run beside what comes after them.
+        self.overdue: list[Command] = []
         self.begun: list[Command] = []
         self.channel: Channel | None = None
         self.closed_channels: list[Channel] = []
@@ -126,10 +128,10 @@ class Model:
         lane = message.lane
         return lambda _: self.routeless.discard(lane)
 
-    def add_command(self, *, key: str | None = None) -> Command | None:
-        """Add a command."""
+    def add_command(self, *, key: str | None = None, holds: str | None = None) -> Command | None:
+        """Add a command; the messages of one routing key may have to wait for it, however long it takes."""
         number = len(self.messages) + len(self.commands) + 1
-        command = Command(lambda _: None, key=key)
+        command = Command(lambda _: None, key=key, holds=None if holds is None else ("exchange", holds))
         self.commands.append(command)
         added = self.outbox.add(command)
         if added is command:
@@ -158,6 +160,8 @@ class Model:
         assert not message.arrived, "what has arrived is not written again"
         assert message.expires_at is None or message.expires_at > self.now, "nothing is written too late"
         assert self.running is None, "nothing is written while a command runs"
+        held = {command.holds for command in self.overdue}
+        assert message.lane not in held, "nothing is written that waits for a command"
         channel.published.append(message)
         tag = len(channel.published)
         assert self.outbox.in_flight.get(tag) is message, "the broker counts as the outbox does"
@@ -167,7 +171,8 @@ class Model:
                 assert id(other) in in_flight, "no older message of the lane waits"
         for command in self.commands:
             older = self.command_numbers.get(id(command), number)
-            assert older >= number or command.state is State.SETTLED, "no older command waits"
+            ran = command.state is State.SETTLED or command in self.overdue
+            assert older >= number or ran, "no older command waits"
         self.written += 1
         self.highest_written = max(self.highest_written, number)
         assert at_once == (len(in_flight) == 1)
@@ -206,6 +211,8 @@ class Model:
         self.ended_commands[id(command)] = "refused"
         if self.running is command:
             self.running = None
+        if command in self.overdue:
+            self.overdue.remove(command)
 
     def lane_refused(self, message: OutgoingMessage) -> None:
         """Nothing to note."""
@@ -230,6 +237,7 @@ class Model:
         self._close_channel()
         self.connected = False
         self.running = None
+        self.overdue.clear()
         self.outbox.blocked = False
         self.outbox.lost(protocol_error)
 
@@ -265,9 +273,19 @@ class Model:
         for older, message in self.pending.items():
             assert older > number or message.state is not State.QUEUED, "a command follows what is before it"
 
-    def end_command(self, *, well: bool) -> None:
-        """The running command ends."""
+    def take_long(self) -> None:
+        """The running command takes long."""
         command, self.running = self.running, None
+        assert command is not None
+        self.overdue.append(command)
+        assert self.outbox.overdue(command)
+
+    def end_command(self, *, well: bool, overdue: int | None = None) -> None:
+        """The running command ends, or one that takes long."""
+        if overdue is None:
+            command, self.running = self.running, None
+        else:
+            command = self.overdue.pop(overdue % len(self.overdue))
         assert command is not None
         if well:
             command.action(None)
@@ -359,11 +377,13 @@ class Model:
             self.turn()
             if self.running is not None:
                 self.end_command(well=True)
+            if self.overdue:
+                self.end_command(well=True, overdue=0)
             self.process(1_000)
             while self.channel is not None and self.channel.verdicts:
                 self.confirm(0, multiple=False)
             self.check()
-            if not self.pending and self.channel is not None and self.running is None and self._commands_ended():
+            if not self.pending and self._is_idle() and self._commands_ended():
                 self.turn()
                 break
             self.now += 0.07
@@ -371,6 +391,9 @@ class Model:
         assert self._commands_ended(), "a command waits for good"
         assert self.limiter.count == self.limiter.size == 0
         assert self.outbox.window.limit is None, "the window is open where nothing is suspected"
+
+    def _is_idle(self) -> bool:
+        return self.channel is not None and self.running is None and not self.overdue
 
     def _commands_ended(self) -> bool:
         return all(id(each) in self.ended_commands for each in self.commands if id(each) in self.command_numbers)

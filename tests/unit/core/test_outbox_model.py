@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from amphora.core.lanes import Lanes
 from amphora.core.limiter import Limiter, Ticket, TicketState
-from amphora.core.messages import Outcome, OutgoingMessage, State
+from amphora.core.messages import Command, Outcome, OutgoingMessage, State
 from amphora.core.outbox import Outbox
 from amphora.core.window import Window
 from amphora.exceptions import AmqpRpcException
@@ -76,9 +76,9 @@ class OutboxMachine(RuleBasedStateMachine):
             self.model.checking = True
         self.model.checking = True
 
-    @rule(key=st.sampled_from((None, None, "key")))
-    def add_a_command(self, key: str | None) -> None:
-        self.model.add_command(key=key)
+    @rule(key=st.sampled_from((None, None, "key")), holds=st.one_of(st.none(), KEYS))
+    def add_a_command(self, key: str | None, holds: str | None) -> None:
+        self.model.add_command(key=key, holds=holds)
         self.model.check()
 
     @precondition(lambda self: self.model.pending)
@@ -214,6 +214,20 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(well=st.booleans())
     def end_the_command(self, well: bool) -> None:
         self.model.end_command(well=well)
+        self.model.check()
+        self.model.turn()
+
+    @precondition(lambda self: self.model.running is not None)
+    @rule()
+    def the_command_takes_long(self) -> None:
+        self.model.take_long()
+        self.model.check()
+        self.model.turn()
+
+    @precondition(lambda self: self.model.overdue)
+    @rule(index=st.integers(0, 10), well=st.booleans())
+    def end_a_command_that_took_long(self, index: int, well: bool) -> None:
+        self.model.end_command(well=well, overdue=index)
         self.model.check()
         self.model.turn()
 
@@ -366,6 +380,20 @@ class LetsMessagesOvertakeCommands(Outbox):
         self._ready = self._ready or (self._running is not None and self.channel.value == "open" and not self._torn)
 
 
+class LetsMessagesOvertakeWhatTheyWaitFor(Outbox):
+    def overdue(self, command: Command) -> bool:
+        holds, command.holds = command.holds, None
+        was_running = super().overdue(command)
+        command.holds = holds
+        return was_running
+
+
+class ForgetsTheCommandsThatTakeLong(Outbox):
+    def lost(self, protocol_error: Any = None) -> None:
+        self._overdue.clear()
+        super().lost(protocol_error)
+
+
 class SuspectsEverybody(Outbox):
     def _suspect(self, detail: Any, *, lane_wide: bool = False) -> None:
         for message in self.in_flight.values():
@@ -440,6 +468,8 @@ BUGS = [
     (KeepsTheRoom, 1),
     (BelievesFormerChannels, 1),
     (LetsMessagesOvertakeCommands, 1),
+    (LetsMessagesOvertakeWhatTheyWaitFor, 1),
+    (ForgetsTheCommandsThatTakeLong, 1),
     (SuspectsEverybody, 1),
     (ForgetsThatItIsTorn, 1),
     (ForgetsWhatIsHeld, 4),

@@ -249,6 +249,7 @@ def test_a_command_that_is_refused_while_it_runs_has_one_outcome(publisher: Publ
 
     connect(publisher)
 
+    command.wait(5)
     assert command.exception is refusal
 
 

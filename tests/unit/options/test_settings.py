@@ -1,4 +1,4 @@
-"""Settings: what is taken, what is refused, and what the refusal says."""
+"""Options: what is taken, what is refused, and what the refusal says."""
 
 import math
 import ssl
@@ -7,28 +7,17 @@ from typing import Any
 import pytest
 from gevent import ssl as gevent_ssl
 
-from amphora.options.brokers import BrokerAddress
-from amphora.options.settings import (
-    LinkSettings,
-    OutboxLimits,
-    at_least_one,
-    concurrency_of,
-    expiry_of,
-    milliseconds,
-    queue_type_of,
-    seconds,
-    tries_limit,
-)
+from amphora.options.broker_options import BrokerOptions
+from amphora.options.client_options import ClientOptions
+from amphora.options.settings import queue_type_of, tries_limit
+from amphora.value_checks import at_least_one, concurrency_of, expiry_of, milliseconds, seconds
 
-LOCAL = BrokerAddress("amqp", "127.0.0.1", 5672, "guest", "guest", "/")
-
-
-# Links.
+# Connections.
 
 
 @pytest.mark.parametrize("heartbeat", [0, 1, 30, 30.0])
 def test_a_heartbeat_is_in_whole_seconds(heartbeat: float) -> None:
-    assert LinkSettings((LOCAL,), heartbeat=heartbeat).heartbeat == heartbeat
+    assert BrokerOptions(heartbeat=heartbeat).link_settings.heartbeat == heartbeat
 
 
 @pytest.mark.parametrize(
@@ -52,43 +41,55 @@ def test_a_heartbeat_is_in_whole_seconds(heartbeat: float) -> None:
         ({"ssl": None}, TypeError, "ssl must be"),
     ],
 )
-def test_a_wrong_setting_of_a_link_is_named(changed: dict[str, Any], kind: type[Exception], text: str) -> None:
+def test_a_wrong_option_of_a_connection_is_named(changed: dict[str, Any], kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):
-        LinkSettings((LOCAL,), **changed)
+        BrokerOptions(**changed)
 
 
 @pytest.mark.parametrize("option", [True, False, {}, {"verify": False}, gevent_ssl.create_default_context()])
 def test_every_documented_form_of_ssl_is_taken(option: Any) -> None:
-    assert LinkSettings((LOCAL,), ssl=option).ssl is option
+    assert BrokerOptions(ssl=option).link_settings.ssl is option
 
 
-def test_settings_do_not_show_the_password_of_a_key() -> None:
-    settings = LinkSettings((LOCAL,), ssl={"certfile": "client.pem", "password": "5ecret"})
+def test_options_do_not_show_passwords_and_keys() -> None:
+    options = ClientOptions(
+        service_name="math",
+        broker_url="amqp://u:5ecret@host",
+        ssl={"certfile": "client.pem", "password": "5ecret"},
+        signing_keys=["5ecret" * 4],
+    )
 
-    assert "5ecret" not in repr(settings)
+    assert "5ecret" not in repr(options)
+    assert "5ecret" not in repr(options.link_settings)
+    assert "5ecret" not in repr(BrokerOptions(amqp_password="5ecret"))
 
 
 def test_the_patched_library_makes_contexts_that_are_taken() -> None:
     context = ssl.create_default_context()
 
-    assert LinkSettings((LOCAL,), ssl=context).ssl is context
+    assert BrokerOptions(ssl=context).ssl is context
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_options_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        LinkSettings((LOCAL,)).heartbeat = 5  # type: ignore[misc]
+        BrokerOptions().heartbeat = 5  # type: ignore[misc]
 
 
 # Limits and numbers.
 
 
 @pytest.mark.parametrize(
-    ("changed", "name"),
-    [({"count": 0}, "outbox_max_count"), ({"size": -1}, "outbox_max_bytes"), ({"message_size": 0}, "max_message_size")],
+    ("name", "value"), [("outbox_max_count", 0), ("outbox_max_bytes", -1), ("max_message_size", 0)]
 )
-def test_a_wrong_limit_is_called_as_the_user_called_it(changed: dict[str, int], name: str) -> None:
+def test_a_wrong_limit_is_called_as_the_user_called_it(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1"):
-        OutboxLimits(**changed)
+        ClientOptions(service_name="math", **{name: value})
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (None, TypeError), ("1", TypeError)])
+def test_the_largest_size_is_a_count(size: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="max_received_size"):
+        ClientOptions(service_name="math", max_received_size=size)
 
 
 @pytest.mark.parametrize(("value", "kind"), [(True, TypeError), (1.0, TypeError), ("1", TypeError), (0, ValueError)])
@@ -129,7 +130,7 @@ def test_the_queue_types_of_rabbitmq_are_known(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["stream", "Quorum", "", None, ["quorum"]])
 def test_any_other_queue_type_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="queue_type must be 'classic' or 'quorum', not "):
+    with pytest.raises(ValueError, match="queue_type must be 'auto', 'classic' or 'quorum', not "):
         queue_type_of(value)
 
 

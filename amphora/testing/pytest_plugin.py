@@ -1,7 +1,7 @@
 """Amphora's pytest plug-in: the fixture ``amphora_services``, see docs/testing.md.
 
-It is no module of the package: pytest loads it in every run where Amphora is installed, and whoever does not use it
-shall not pay for it, nor have gevent imported before it patches.
+pytest loads it in every run where Amphora is installed: it imports neither gevent nor the library until a test asks
+for them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-# Beside the package, like amphora_command: a probe is started every few seconds, and needs nothing of it.
-"""Asks the processes of ``amphora serve --metrics-port`` how they are, with as little as can be imported for it."""
+"""Asks the processes of ``amphora serve --metrics-port`` how they are, with as little as can be imported for it.
+
+A probe is started every few seconds: this module imports nothing of the package, nor gevent.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,7 @@ def describe(answers: list[tuple[int, int, str]]) -> list[str]:
 
 
 def _printable(line: str) -> str:
-    # As amphora.logs.remote_text has it, which would import the whole package.
+    # As in amphora.logs.remote_text.
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
 
 

@@ -160,11 +160,12 @@ class CallTracker:
             TypeError: An argument cannot be encoded.
         """
         body = self._codec.encode_request(function, args, kwargs)
-        try:
-            self._publisher.check_size(body)
-        except MessageTooLarge as error:
-            error.function = function
-            raise
+        if len(body) > self._publisher.largest:
+            try:
+                self._publisher.check_size(body)
+            except MessageTooLarge as error:
+                error.function = function
+                raise
         timeout, ends = lifetime
         call = PendingCall(f"{self._id_prefix}{next(self._ids):x}", function, timeout)
         if wait_publish:

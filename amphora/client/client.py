@@ -500,6 +500,8 @@ class AmqpRpcClient(ServiceEndpoint):
 
     def _try_again(self) -> None:
         """Connect again where the conflict that ended `serve` may be gone; raise the error that ended it otherwise."""
+        if self._failure is None and not self._forked:
+            return
         if monotonic() >= self._try_again_at:
             self._try_again_at = math.inf
             self.serve()

@@ -201,7 +201,9 @@ class Outbox:
             return
         try:
             self._hand = message
-            self._limiter.take(message.size)
+            limiter = self._limiter
+            limiter.count += 1
+            limiter.size += message.size
             if message.order:
                 self._accept_again(message)
                 return

@@ -201,7 +201,9 @@ class Outbox:
             return
         try:
             self._hand = message
-            self._limiter.take(message.size)
+            limiter = self._limiter
+            limiter.count += 1
+            limiter.size += message.size
             if message.order:
                 self._accept_again(message)
                 return
@@ -838,6 +840,12 @@ class Outbox:
         yield from self._overdue
         if self._running is not None:
             yield self._running
+
+    def messages(self) -> list[OutgoingMessage]:
+        """Return the messages that have no outcome, in no particular order."""
+        if self._torn:
+            self._recover()
+        return [each for each in self._all() if isinstance(each, OutgoingMessage)]
 
     # -- torn -------------------------------------------------------------------------------
 

@@ -73,29 +73,24 @@ class Record:
         tokens: Its deliveries that may still be settled.
         apart: Whether it is in no index: it is not trusted, or a dead letter that may come again any moment.
         begun: Whether its function was begun here.
+        perishable: Whether it may have a deadline, so that `Ports.expired` is asked.
         reply: Its reply, once there is one.
         due: When something has to happen; infinity if nothing has.
         counter: Queue that counts its tries, or may exist for that; empty where none does.
     """
 
-    __slots__ = (
-        "again",
-        "apart",
-        "begun",
-        "client",
-        "counter",
-        "due",
-        "full",
-        "key",
-        "looked",
-        "named",
-        "receiver",
-        "redelivered",
-        "reply",
-        "restores",
-        "state",
-        "tokens",
-    )
+    # Of the class until one of them changes: most requests never need their own.
+    state = State.NEW
+    apart = False
+    begun = False
+    perishable = True
+    reply: Reply | None = None
+    due = inf
+    again = AGAIN
+    restores = 0
+    looked = False
+    full = False
+    counter = ""
 
     def __init__(
         self,
@@ -106,19 +101,9 @@ class Record:
         redelivered: bool,
         receiver: Intake | None,
     ) -> None:
-        self.state = State.NEW
         self.tokens = [token]
         self.key = key
         self.client = client
         self.named = named
         self.redelivered = redelivered
         self.receiver = receiver
-        self.apart = False
-        self.begun = False
-        self.reply: Reply | None = None
-        self.due = inf
-        self.again = AGAIN
-        self.restores = 0
-        self.looked = False
-        self.full = False
-        self.counter = ""

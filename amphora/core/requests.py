@@ -100,6 +100,7 @@ class ServedRequests(Generic[R]):
         tries: Counts the tries of redelivered requests; None where they are not counted.
         records: Every record that has not left, in order of arrival.
         duplicates: Deliveries that were known already.
+        tells_each: Whether the driver wants to be told of each record that leaves, also of an ordinary one.
         unexpected: Events that came in a state that does not list them.
     """
 
@@ -108,6 +109,7 @@ class ServedRequests(Generic[R]):
         self.tries: Tries[R] | None = None
         self.records: dict[R, None] = {}
         self.duplicates = 0
+        self.tells_each = True
         self.unexpected = 0
         self._options = options
         self._ports = ports
@@ -199,7 +201,7 @@ class ServedRequests(Generic[R]):
     def take(self, record: R, now: float) -> None:
         """Take a request that is not known here."""
         receiver = record.receiver
-        if record.redelivered and self._ports.expired(record):
+        if record.redelivered and record.perishable and self._ports.expired(record):
             # (Others are looked at when they begin.)
             record.receiver = None
             self._enter(record)
@@ -210,7 +212,12 @@ class ServedRequests(Generic[R]):
             self._enter(record)
             self._give_back_new(record, now)
             return
-        self._enter(record)
+        if record.named and not record.apart:
+            # As `_enter`, for every ordinary request.
+            self.records[record] = None
+            self._by_key[record.key] = record
+        else:
+            self._enter(record)
         if record.redelivered and self.tries is not None:
             record.state = State.GATED
             self.tries.ask(record, record.key, now)
@@ -241,7 +248,7 @@ class ServedRequests(Generic[R]):
             # It is delivered again, here or elsewhere.
             self._exit(record, Exit.LOST, now)
             return False
-        if self._ports.expired(record):
+        if record.perishable and self._ports.expired(record):
             self._exit(record, Exit.EXPIRED, now)
             return False
         record.state = _RUNNING
@@ -498,7 +505,7 @@ class ServedRequests(Generic[R]):
         if record.client is None:
             self._exit(record, Exit.REFUSED if record.apart else _DONE, now, ran=ran)
             return
-        if ran:
+        if ran and (record.redelivered or self._queue or self._ready or self.tries):
             self._run_ended(record, now)
         self._ports.send(record)
 
@@ -593,7 +600,8 @@ class ServedRequests(Generic[R]):
                 else:
                     receiver.lose_one()
             self._settle(record, how)
-            self._ports.left(record, how)
+            if self.tells_each or how is not _DONE or record.counter:
+                self._ports.left(record, how)
         finally:
             if had_slot and (self._queue or self._ready or tries):
                 self._advance(now)

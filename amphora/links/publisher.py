@@ -70,6 +70,9 @@ class Publisher:
         topology: Declared on each new connection before anything is published.
         on_fatal: See `Link`.
         patience: Seconds for which a message that the broker refuses (nacks) is sent again.
+
+    Attributes:
+        largest: Bytes that a message's body may have, as far as is known; see `check_size`.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class Publisher:
         self._wire = Wire(self.link, patience)
         self._limiter = Limiter(limits.count, limits.size)
         self._outbox = Outbox(self._wire, self._limiter, patience=patience)
-        self._largest = limits.message_size
+        self.largest = limits.message_size
         self._topology = topology
         self._connection: Any = None
         self._control: Any = None
@@ -120,9 +123,9 @@ class Publisher:
         Raises:
             MessageTooLarge: It is.
         """
-        if len(body) > self._largest:
-            text = f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes"
-            raise MessageTooLarge(text, size=len(body), limit=self._largest)
+        if len(body) > self.largest:
+            text = f"a message of {len(body)} bytes is larger than the limit of {self.largest} bytes"
+            raise MessageTooLarge(text, size=len(body), limit=self.largest)
 
     def publish(self, message: OutgoingMessage, *, deadline: float | None) -> None:
         """Take a message; wait for room in the outbox first if it is full.
@@ -135,9 +138,14 @@ class Publisher:
             Backlogged: No room came in time.
             AmqpRpcException: What `turn_away` or `refuse_all` was called with meanwhile.
         """
-        if not self._limiter.admits(message.size):
-            self._wait_for_room(message.size, deadline)
-        self.publish_now(message)
+        limiter, size = self._limiter, message.size
+        # Where there is plenty of room, that is seen without a call.
+        plenty = limiter.count < limiter.max_count and limiter.size + size <= limiter.max_size
+        if (not plenty or limiter.line or limiter.reserved) and not limiter.admits(size):
+            self._wait_for_room(size, deadline)
+        outbox = self._outbox
+        outbox.blocked = self.link.blocked
+        outbox.submit(message, monotonic())
 
     def publish_now(self, message: OutgoingMessage) -> None:
         """Take a message whether or not there is room.
@@ -197,6 +205,32 @@ class Publisher:
             return bool(empty.wait(timeout))
         finally:
             self._outbox.end_flush(flush)
+
+    def drain(self, timeout: float, *ends: Event) -> bool:
+        """Wait until what was taken before has its outcome, with or without a connection; return whether it has.
+
+        Args:
+            timeout: Seconds to wait at most.
+            ends: Events that end the wait, as stopping the link does.
+        """
+        empty = Event()
+        flush = self._outbox.flush(empty.set)
+        if not flush.left:
+            return True
+        try:
+            gevent.wait([empty, self.link.stopped, *ends], timeout=timeout, count=1)
+        finally:
+            self._outbox.end_flush(flush)
+        return empty.is_set()
+
+    def unconfirmed(self) -> list[OutgoingMessage]:
+        """Return the messages that may still be sent, or are sent but not confirmed; not those that have expired."""
+        now = monotonic()
+        return [
+            each
+            for each in self._outbox.messages()
+            if not each.arrived and (each.expires_at is None or each.expires_at > now)
+        ]
 
     def refuse_all(self, error: BrokerError) -> None:
         """End everything that waits with an error, as the broker will never take it."""
@@ -258,7 +292,8 @@ class Publisher:
 
     def detach(self) -> None:
         """Keep what is not confirmed for the next connection; see `Worker`."""
-        self._connection = self._control = self._wire.channel = None
+        self._connection = self._control = None
+        self._wire.use(None)
         errands, self._errands = self._errands, None
         if errands is not None:
             errands.end()
@@ -367,7 +402,7 @@ class Publisher:
     def _open_channel(self) -> None:
         channel = self._connection.channel()
         channel.confirm_select()
-        self._wire.channel = channel
+        self._wire.use(channel)
         epoch = self._outbox.opened()
         channel.on_confirm = partial(self._on_confirm, epoch)
         channel.on_return = partial(self._outbox.returned, epoch)
@@ -375,7 +410,8 @@ class Publisher:
 
     def _renew(self) -> None:
         """Give up the channel for another one."""
-        channel, self._wire.channel = self._wire.channel, None
+        channel = self._wire.channel
+        self._wire.use(None)
         channel.close()
         self._outbox.renewed()
         self._open_channel()
@@ -411,8 +447,8 @@ class Publisher:
         fault = explain(error, self.link.address).error
         limit = size_limit(error)
         if limit is not None:
-            self._largest = limit
-            self._outbox.closed_by_size(epoch, self._largest, self._rejection(error))
+            self.largest = limit
+            self._outbox.closed_by_size(epoch, self.largest, self._rejection(error))
         elif isinstance(error, amqp.NotFound):
             logger.warning("%s: %s; declaring it again", self.link.name, fault)
             self._outbox.closed_by_missing_exchange(epoch, fault)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -45,9 +45,16 @@ class Wire:
 
     def __init__(self, link: Link, patience: float) -> None:
         self.channel: Any = None
+        #: See `Ports.write`: the channel's own method.
+        self.write: Callable[..., None] = _no_channel
         self.confirm_times = Durations()
         self._link = link
         self.patience = patience
+
+    def use(self, channel: Any) -> None:
+        """Publish on this channel from now on; None for none."""
+        self.channel = channel
+        self.write = _no_channel if channel is None else channel.write
 
     def encode(self, message: OutgoingMessage, remaining: float | None) -> Sequence[bytes | memoryview]:
         """Return the frames of a message, with the time that it has left."""
@@ -62,14 +69,13 @@ class Wire:
         )
         return frames
 
-    def write(self, frames: Sequence[bytes | memoryview], *, at_once: bool) -> None:
-        """Queue frames for sending."""
-        self.channel.write(frames, at_once=at_once)
-
     def confirmed(self, message: OutgoingMessage, now: float) -> None:
         """Tell the owner of a message that the broker has it."""
         self.confirm_times.add(now - message.sent_at)
-        self._tell(message, None)
+        try:
+            message.done(message, None)
+        except Exception as error_of_owner:  # noqa: BLE001  (whatever an owner raises)
+            self._owner_failed(error_of_owner)
 
     def settled(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> None:
         """Tell the owner of a message of any other outcome."""
@@ -109,14 +115,17 @@ class Wire:
     def _tell(self, message: OutgoingMessage, error: AmqpRpcException | None) -> None:
         try:
             message.done(message, error)
-        except Exception as error_of_owner:
-            interrupt = from_signal(error_of_owner)
-            if interrupt is not None:
-                # When the others have their outcomes.
-                get_hub().loop.run_callback(raise_in_main, interrupt)
-                return
-            # One owner's mistake must not cost the others their outcomes, nor the connection.
-            logger.exception("%s: error while a message was settled", self._link.name)
+        except Exception as error_of_owner:  # noqa: BLE001  (whatever an owner raises)
+            self._owner_failed(error_of_owner)
+
+    def _owner_failed(self, error: Exception) -> None:
+        interrupt = from_signal(error)
+        if interrupt is not None:
+            # When the others have their outcomes.
+            get_hub().loop.run_callback(raise_in_main, interrupt)
+            return
+        # One owner's mistake must not cost the others their outcomes, nor the connection.
+        logger.error("%s: error while a message was settled", self._link.name, exc_info=error)
 
     def _error_of(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> AmqpRpcException | None:
         if outcome is Outcome.CONFIRMED:
@@ -153,6 +162,10 @@ class Wire:
             f"the broker refused (nacked) {what}, for {self.patience:g} s: is a queue full, or are most nodes of a "
             "quorum queue down?"
         )
+
+
+def _no_channel(*_: Any, **__: Any) -> None:
+    raise AssertionError("an outbox without a channel has sent something")
 
 
 def _stage(message: OutgoingMessage) -> RequestStage:

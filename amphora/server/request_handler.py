@@ -14,7 +14,7 @@ from amphora.core.finished import FinishedRequests
 from amphora.core.requests import Exit, Options, ServedRequests, State
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.durations import Histogram
-from amphora.endpoint.current_request import enter_request
+from amphora.endpoint.current_request import running_request
 from amphora.endpoint.log_fields import request_fields
 from amphora.exceptions import Forbidden, WrongRequest
 from amphora.interrupts import contained, from_signal, let_through
@@ -22,12 +22,12 @@ from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
 from amphora.logs.note_log import NoteLogger
 from amphora.protocol.deadlines import is_expired
-from amphora.protocol.messages import Codec, Request
+from amphora.protocol.messages import Codec
 from amphora.protocol.names import Names
 from amphora.protocol.signatures import Signatures
 from amphora.server.delivery_limit import DeliveryLimit
 from amphora.server.receiver import Receiver
-from amphora.server.registry import Ignored, Raised, Registry, Returned
+from amphora.server.registry import Ignored, Raised, Registry
 from amphora.server.replies import Replies
 from amphora.server.run_times import RunTimes
 from amphora.server.served_request import ServedRequest
@@ -116,6 +116,7 @@ class RequestHandler:
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._run_times = RunTimes(registry.__contains__)
         self._one_less = Event()
+        self._waiters = 0
         self._alarm: Any = None
         self._pool = new_pool(self._work)
         ports = _Ports(self, self._pool, consumer)
@@ -123,6 +124,8 @@ class RequestHandler:
             slots=concurrency, ignore_delay=ignore_delay, drop_ignored=drop_ignored, letters=poison is not None
         )
         self._served: ServedRequests[ServedRequest] = ServedRequests(options, ports, finished)
+        # How an ordinary request leaves is of interest only while something waits for it.
+        self._served.tells_each = False
         if poison is not None:
             poison.attach(self._served)
         self._replies = Replies(
@@ -178,12 +181,18 @@ class RequestHandler:
         """
         own = gevent.getcurrent()
         deadline = None if timeout is None else monotonic() + timeout
-        while any(job.greenlet is not own for job in self._served.records):
-            self._one_less.clear()
-            remaining = None if deadline is None else deadline - monotonic()
-            if remaining is not None and remaining <= 0:
-                return False
-            self._one_less.wait(remaining)
+        self._waiters += 1
+        self._served.tells_each = True
+        try:
+            while any(job.greenlet is not own for job in self._served.records):
+                self._one_less.clear()
+                remaining = None if deadline is None else deadline - monotonic()
+                if remaining is not None and remaining <= 0:
+                    return False
+                self._one_less.wait(remaining)
+        finally:
+            self._waiters -= 1
+            self._served.tells_each = self._waiters > 0
         return True
 
     def deliver(self, delivery: IncomingMessage, receiver: Receiver | None = None) -> None:
@@ -259,9 +268,10 @@ class RequestHandler:
         try:
             if served.begin(job, monotonic()):
                 self._run(job)
-        finally:
-            # Whatever was raised: it does not stay here without a worker.
+        except BaseException:
+            # It does not stay here without a worker.
             served.ended(job, monotonic())
+            raise
 
     def _run(self, job: ServedRequest) -> None:
         delivery = job.delivery
@@ -274,13 +284,19 @@ class RequestHandler:
         delivery.body = b""
         job.function = request.function
         job.greenlet = gevent.getcurrent()
-        enter_request(delivery, request.function)
+        running_request.set((delivery, request.function))
         began = monotonic()
-        outcome = self._execute(request, delivery.properties.get("user_id") or None)
+        try:
+            outcome = self._registry.execute(request, delivery.properties.get("user_id") or None)
+        except KeyboardInterrupt as error:
+            if from_signal(error) is not None:
+                # The program is being ended: another server gets the request.
+                raise
+            outcome = Raised(error)
         # What holds a greenlet after its request keeps it from having another one.
         job.greenlet = None
         now = monotonic()
-        self._run_times.add(request.function, now - began)
+        self._run_times[request.function].add(now - began)
         if isinstance(outcome, Ignored):
             self._counts["ignored"] += 1
             self._served.ignored(job, now)
@@ -299,15 +315,6 @@ class RequestHandler:
             self._served.finished(job, reply, now)
         else:
             self._served.finished(job, self._replies.encode_result(job, outcome.value), now)
-
-    def _execute(self, request: Request, user: str | None) -> Returned | Raised | Ignored:
-        try:
-            return self._registry.execute(request, user)
-        except KeyboardInterrupt as error:
-            if from_signal(error) is not None:
-                # The program is being ended: another server gets the request.
-                raise
-            return Raised(error)
 
     def _refuse(self, job: ServedRequest, error: WrongRequest) -> None:
         """Answer a request that cannot be read, if it says where to."""
@@ -328,8 +335,7 @@ class RequestHandler:
 
     def expired(self, job: ServedRequest) -> bool:
         """Return whether the deadline of a request has passed."""
-        properties = job.delivery.properties
-        return "headers" in properties and is_expired(properties)
+        return is_expired(job.delivery.properties)
 
     def bury(self, job: ServedRequest) -> None:
         """Dead-letter a request."""

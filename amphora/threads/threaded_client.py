@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
@@ -18,6 +17,7 @@ from amphora.client.caller import CALL_OPTIONS, DEFER_OPTIONS, CallOptions, Pret
 from amphora.client.client import AmqpRpcClient
 from amphora.client.fanout import AmqpRpcFanoutClient
 from amphora.client.inspector import Answer, Counts, Inspector
+from amphora.endpoint.at_exit import leave_at_exit
 from amphora.protocol.routing import TuningFunction
 from amphora.threads.hub_thread import HubThread
 from amphora.threads.threaded_result import ThreadedResult
@@ -141,12 +141,12 @@ class ThreadedClient:
     def stop(self) -> None:
         """Disconnect from the broker and end the thread.
 
-        Calls and deferred results that have no result yet end with `NoResult`. Takes at most some seconds. What the
-        broker has not confirmed by then is gone; the next call connects again.
+        Requests that the broker has not confirmed are waited for, up to ``exit_timeout``. Those that are left then are
+        lost, and an ERROR record says how many there are and which functions they call. Calls and deferred results
+        that have no result yet end with `NoResult`. The next call connects again.
         """
-        with self._lock:
-            hub, self._hub = self._hub, None
-        if hub is not None and self._pid == os.getpid():
+        hub = self._forget_hub()
+        if hub is not None:
             hub.stop()
 
     def __enter__(self) -> Self:
@@ -158,6 +158,12 @@ class ThreadedClient:
 
     # -- how it is done ---------------------------------------------------------------------
 
+    def _forget_hub(self) -> HubThread | None:
+        """Return the thread of this process, if there is one; the next call makes another."""
+        with self._lock:
+            hub, self._hub = self._hub, None
+        return hub if self._pid == os.getpid() else None
+
     def _started(self) -> HubThread:
         hub = self._hub
         if hub is not None and hub.usable and self._pid == os.getpid():
@@ -165,6 +171,7 @@ class ThreadedClient:
         with self._lock:
             if self._hub is None or not self._hub.usable or self._pid != os.getpid():
                 self._hub, self._pid = HubThread(self._make, f"amphora {self._service_name} client"), os.getpid()
+                leave_at_exit(self._hub)
             return self._hub
 
     def _make(self) -> AmqpRpcClient:
@@ -220,14 +227,8 @@ def make_client(service_name: str, *, fanout: bool = False, **options: Any) -> A
     return ThreadedClient(service_name, fanout=fanout, **options)
 
 
-#: Those that are to be stopped at the end of the process.
+#: All, for the locks that a forked child makes anew.
 _clients: WeakSet[ThreadedClient] = WeakSet()
-
-
-@atexit.register
-def _stop_all() -> None:
-    for client in list(_clients):
-        client.stop()
 
 
 def _renew_locks() -> None:

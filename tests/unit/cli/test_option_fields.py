@@ -35,7 +35,7 @@ def test_the_options_that_a_field_names_exist_and_have_its_default(field: Option
         assert found
         for each in found:
             # None leaves it to the program, or to the service.
-            assert each.default in (None, field.default) or flag == "--serializer", flag
+            assert each.get_default(CONTEXT) in (None, field.default) or flag == "--serializer", flag
 
 
 @pytest.mark.parametrize("name", ["serve", "doctor"])

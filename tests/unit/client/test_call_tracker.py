@@ -30,12 +30,10 @@ class Publisher:
     def __init__(self) -> None:
         self.taken: list[OutgoingMessage] = []
         self.full = False
+        self.largest = 1000
         self.refused: list[Exception] = []
         self.link: Any = self
         self.name, self.state = "test publisher", "connected"
-
-    def check_size(self, body: bytes) -> None:
-        """Any size will do."""
 
     def publish(self, message: OutgoingMessage, *, deadline: float | None) -> None:
         if self.full:

@@ -493,7 +493,7 @@ def test_a_planted_bug_is_found(bug: type[Outbox], number: int) -> None:
 
 class StealsReservations(Limiter):
     def admits(self, size: int) -> bool:
-        return self.count < self._max_count
+        return self.count < self.max_count
 
 
 class ForgetsReservations(Limiter):

@@ -344,6 +344,7 @@ def test_an_error_while_a_request_begins_gives_it_back_and_its_slot(
 ) -> None:
     handler = handler_of(notes, work, concurrency=1)
     handler.deliver(notes.delivery("work", 1))
+    next(iter(handler._served.records)).perishable = True
     with monkeypatch.context() as patched:
         # As what the handler of a signal raises there.
         patched.setattr(handler._served._ports, "expired", fail_once)

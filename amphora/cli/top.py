@@ -15,7 +15,7 @@ from amphora import AmqpRpcClient, BrokerError, QueueStatus
 from amphora.cli.exit_codes import NoAnswer
 from amphora.cli.latencies import milliseconds, percentile, roughly
 from amphora.cli.output import Part, console, fitted, print_lines, styled, table, to_json
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.top_model import ObservedServer, Runs, runs_by_function
 from amphora.cli.values import count, seconds
 
@@ -180,7 +180,7 @@ class _Screen:
 @click.option("--functions", is_flag=True, help="Show each function too, those that are called most first.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each round.")
 def command(
-    service: Service, interval: float, rounds: int | None, labels: tuple[str, ...], functions: bool, as_json: bool
+    service: TargetService, interval: float, rounds: int | None, labels: tuple[str, ...], functions: bool, as_json: bool
 ) -> None:
     """Watch the servers of the service NS: rates, run times, what runs, errors, queues."""
     out = console()

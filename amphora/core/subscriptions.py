@@ -4,9 +4,9 @@ Theory. A wish has a *kind*. OWN queues are part of the topology: they are decla
 queues are created by others and waited for. OPTIONAL queues are declared by us, and done without where the broker
 refuses them or does not answer. Deliveries come on *lanes*, which are channels: one for all OWN wishes, one for each
 OPTIONAL wish, and one for each LABEL wish until there are `Options.label_lanes` of them, then the one with the fewest
-wishes. What happens to one lane changes nothing on any other. What is asked of the broker is a `Command`. The driver
-takes it from `next_command`, carries it out without blocking, and reports how it ended. Each lane has one command at a
-time, as have the topology (DECLARE, RECREATE) and the looks (LOOK), which have channels of their own.
+wishes. What happens to one lane changes nothing on any other. What is asked of the broker is a `SubscriptionCommand`.
+The driver takes it from `next_command`, carries it out without blocking, and reports how it ended. Each lane has one
+command at a time, as have the topology (DECLARE, RECREATE) and the looks (LOOK), which have channels of their own.
 
 ========== ===================================== ======================================================================
 State      Event                                 Next
@@ -53,7 +53,7 @@ from itertools import count
 from math import inf
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-__all__ = ["Command", "Kind", "Lane", "Method", "Options", "Ports", "State", "Subscriptions", "Wish"]
+__all__ = ["Kind", "Lane", "Method", "Options", "Ports", "State", "SubscriptionCommand", "Subscriptions", "Wish"]
 
 #: Seconds: first and longest pause before a missing queue is looked for again, and the longest where it may exist.
 _SOON, _LATE, _LATEST = 0.05, 1.0, 30.0
@@ -142,7 +142,7 @@ class Lane:
         self.wishes: dict[Wish, None] = {}
         self.unsettled = 0
         self.live = True
-        self.busy: Command | None = None
+        self.busy: SubscriptionCommand | None = None
         self.todo: deque[tuple[Method, Wish]] = deque()
         self.listed = False
 
@@ -196,7 +196,7 @@ W = TypeVar("W", bound=Wish)
 Q = TypeVar("Q", bound=Wish, contravariant=True)
 
 
-class Command:
+class SubscriptionCommand:
     """Something to ask of the broker; reported once as `done`, `refused` or `timed_out`, or forgotten with `lost`."""
 
     __slots__ = ("lane", "method", "tag", "wish")
@@ -249,9 +249,9 @@ class Subscriptions(Generic[W]):
         self._lanes: dict[Lane, None] = {}
         self._own: Lane | None = None
         self._declare_due = inf
-        self._control: Command | None = None
+        self._control: SubscriptionCommand | None = None
         self._recreate: deque[W] = deque()
-        self._looking: Command | None = None
+        self._looking: SubscriptionCommand | None = None
         self._looks: deque[W] = deque()
         self._ready: deque[Lane] = deque()
         self._idle: deque[Lane] = deque()
@@ -345,41 +345,41 @@ class Subscriptions(Generic[W]):
 
     # -- commands ---------------------------------------------------------------------------
 
-    def next_command(self, now: float) -> Command | None:
+    def next_command(self, now: float) -> SubscriptionCommand | None:
         """Return what is to be asked of the broker next; None if there is nothing at present."""
         if not self.attached:
             return None
         return self._control_command(now) or self._look_command() or self._lane_command() or self._close_command()
 
-    def _control_command(self, now: float) -> Command | None:
+    def _control_command(self, now: float) -> SubscriptionCommand | None:
         if self._control is not None:
             return None
         if self._recreate:
             wish = self._recreate.popleft()
             if wish.state is State.RECREATING:
-                self._control = Command(Method.RECREATE, wish)
+                self._control = SubscriptionCommand(Method.RECREATE, wish)
                 return self._control
         if self._declare_due <= now:
             self._declare_due = inf
             for wish in self._wishes:
                 if wish.kind is Kind.OWN and wish.state is State.WANTED and wish._due == inf:
                     self._enter(wish, State.DECLARING)
-            self._control = Command(Method.DECLARE, None)
+            self._control = SubscriptionCommand(Method.DECLARE, None)
             return self._control
         return None
 
-    def _look_command(self) -> Command | None:
+    def _look_command(self) -> SubscriptionCommand | None:
         while self._looking is None and self._looks:
             wish = self._looks.popleft()
             if wish.state is not State.WANTED:
                 continue
             label = wish.kind is Kind.LABEL
             self._enter(wish, State.LOOKING if label else State.DECLARING)
-            self._looking = Command(Method.LOOK if label else Method.DECLARE, wish)
+            self._looking = SubscriptionCommand(Method.LOOK if label else Method.DECLARE, wish)
             return self._looking
         return None
 
-    def _lane_command(self) -> Command | None:
+    def _lane_command(self) -> SubscriptionCommand | None:
         while self._ready:
             lane = self._ready.popleft()
             lane.listed = False
@@ -391,17 +391,17 @@ class Subscriptions(Generic[W]):
                 if method is Method.CONSUME:
                     wish.tag = f"amphora-{next(self._tags)}"
                 assert wish.tag is not None
-                lane.busy = Command(method, wish, lane, wish.tag)
+                lane.busy = SubscriptionCommand(method, wish, lane, wish.tag)
                 return lane.busy
             self._close_if_idle(lane)
         return None
 
-    def _close_command(self) -> Command | None:
+    def _close_command(self) -> SubscriptionCommand | None:
         while self._idle:
             lane = self._idle.popleft()
             if lane.live and not lane.wishes and not lane.unsettled and lane.busy is None:
                 self._drop(lane)
-                return Command(Method.CLOSE, None, lane)
+                return SubscriptionCommand(Method.CLOSE, None, lane)
         return None
 
     def _is_under_way(self, wish: Wish) -> bool:
@@ -410,7 +410,7 @@ class Subscriptions(Generic[W]):
 
     # -- how commands ended -----------------------------------------------------------------
 
-    def done(self, command: Command, now: float) -> None:
+    def done(self, command: SubscriptionCommand, now: float) -> None:
         """The broker has done it."""
         wish = self._answered(command)
         if command.method is Method.DECLARE and command.wish is None:
@@ -435,7 +435,7 @@ class Subscriptions(Generic[W]):
         elif wish.state in (State.LOOKING, State.DECLARING):
             self._start(wish)
 
-    def refused(self, command: Command, now: float, *, missing: bool, closed: bool) -> None:
+    def refused(self, command: SubscriptionCommand, now: float, *, missing: bool, closed: bool) -> None:
         """The broker refuses it.
 
         Args:
@@ -448,13 +448,13 @@ class Subscriptions(Generic[W]):
         self._failed(command, now, missing=missing, hung=False)
         self._lane_lost(others, now)
 
-    def timed_out(self, command: Command, now: float) -> None:
+    def timed_out(self, command: SubscriptionCommand, now: float) -> None:
         """The broker does not answer: the channel that it was asked on is not used any more."""
         others = self._lose_lane(command)
         self._failed(command, now, missing=False, hung=True)
         self._lane_lost(others, now)
 
-    def argument_refused(self, command: Command, now: float) -> None:
+    def argument_refused(self, command: SubscriptionCommand, now: float) -> None:
         """The broker has closed the lane because of an argument of this CONSUME, which is left out from now on."""
         others = self._lose_lane(command)
         wish = self._answered(command)
@@ -464,7 +464,7 @@ class Subscriptions(Generic[W]):
             self._end(wish)
         self._lane_lost(others, now)
 
-    def _lose_lane(self, command: Command) -> list[Wish]:
+    def _lose_lane(self, command: SubscriptionCommand) -> list[Wish]:
         """Drop the lane of a command, and return the other wishes on it."""
         lane = command.lane
         if lane is None or not lane.live:
@@ -472,7 +472,7 @@ class Subscriptions(Generic[W]):
         self._drop(lane)
         return [wish for wish in lane.wishes if wish is not command.wish]
 
-    def no_lane(self, command: Command, now: float) -> None:
+    def no_lane(self, command: SubscriptionCommand, now: float) -> None:
         """The lane of this CONSUME cannot be opened: there are too many channels on the connection."""
         wish = self._answered(command)
         lane = command.lane
@@ -485,7 +485,7 @@ class Subscriptions(Generic[W]):
             self._leave_lane(wish)
             self._enter(wish, State.MISSING, now + (0.0 if self._sharable() else _LATE))
 
-    def _failed(self, command: Command, now: float, *, missing: bool, hung: bool) -> None:
+    def _failed(self, command: SubscriptionCommand, now: float, *, missing: bool, hung: bool) -> None:
         wish = self._answered(command)
         if command.method is Method.DECLARE and command.wish is None:
             self.declared = False
@@ -528,7 +528,7 @@ class Subscriptions(Generic[W]):
         self._declare_due = min(self._declare_due, now + pause)
         self._enter(wish, State.WANTED, now + pause)
 
-    def _answered(self, command: Command) -> W | None:
+    def _answered(self, command: SubscriptionCommand) -> W | None:
         """A command is no longer under way; return its wish, unless that has nothing to do with it any more."""
         if command is self._control:
             self._control = None

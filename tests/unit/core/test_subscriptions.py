@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from amphora.core.subscriptions import Command, Kind, Lane, Method, Options, State, Subscriptions, Wish
+from amphora.core.subscriptions import Kind, Lane, Method, Options, State, SubscriptionCommand, Subscriptions, Wish
 
 S = State
 
@@ -56,7 +56,7 @@ class Bench:
     def attach(self) -> None:
         self.machine.attach(self.now)
 
-    def commands(self) -> list[Command]:
+    def commands(self) -> list[SubscriptionCommand]:
         found = []
         while (command := self.machine.next_command(self.now)) is not None:
             self.machine.check()
@@ -74,7 +74,7 @@ class Bench:
                     self.machine.done(command, self.now)
                 self.machine.check()
 
-    def only(self) -> Command:
+    def only(self) -> SubscriptionCommand:
         [command] = self.commands()
         return command
 
@@ -531,7 +531,7 @@ class Model(RuleBasedStateMachine):
         self.ports = Ports()
         self.machine = self.machine_class(Options(label_lanes=2), self.ports)
         self.wishes: list[Wish] = []
-        self.pending: list[Command] = []
+        self.pending: list[SubscriptionCommand] = []
         #: What the broker has: live consumers by tag, each with its lane and wish.
         self.consumers: dict[str, tuple[Lane | None, Wish]] = {}
         self.dead_lanes: set[int] = set()
@@ -577,7 +577,7 @@ class Model(RuleBasedStateMachine):
             self._begin(command)
             self.machine.check()
 
-    def _begin(self, command: Command) -> None:
+    def _begin(self, command: SubscriptionCommand) -> None:
         lane, wish = command.lane, command.wish
         if command.method is Method.CLOSE:
             assert lane is not None
@@ -613,7 +613,7 @@ class Model(RuleBasedStateMachine):
                 break
             self.agree(0)
 
-    def _answer(self, number: int) -> Command | None:
+    def _answer(self, number: int) -> SubscriptionCommand | None:
         if not self.pending:
             return None
         return self.pending.pop(number % len(self.pending))
@@ -787,7 +787,7 @@ class Model(RuleBasedStateMachine):
         assert {wish.state for wish in self.wishes} <= {State.CONSUMING, State.ENDED}
 
 
-def _room(command: Command) -> str:
+def _room(command: SubscriptionCommand) -> str:
     """Say which channel a command without a lane has."""
     return (
         "looks" if command.method is Method.LOOK or (command.wish and command.wish.kind is Kind.OPTIONAL) else "control"
@@ -862,11 +862,11 @@ class ClosesALaneWithDeliveries(Subscriptions[Wish]):
         self._idle.append(lane)
         return True
 
-    def _close_command(self) -> Command | None:
+    def _close_command(self) -> SubscriptionCommand | None:
         while self._idle:
             lane = self._idle.popleft()
             if lane.live and lane.wishes:
-                return Command(Method.CLOSE, None, lane)
+                return SubscriptionCommand(Method.CLOSE, None, lane)
         return None
 
 

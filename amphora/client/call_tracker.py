@@ -123,6 +123,12 @@ class CallTracker:
         """Return how many calls wait for their replies."""
         return len(self._pending)
 
+    def unconfirmed(self) -> list[str]:
+        """Return the functions of the requests that the broker has not confirmed, also of those whose callers have
+        given up; a name once for each request.
+        """
+        return [_function_of(message) for message in self._publisher.unconfirmed()]
+
     def send(
         self,
         function: str,
@@ -429,3 +435,9 @@ def _of_call(error: AmqpRpcException, call: PendingCall) -> AmqpRpcException:
     own.function, own.request_id = call.function, call.id
     own.__cause__ = error.__cause__
     return own
+
+
+def _function_of(message: OutgoingMessage) -> str:
+    # Its `done` is all that links a message to its call. An attribute for this would cost every call.
+    call = message.done.args[0] if isinstance(message.done, partial) else None
+    return call.function if isinstance(call, PendingCall) else "?"

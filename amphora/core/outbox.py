@@ -841,6 +841,12 @@ class Outbox:
         if self._running is not None:
             yield self._running
 
+    def messages(self) -> list[OutgoingMessage]:
+        """Return the messages that have no outcome, in no particular order."""
+        if self._torn:
+            self._recover()
+        return [each for each in self._all() if isinstance(each, OutgoingMessage)]
+
     # -- torn -------------------------------------------------------------------------------
 
     def _tear(self) -> None:

@@ -4,9 +4,10 @@ Theory. A wish has a *kind*. OWN queues are part of the topology: they are decla
 queues are created by others and waited for. OPTIONAL queues are declared by us, and done without where the broker
 refuses them or does not answer. Deliveries come on *lanes*, which are channels: one for all OWN wishes, one for each
 OPTIONAL wish, and one for each LABEL wish until there are `Options.label_lanes` of them, then the one with the fewest
-wishes. What happens to one lane changes nothing on any other. What is asked of the broker is a `SubscriptionCommand`.
-The driver takes it from `next_command`, carries it out without blocking, and reports how it ended. Each lane has one
-command at a time, as have the topology (DECLARE, RECREATE) and the looks (LOOK), which have channels of their own.
+wishes (unless the broker does not allow that: `keep_apart`). What happens to one lane changes nothing on any other.
+What is asked of the broker is a `Command`. The driver takes it from `next_command`, carries it out without blocking,
+and reports how it ended. Each lane has one command at a time, as have the topology (DECLARE, RECREATE) and the looks
+(LOOK), which have channels of their own.
 
 ========== ===================================== ======================================================================
 State      Event                                 Next
@@ -243,6 +244,8 @@ class Subscriptions(Generic[W]):
         self.declare_failures = 0
         self._ports = ports
         self._label_lanes = options.label_lanes
+        # Whether the broker allows no lane to be shared.
+        self._apart = False
         self._tags = count(1)
         # Used as ordered sets.
         self._wishes: dict[W, None] = {}
@@ -472,7 +475,11 @@ class Subscriptions(Generic[W]):
         self._drop(lane)
         return [wish for wish in lane.wishes if wish is not command.wish]
 
-    def no_lane(self, command: SubscriptionCommand, now: float) -> None:
+    def keep_apart(self) -> None:
+        """Never start two wishes on one lane: the broker allows no more consumers on a channel."""
+        self._apart = True
+
+    def no_lane(self, command: Command, now: float) -> None:
         """The lane of this CONSUME cannot be opened: there are too many channels on the connection."""
         wish = self._answered(command)
         lane = command.lane
@@ -638,7 +645,7 @@ class Subscriptions(Generic[W]):
             if self._own is None or not self._own.live:
                 self._own = self._new_lane(Kind.OWN)
             return self._own
-        if wish.kind is Kind.LABEL:
+        if wish.kind is Kind.LABEL and not self._apart:
             lanes = [lane for lane in self._lanes if lane.kind is Kind.LABEL]
             if len(lanes) >= self._label_lanes:
                 return min(lanes, key=lambda lane: len(lane.wishes))
@@ -650,7 +657,7 @@ class Subscriptions(Generic[W]):
         return lane
 
     def _sharable(self) -> bool:
-        return any(lane.kind is Kind.LABEL for lane in self._lanes)
+        return not self._apart and any(lane.kind is Kind.LABEL for lane in self._lanes)
 
     def _push(self, lane: Lane, method: Method, wish: W) -> None:
         lane.todo.append((method, wish))

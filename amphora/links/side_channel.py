@@ -1,4 +1,4 @@
-"""`SideChannel`: a channel for declarations and other synchronous methods that the connection's owner need not wait for."""
+"""`SideChannel`: a channel for synchronous methods that the owner of the connection does not wait for."""
 
 from __future__ import annotations
 

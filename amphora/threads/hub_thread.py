@@ -24,8 +24,8 @@ __all__ = ["HubThread"]
 
 logger = NoteLogger(__name__)
 
-#: Seconds for which stopping may take, beyond what the client itself takes.
-_FAREWELL = 10.0
+#: Seconds that stopping may take, beyond those for which unconfirmed requests are waited for.
+_FAREWELL = 20.0
 
 
 class _Task:
@@ -70,6 +70,10 @@ class HubThread:
         self._abandoned: deque[_Task] = deque()
         self._waker: Any = None
         self._client: AmqpRpcClient | None = None
+        self._done = threading.Event()
+        self._hurried = False
+        self._why = "the client was stopped"
+        self._farewell = _FAREWELL
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._main, args=(started,), name=name, daemon=True)
         self._thread.start()
@@ -126,15 +130,37 @@ class HubThread:
         self.run(lambda client: self._adopt(begin(client), outcome))
 
     def stop(self) -> None:
-        """Stop the client and end the thread. Afterwards, every future has its outcome."""
+        """Stop the client and end the thread. Afterwards, every future has its outcome.
+
+        Unconfirmed requests are waited for first, and reported where they stay unconfirmed.
+        """
         self._begin_to_stop()
         if self._thread is threading.current_thread():
             return
-        self._thread.join(_FAREWELL + 10.0)
+        # Not by `Thread.join`: where a signal's handler raises in it, it takes the thread for ended (CPython 3.11,
+        # https://github.com/python/cpython/issues/90882).
+        if self._done.wait(self._farewell):
+            self._thread.join()
         # Where the thread has ended in good order, nothing is left. Otherwise something blocks its hub.
         self._end(
             NoResult("the client was stopped, and its thread did not end in time: something blocks its event loop")
         )
+
+    # -- at exit: Leaver ----------------------------------------------------------------------
+
+    def begin_to_leave(self) -> None:
+        """Begin to stop; see `amphora.endpoint.at_exit.Leaver`."""
+        self._why = "the process exited"
+        self._begin_to_stop()
+
+    def hurry(self) -> None:
+        """End the wait for unconfirmed requests."""
+        self._hurried = True
+        self._wake()
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        self.stop()
 
     def _begin_to_stop(self) -> None:
         with self._lock:
@@ -186,11 +212,12 @@ class HubThread:
         hub = gevent.get_hub()
         woken = Event()
         waker = hub.loop.async_()
-        waker.start(woken.set)
+        waker.start(self._on_wake, woken)
         client: AmqpRpcClient | None = None
         reason: BaseException = NoResult("the client was stopped")
         try:
             self._client = client = self._make()
+            self._farewell = _FAREWELL + client._unconfirmed.timeout
             self._waker = waker
             started.set_result(None)
             while self._handover.state is HubState.RUNNING:
@@ -213,14 +240,18 @@ class HubThread:
                 self._waker = None
                 waker.stop()
                 waker.close()
+                self._done.set()
                 hub.destroy(destroy_loop=True)
+
+    def _on_wake(self, woken: Event) -> None:
+        woken.set()
+        if self._hurried and self._client is not None:
+            self._client._unconfirmed.hurry()
 
     def _stop_client(self, client: AmqpRpcClient) -> None:
         # Those that were submitted in the last moment, too.
         self._work(client)
-        client.stop()
-        if unsent := client.stats()["outbox"]:
-            logger.error("%r ended with %d requests that the broker has not confirmed", client, unsent)
+        client.stop_for_good(self._why)
         # Nothing can answer them from here on, whatever their deadlines. Each is told how far it had come.
         client._calls.end_all()
         self._wait_for_tasks(monotonic() + 1.0)

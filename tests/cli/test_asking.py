@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from gevent.event import Event
 
-from amphora import AmqpRpcFanoutServer, AmqpRpcServer, __version__
+from amphora import AmqpRpcClient, AmqpRpcFanoutServer, AmqpRpcServer, __version__
 from tests.cli.conftest import Invoke, Shop, StartCommand
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
@@ -134,6 +134,22 @@ def test_queues_are_shown_and_what_is_missing_is_status_1(invoke: Invoke, shop: 
     }
     shop.server.stop()
     assert invoke("queues", service).exit_code == 0
+
+
+def test_label_queues_are_found_by_the_template_of_the_service(
+    invoke: Invoke, shop: Shop, broker: Broker, service: str
+) -> None:
+    template = "{namespace}.for.{label}"
+    with AmqpRpcClient(service, broker_url=broker.url, queue_template=template) as client:
+        client.create_new_request_queue("Alice")
+
+    options = ["--label", "Alice", "--queue-template", template]
+    shown = invoke("queues", service, *options)
+    watched = invoke("top", service, "-n", "1", "-i", "1", "--json", *options)
+
+    assert [f"{service}.for.Alice", "label", "0", "0"] in rows(shown)
+    assert f"{service}.for.Alice" in watched.stdout
+    assert invoke("queues", service, "--label", "Alice", "--queue-template", "no label").exit_code == 2
 
 
 def test_a_queue_with_messages_that_nobody_consumes_is_status_1(invoke: Invoke, shop: Shop, service: str) -> None:

@@ -21,11 +21,10 @@ ALLOWED = {
     "Options": 2,
     "Ports": 4,
     "State": 7,
-    # The stand-ins of the two integrations.
-    "LazyClient": 2,
-    "LazyServer": 2,
-    "Serving": 2,
 }
+
+#: Those of the two integrations, until they have one stand-in.
+ALLOWED_FOR_NOW = {"LazyClient": 2, "LazyServer": 2, "Serving": 2}
 
 
 def definitions() -> dict[str, list[str]]:
@@ -39,7 +38,8 @@ def definitions() -> dict[str, list[str]]:
 
 
 def test_no_class_name_means_two_things() -> None:
-    twice = {name: modules for name, modules in definitions().items() if len(modules) > ALLOWED.get(name, 1)}
+    allowed = {**ALLOWED, **ALLOWED_FOR_NOW}
+    twice = {name: modules for name, modules in definitions().items() if len(modules) > allowed.get(name, 1)}
 
     assert twice == {}
 

@@ -149,6 +149,16 @@ def test_every_label_and_optional_queue_has_a_lane_of_its_own_until_there_are_to
     assert len({*lanes, *(wish.lane for wish in others)}) == 4
 
 
+def test_no_lane_is_shared_where_the_broker_allows_one_consumer_on_each_channel() -> None:
+    bench = Bench(label_lanes=2)
+    bench.machine.keep_apart()
+    labels = [bench.add(Kind.LABEL) for _ in range(4)]
+    bench.attach()
+    bench.agree()
+
+    assert len({wish.lane for wish in labels}) == 4
+
+
 # What is missing or refused.
 
 

@@ -24,7 +24,7 @@ ROOMS = (
         "amphora.contrib.prometheus",
         "amphora.testing.*",
     ),
-    ("amphora.contrib.multiprocess_metrics", "amphora.contrib.stand_ins"),
+    ("amphora.contrib.multiprocess_metrics", "amphora.contrib.stand_ins.*"),
     ("amphora",),
     ("amphora.threads.*",),
     ("amphora.client.*", "amphora.server.*"),
@@ -74,10 +74,10 @@ AND_ALSO = {
     "amphora.contrib.celery.*": (
         "amphora.contrib.django.databases",
         "amphora.contrib.django.late_patching",
-        "amphora.contrib.stand_ins",
+        "amphora.contrib.stand_ins.*",
         "amphora.logs.remote_text",
     ),
-    "amphora.contrib.django.*": ("amphora.contrib.stand_ins", "amphora.logs.remote_text"),
+    "amphora.contrib.django.*": ("amphora.contrib.stand_ins.*", "amphora.logs.remote_text"),
     "amphora.contrib.django.testing.*": ("amphora.testing",),
     "amphora.contrib.prometheus": ("amphora.contrib.multiprocess_metrics",),
 }

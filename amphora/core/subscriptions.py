@@ -47,12 +47,13 @@ of an ENDED wish reaches its owner; the driver sees to that when `ended` is call
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from enum import Enum
 from itertools import count
 from math import inf
 from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from amphora.core.alarms import Alarms
 
 __all__ = ["Command", "Kind", "Lane", "Method", "Options", "Ports", "State", "Subscriptions", "Wish"]
 
@@ -158,6 +159,7 @@ class Wish:
     Attributes:
         state: Where it stands.
         tag: Its live consumer tag, if it has one.
+        due: When something has to happen; infinity if nothing has.
         failures: How often in a row it could not be consumed from.
     """
 
@@ -165,10 +167,10 @@ class Wish:
         "_close_pause",
         "_closed_at",
         "_closes",
-        "_due",
         "_hangs",
         "_pause",
         "_since",
+        "due",
         "failures",
         "kind",
         "lane",
@@ -184,7 +186,7 @@ class Wish:
         self.tag: str | None = None
         self.lane: Lane | None = None
         self.failures = 0
-        self._due = inf
+        self.due = inf
         self._pause = 0.0
         self._hangs = 0
         self._since = inf
@@ -258,9 +260,7 @@ class Subscriptions(Generic[W]):
         self._looks: deque[W] = deque()
         self._ready: deque[Lane] = deque()
         self._idle: deque[Lane] = deque()
-        self._later: list[tuple[float, int, W]] = []
-        self._order = count()
-        self._alarm_at = inf
+        self._alarms: Alarms[W] = Alarms(ports.alarm)
 
     # -- what is known ----------------------------------------------------------------------
 
@@ -278,9 +278,7 @@ class Subscriptions(Generic[W]):
     @property
     def next_deadline(self) -> float:
         """When `tick` has something to do; `inf` for never."""
-        while self._later and self._later[0][2]._due != self._later[0][0]:
-            heapq.heappop(self._later)
-        return min(self._declare_due, self._later[0][0] if self._later else inf)
+        return min(self._declare_due, self._alarms.next)
 
     # -- from above -------------------------------------------------------------------------
 
@@ -365,7 +363,7 @@ class Subscriptions(Generic[W]):
         if self._declare_due <= now:
             self._declare_due = inf
             for wish in self._wishes:
-                if wish.kind is Kind.OWN and wish.state is State.WANTED and wish._due == inf:
+                if wish.kind is Kind.OWN and wish.state is State.WANTED and wish.due == inf:
                     self._enter(wish, State.DECLARING)
             self._control = Command(Method.DECLARE, None)
             return self._control
@@ -611,12 +609,8 @@ class Subscriptions(Generic[W]):
 
     def tick(self, now: float) -> None:
         """See what is due."""
-        self._alarm_at = inf
-        while self._later and self._later[0][0] <= now:
-            due, _, wish = heapq.heappop(self._later)
-            if wish._due != due:
-                continue
-            wish._due = inf
+        self._alarms.fired()
+        for wish in self._alarms.take(now):
             if wish.state is State.CANCELING:
                 self._end(wish)
             elif wish.state is not State.ENDED:
@@ -715,16 +709,12 @@ class Subscriptions(Generic[W]):
 
     def _enter(self, wish: W, state: State, due: float = inf) -> None:
         wish.state = state
-        wish._due = due
+        self._alarms.set(wish, due)
         if due < inf:
-            heapq.heappush(self._later, (due, next(self._order), wish))
             self._set_alarm()
 
     def _set_alarm(self) -> None:
-        at = self.next_deadline
-        if at < self._alarm_at:
-            self._alarm_at = at
-            self._ports.alarm(at)
+        self._alarms.announce(self.next_deadline)
 
     # -- for tests --------------------------------------------------------------------------
 
@@ -745,7 +735,7 @@ class Subscriptions(Generic[W]):
             assert lane.kind is not Kind.OPTIONAL or len(lane.wishes) <= 1, "U3"
 
     def _goes_on(self, wish: W) -> bool:
-        if wish._due < inf or wish in self._looks or wish in self._recreate:
+        if wish.due < inf or wish in self._looks or wish in self._recreate:
             return True
         if any(command is not None and command.wish is wish for command in (self._control, self._looking)):
             return True

@@ -63,6 +63,7 @@ class Ending(Enum):
 
 
 _OPEN, _ACCEPTED, _ENDED = CallState.OPEN, CallState.ACCEPTED, CallState.ENDED
+_REPLIED = Ending.REPLIED
 
 
 class PendingCall:
@@ -209,7 +210,8 @@ class Calls:
         """Take a reply to a call that is pending."""
         inbox = call.inbox
         if call.state is not _ENDED and (inbox is ONE_REPLY or inbox.put(reply, now)):
-            self._end(call, Ending.REPLIED, reply)
+            self._leave(call)
+            self._ports.ended(call, _REPLIED, reply)
 
     # -- time -------------------------------------------------------------------------------
 
@@ -236,9 +238,8 @@ class Calls:
         self.pending.pop(call_id, None)
         if timeout is not None:
             same = self._lists.get(timeout)
-            if same is not None:
-                same.pop(call_id, None)
-            call.due = inf
+            if same is None or same.pop(call_id, None) is None:
+                call.due = inf
 
     def _end_all(self, calls: list[PendingCall], how: Ending, detail: Any) -> None:
         """End several calls, all of them before any is told: whatever comes of that meets a consistent machine."""

@@ -56,6 +56,9 @@ class Suspicion:
     """Counts how many connections in a row each message has broken.
 
     It is true while a message has broken a connection and was neither handled well since then nor forgotten.
+
+    Attributes:
+        counts: How many connections each has broken, by its key. Only the machine changes it.
     """
 
     __slots__ = ("_last", "counts")

@@ -68,6 +68,8 @@ class ThreadedClient:
         self._middleware: list[Callable[..., Any]] = []
         self._first_pid = os.getpid()
         self._hub: PerProcess[HubThread] = PerProcess(self._make_hub, usable=lambda hub: hub.usable)
+        # The process and the client of the thread that was started last: what it has counted can still be read when it is stopped.
+        self._latest: tuple[int, AmqpRpcClient] | None = None
         self._started()
 
     def __repr__(self) -> str:
@@ -102,15 +104,19 @@ class ThreadedClient:
         return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
 
     def __getattr__(self, name: str) -> Any:
-        """Give what else a client has: its methods run in the client's thread, and properties are read there."""
+        """Give what else a client has: its methods run in the client's thread, and properties are read there.
+
+        What only tells how the client is does not connect one that is stopped.
+        """
         if name.startswith("_"):
             raise AttributeError(name)
         member = getattr(self._class, name)
         if not callable(member):
-            return self._run(lambda client: getattr(client, name))
+            return self._read(lambda client: getattr(client, name))
+        run = self._read if name in _READS else self._run
 
         def method(*args: Any, **kwargs: Any) -> Any:
-            return self._run(lambda client: getattr(client, name)(*args, **kwargs))
+            return run(lambda client: getattr(client, name)(*args, **kwargs))
 
         return method
 
@@ -172,10 +178,17 @@ class ThreadedClient:
             client.tune_function(name)(tuning)
         for middleware in self._middleware:
             client.add_middleware(middleware)
+        self._latest = os.getpid(), client
         return client
 
     def _run(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
         return self._started().run(function)
+
+    def _read(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
+        latest = self._latest
+        if self._hub.made is None and latest is not None and latest[0] == os.getpid():
+            return function(latest[1])
+        return self._run(function)
 
     def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._run(lambda client: client.call(function_name=function, **options)(*args, **kwargs))
@@ -193,6 +206,10 @@ class ThreadedClient:
 
         self._started().defer(begin, deferred._future)
         return deferred
+
+
+#: Methods that tell how a client is, and do nothing.
+_READS = frozenset({"stats", "health", "confirm_times"})
 
 
 def make_client(service_name: str, *, fanout: bool = False, **options: Any) -> AmqpRpcClient | ThreadedClient:

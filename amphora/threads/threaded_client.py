@@ -68,7 +68,7 @@ class ThreadedClient:
         self._middleware: list[Callable[..., Any]] = []
         self._first_pid = os.getpid()
         self._hub: PerProcess[HubThread] = PerProcess(self._make_hub, usable=lambda hub: hub.usable)
-        # The process and the client of the thread that was started last: what it has counted can still be read when it is stopped.
+        # The process, and the client of its thread that was started last: its counts can be read after a stop.
         self._latest: tuple[int, AmqpRpcClient] | None = None
         self._started()
 

@@ -24,7 +24,7 @@ from amphora.threads.threaded_result import ThreadedResult
 __all__ = ["ThreadedClient", "make_client"]
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
-Service = TypeVar("Service")
+Bound = TypeVar("Bound")
 Middleware = TypeVar("Middleware", bound=Callable[..., Any])
 
 
@@ -99,9 +99,9 @@ class ThreadedClient:
         """Ask all servers of the service at once; see `AmqpRpcClient.inspect`."""
         return self._inspector
 
-    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+    def bind(self, service: Callable[..., Bound], *, prefix: str = "", **options: Any) -> Bound:
         """Give remote functions as the methods of a class; see `AmqpRpcClient.bind`."""
-        return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
+        return cast("Bound", bind(self._caller, service, prefix=prefix, options=options))
 
     def __getattr__(self, name: str) -> Any:
         """Give what else a client has: its methods run in the client's thread, and properties are read there.

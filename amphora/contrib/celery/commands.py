@@ -31,7 +31,7 @@ from amphora import (
 # Not used here: the program's `inspect` command knows a command when it has been registered.
 from amphora.contrib.celery import inspection  # noqa: F401
 from amphora.contrib.celery.attach import Amphora
-from amphora.contrib.celery.serving import Serving
+from amphora.contrib.celery.serving import AppServing
 from amphora.contrib.django.late_patching import let_opentelemetry_patch
 from amphora.logs.remote_text import printable_json, printable_lines
 
@@ -88,7 +88,7 @@ def serve(program: Any, loglevel: int, logfile: str | None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, on_signal)
-    serving = Serving(attached, on_failure)
+    serving = AppServing(attached, on_failure)
     _checked(serving.start)
     asked.wait()
     if failures:

@@ -280,11 +280,11 @@ class Amphora:
 
     def _on_process_shutdown(self, **_: Any) -> None:
         """A child of the prefork pool ends: it runs no exit handlers."""
+        # Those that the program has made itself, too.
+        leave()
         for client in (self._client, self._fanout_client):
             if getattr(client, "made", False):
                 client.reset()
-        # What else has a client in this process.
-        leave()
 
 
 def setup(app: Any, **options: Any) -> Amphora:

@@ -8,6 +8,8 @@ from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, TypeVar, cast
 
+import gevent
+
 from amphora.client.bound import bind
 from amphora.client.call_builder import CallBuilder
 from amphora.client.call_tracker import CallTracker
@@ -15,7 +17,8 @@ from amphora.client.caller import CALL_OPTIONS, DEFER_OPTIONS, PrettyCaller
 from amphora.client.inspector import Answer, Counts, Inspector
 from amphora.client.label_queues import LabelQueues
 from amphora.client.middleware import ClientMiddleware
-from amphora.endpoint.endpoint import check_patched
+from amphora.endpoint.at_exit import UnconfirmedRequests, leave_at_exit
+from amphora.endpoint.endpoint import check_patched, in_hub_thread
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError, TopologyConflict
@@ -116,6 +119,9 @@ class AmqpRpcClient(ServiceEndpoint):
         max_message_size: Bytes of one request's body; RabbitMQ's own limit is 128 MiB until 4.0, 16 MiB since.
         max_received_size: Bytes of one reply's body that are decoded; the call of a larger one raises `WrongResult`.
             JSON and MessagePack take up to 75 times their size in memory while they are decoded.
+        exit_timeout: Seconds for which the exit of the process waits until the broker has confirmed the requests that
+            were deferred with ``wait_publish=False``, or whose callers have given up. Those that it has not confirmed
+            by then are lost, and an ERROR record says how many there are and which functions they call.
 
     Raises:
         RuntimeError: The program is not monkey-patched.
@@ -125,6 +131,7 @@ class AmqpRpcClient(ServiceEndpoint):
     _options_type = ClientOptions
     _fanout: ClassVar[bool] = False
     _closes_when_dropped: ClassVar[bool] = True
+    _unconfirmed: UnconfirmedRequests
 
     def __init__(
         self,
@@ -158,6 +165,7 @@ class AmqpRpcClient(ServiceEndpoint):
         outbox_max_bytes: int = 64 * 1024 * 1024,
         max_message_size: int = 128 * 1024 * 1024,
         max_received_size: int = MAX_RECEIVED_SIZE,
+        exit_timeout: float = 5.0,
     ) -> None:
         check_patched(type(self).__name__)
         options = ClientOptions.of(locals())
@@ -208,6 +216,13 @@ class AmqpRpcClient(ServiceEndpoint):
             timeout,
             self._ended,
         )
+        unconfirmed = UnconfirmedRequests(
+            repr(self), self._publisher, self._calls.unconfirmed, timeout=options.exit_timeout
+        )
+        unconfirmed.watch(self)
+        if not in_hub_thread():
+            leave_at_exit(unconfirmed)
+        self._unconfirmed = unconfirmed
         self._try_again_at = math.inf
         self._router = Router()
         self._middleware: list[ClientMiddleware] = []
@@ -464,6 +479,13 @@ class AmqpRpcClient(ServiceEndpoint):
         """
         self._try_again_at = math.inf
         super().stop()
+
+    def _begin(self) -> None:
+        # A short program may connect as late as when it exits. gevent looks up the broker's name in threads, one for
+        # each connection: they must exist by then, as an interpreter that exits starts no threads (Python 3.12), and
+        # does not even import what makes them (3.9).
+        threads = gevent.get_hub().threadpool
+        threads.size = max(threads.size, 2)
 
     def _stop(self) -> None:
         super()._stop()

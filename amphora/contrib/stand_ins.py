@@ -7,7 +7,18 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-__all__ = ["lazy_attribute"]
+from amphora import AmqpRpcClient
+from amphora.endpoint.at_exit import leave
+
+__all__ = ["lazy_attribute", "leave", "stop_for_good"]
+
+
+def stop_for_good(endpoint: Any) -> None:
+    """Stop an endpoint that is thrown away: requests that stay unconfirmed for its ``exit_timeout`` are reported."""
+    if isinstance(endpoint, AmqpRpcClient):
+        endpoint.stop_for_good()
+    else:
+        endpoint.stop()
 
 
 def lazy_attribute(stand_in: object, like: type, name: str, real: Callable[[], Any]) -> Any:

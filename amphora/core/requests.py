@@ -48,12 +48,12 @@ are called last: a port may call back.
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from math import inf
 from typing import Any, Generic, TypeVar
 
+from amphora.core.alarms import Alarms
 from amphora.core.finished import FinishedRequests, Reply
 from amphora.core.records import AGAIN, Exit, Record, State
 from amphora.core.request_ports import Options, Ports
@@ -128,9 +128,7 @@ class ServedRequests(Generic[R]):
         self._given_back: OrderedDict[Hashable, float] = OrderedDict()
         self._gone: OrderedDict[str, float] = OrderedDict()
         self._full: OrderedDict[str, float] = OrderedDict()
-        self._serial = 0
-        self._heap: list[tuple[float, int, R]] = []
-        self._alarm_at = inf
+        self._alarms: Alarms[R] = Alarms(ports.alarm)
 
     @property
     def waiting(self) -> int:
@@ -145,7 +143,7 @@ class ServedRequests(Generic[R]):
     @property
     def next_deadline(self) -> float:
         """When `tick` has something to do, or earlier."""
-        own = self._heap[0][0] if self._heap else inf
+        own = self._alarms.next
         return min(own, self.tries.next_deadline) if self.tries else own
 
     def has_slot(self) -> bool:
@@ -382,7 +380,7 @@ class ServedRequests(Generic[R]):
             elif not gone:
                 # Its queue may have been deleted under a client that is about to declare it again.
                 record.looked = True
-                self._set_due(record, now + AGAIN)
+                self._alarms.set(record, now + AGAIN)
         for record in waiting:
             if found:
                 self._ports.send(record)
@@ -411,19 +409,16 @@ class ServedRequests(Generic[R]):
             self.unexpected += 1
             return
         delay, record.again = record.again, min(2 * record.again, _AGAIN_MAX)
-        self._set_due(record, now + delay)
+        self._alarms.set(record, now + delay)
 
     # -- time -------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Handle what is due; an early or repeated call does no harm."""
-        self._alarm_at = inf
+        self._alarms.fired()
         try:
-            while self._heap and self._heap[0][0] <= now:
-                at, _, record = heapq.heappop(self._heap)
-                if record.due == at:
-                    record.due = inf
-                    self._handle_due(record, now)
+            for record in self._alarms.take(now):
+                self._handle_due(record, now)
             if self.tries:
                 self.tries.tick(now)
                 self.tries.pump(now)
@@ -517,7 +512,7 @@ class ServedRequests(Generic[R]):
     def _park(self, record: R, due: float, now: float) -> None:
         record.state = State.PARKED
         self._parked[record] = None
-        self._set_due(record, due)
+        self._alarms.set(record, due)
         if len(self._parked) > self._most_parked:
             oldest = next((each for each in self._parked if self._may_abandon(each, now)), None)
             if oldest is not None:
@@ -551,7 +546,7 @@ class ServedRequests(Generic[R]):
         ran = record.state is _RUNNING
         self._slots.pop(record, None)
         record.state = State.HOLDING
-        self._set_due(record, until)
+        self._alarms.set(record, until)
         if ran:
             if record.redelivered and self.tries is not None:
                 # It was ignored: a last try need not be waited for.
@@ -563,7 +558,7 @@ class ServedRequests(Generic[R]):
         before = self._given_back.get(record.key, -inf)
         if now - before < AGAIN:
             record.state = State.HOLDING
-            self._set_due(record, before + AGAIN)
+            self._alarms.set(record, before + AGAIN)
         else:
             self._exit(record, Exit.GIVEN_BACK, now)
 
@@ -640,18 +635,8 @@ class ServedRequests(Generic[R]):
             if not same:
                 del self._unnamed[record.key]
 
-    def _set_due(self, record: R, at: float) -> None:
-        record.due = at
-        if at < inf:
-            self._serial += 1
-            heapq.heappush(self._heap, (at, self._serial, record))
-            self._set_alarm()
-
     def _set_alarm(self) -> None:
-        at = self.next_deadline
-        if at < self._alarm_at:
-            self._alarm_at = at
-            self._ports.alarm(at)
+        self._alarms.announce(self.next_deadline)
 
     # -- invariants -------------------------------------------------------------------------
 

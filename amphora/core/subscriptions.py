@@ -4,9 +4,10 @@ Theory. A wish has a *kind*. OWN queues are part of the topology: they are decla
 queues are created by others and waited for. OPTIONAL queues are declared by us, and done without where the broker
 refuses them or does not answer. Deliveries come on *lanes*, which are channels: one for all OWN wishes, one for each
 OPTIONAL wish, and one for each LABEL wish until there are `Options.label_lanes` of them, then the one with the fewest
-wishes. What happens to one lane changes nothing on any other. What is asked of the broker is a `Command`. The driver
-takes it from `next_command`, carries it out without blocking, and reports how it ended. Each lane has one command at a
-time, as have the topology (DECLARE, RECREATE) and the looks (LOOK), which have channels of their own.
+wishes (unless the broker does not allow that: `keep_apart`). What happens to one lane changes nothing on any other.
+What is asked of the broker is a `Command`. The driver takes it from `next_command`, carries it out without blocking,
+and reports how it ended. Each lane has one command at a time, as have the topology (DECLARE, RECREATE) and the looks
+(LOOK), which have channels of their own.
 
 ========== ===================================== ======================================================================
 State      Event                                 Next
@@ -46,12 +47,13 @@ of an ENDED wish reaches its owner; the driver sees to that when `ended` is call
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from enum import Enum
 from itertools import count
 from math import inf
 from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from amphora.core.alarms import Alarms
 
 __all__ = ["Command", "Kind", "Lane", "Method", "Options", "Ports", "State", "Subscriptions", "Wish"]
 
@@ -157,6 +159,7 @@ class Wish:
     Attributes:
         state: Where it stands.
         tag: Its live consumer tag, if it has one.
+        due: When something has to happen; infinity if nothing has.
         failures: How often in a row it could not be consumed from.
     """
 
@@ -164,10 +167,10 @@ class Wish:
         "_close_pause",
         "_closed_at",
         "_closes",
-        "_due",
         "_hangs",
         "_pause",
         "_since",
+        "due",
         "failures",
         "kind",
         "lane",
@@ -183,7 +186,7 @@ class Wish:
         self.tag: str | None = None
         self.lane: Lane | None = None
         self.failures = 0
-        self._due = inf
+        self.due = inf
         self._pause = 0.0
         self._hangs = 0
         self._since = inf
@@ -243,6 +246,8 @@ class Subscriptions(Generic[W]):
         self.declare_failures = 0
         self._ports = ports
         self._label_lanes = options.label_lanes
+        # Whether the broker allows no lane to be shared.
+        self._apart = False
         self._tags = count(1)
         # Used as ordered sets.
         self._wishes: dict[W, None] = {}
@@ -255,9 +260,7 @@ class Subscriptions(Generic[W]):
         self._looks: deque[W] = deque()
         self._ready: deque[Lane] = deque()
         self._idle: deque[Lane] = deque()
-        self._later: list[tuple[float, int, W]] = []
-        self._order = count()
-        self._alarm_at = inf
+        self._alarms: Alarms[W] = Alarms(ports.alarm)
 
     # -- what is known ----------------------------------------------------------------------
 
@@ -275,9 +278,7 @@ class Subscriptions(Generic[W]):
     @property
     def next_deadline(self) -> float:
         """When `tick` has something to do; `inf` for never."""
-        while self._later and self._later[0][2]._due != self._later[0][0]:
-            heapq.heappop(self._later)
-        return min(self._declare_due, self._later[0][0] if self._later else inf)
+        return min(self._declare_due, self._alarms.next)
 
     # -- from above -------------------------------------------------------------------------
 
@@ -362,7 +363,7 @@ class Subscriptions(Generic[W]):
         if self._declare_due <= now:
             self._declare_due = inf
             for wish in self._wishes:
-                if wish.kind is Kind.OWN and wish.state is State.WANTED and wish._due == inf:
+                if wish.kind is Kind.OWN and wish.state is State.WANTED and wish.due == inf:
                     self._enter(wish, State.DECLARING)
             self._control = Command(Method.DECLARE, None)
             return self._control
@@ -471,6 +472,10 @@ class Subscriptions(Generic[W]):
             return []
         self._drop(lane)
         return [wish for wish in lane.wishes if wish is not command.wish]
+
+    def keep_apart(self) -> None:
+        """Never start two wishes on one lane: the broker allows no more consumers on a channel."""
+        self._apart = True
 
     def no_lane(self, command: Command, now: float) -> None:
         """The lane of this CONSUME cannot be opened: there are too many channels on the connection."""
@@ -604,12 +609,8 @@ class Subscriptions(Generic[W]):
 
     def tick(self, now: float) -> None:
         """See what is due."""
-        self._alarm_at = inf
-        while self._later and self._later[0][0] <= now:
-            due, _, wish = heapq.heappop(self._later)
-            if wish._due != due:
-                continue
-            wish._due = inf
+        self._alarms.fired()
+        for wish in self._alarms.take(now):
             if wish.state is State.CANCELING:
                 self._end(wish)
             elif wish.state is not State.ENDED:
@@ -638,7 +639,7 @@ class Subscriptions(Generic[W]):
             if self._own is None or not self._own.live:
                 self._own = self._new_lane(Kind.OWN)
             return self._own
-        if wish.kind is Kind.LABEL:
+        if wish.kind is Kind.LABEL and not self._apart:
             lanes = [lane for lane in self._lanes if lane.kind is Kind.LABEL]
             if len(lanes) >= self._label_lanes:
                 return min(lanes, key=lambda lane: len(lane.wishes))
@@ -650,7 +651,7 @@ class Subscriptions(Generic[W]):
         return lane
 
     def _sharable(self) -> bool:
-        return any(lane.kind is Kind.LABEL for lane in self._lanes)
+        return not self._apart and any(lane.kind is Kind.LABEL for lane in self._lanes)
 
     def _push(self, lane: Lane, method: Method, wish: W) -> None:
         lane.todo.append((method, wish))
@@ -708,16 +709,12 @@ class Subscriptions(Generic[W]):
 
     def _enter(self, wish: W, state: State, due: float = inf) -> None:
         wish.state = state
-        wish._due = due
+        self._alarms.set(wish, due)
         if due < inf:
-            heapq.heappush(self._later, (due, next(self._order), wish))
             self._set_alarm()
 
     def _set_alarm(self) -> None:
-        at = self.next_deadline
-        if at < self._alarm_at:
-            self._alarm_at = at
-            self._ports.alarm(at)
+        self._alarms.announce(self.next_deadline)
 
     # -- for tests --------------------------------------------------------------------------
 
@@ -738,7 +735,7 @@ class Subscriptions(Generic[W]):
             assert lane.kind is not Kind.OPTIONAL or len(lane.wishes) <= 1, "U3"
 
     def _goes_on(self, wish: W) -> bool:
-        if wish._due < inf or wish in self._looks or wish in self._recreate:
+        if wish.due < inf or wish in self._looks or wish in self._recreate:
             return True
         if any(command is not None and command.wish is wish for command in (self._control, self._looking)):
             return True

@@ -20,6 +20,7 @@ from gevent.event import Event
 
 from amphora.driver.forks import let_go_after_fork
 from amphora.durations import Histogram
+from amphora.endpoint.at_exit import UnconfirmedRequests
 from amphora.endpoint.health import Health
 from amphora.endpoint.loop_lag import LoopLag
 from amphora.exceptions import BrokerError, BrokerUnreachable
@@ -31,7 +32,7 @@ from amphora.links.topology import QueueStatus, Topology, queue_status
 from amphora.options.broker_options import BrokerOptions
 from amphora.options.settings import LinkSettings, OutboxLimits
 
-__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched"]
+__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched", "in_hub_thread"]
 
 #: Seconds that stopping may take to bring things to a good end while the broker answers.
 _FAREWELL = 5.0
@@ -53,13 +54,18 @@ def allow_unpatched_thread() -> None:
     _bridge.allowed = True
 
 
+def in_hub_thread() -> bool:
+    """Return whether the calling thread is one for which `allow_unpatched_thread` was called."""
+    return getattr(_bridge, "allowed", False)
+
+
 def check_patched(class_name: str) -> None:
     """Insist on gevent's monkey-patching.
 
     Raises:
         RuntimeError: Sockets are not patched; the text says what to add and where.
     """
-    if not monkey.is_module_patched("socket") and not getattr(_bridge, "allowed", False):
+    if not monkey.is_module_patched("socket") and not in_hub_thread():
         raise RuntimeError(
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"
@@ -126,6 +132,7 @@ class Endpoint:
         self._forked = False
         self._stopping: gevent.Greenlet[[], None] | None = None
         self._finalizer: finalize[..., Any] | None = None
+        self._unconfirmed: UnconfirmedRequests | None = None
         let_go_after_fork(self)
 
     @classmethod
@@ -326,6 +333,22 @@ class Endpoint:
         if not (self._publisher.link.in_owner or self._consumer.link.in_owner):
             stopping.get()
 
+    def stop_for_good(self, event: str = "the client was stopped") -> None:
+        """Stop where nothing will call `serve` again: what is unconfirmed is waited for and then reported.
+
+        Called by Amphora itself, when it throws an endpoint away.
+
+        Args:
+            event: What the report is to say has happened.
+        """
+        if self._forked:
+            return
+        if self._unconfirmed is not None:
+            self._unconfirmed.wait()
+        self.stop()
+        if self._unconfirmed is not None:
+            self._unconfirmed.report(event)
+
     def _stop(self) -> None:
         """Do what `stop` does, in a greenlet of its own: it goes on where the caller of `stop` is interrupted."""
         deadline = monotonic() + _FAREWELL
@@ -374,7 +397,9 @@ class Endpoint:
         """Have the connections closed when the program refers to this endpoint no longer."""
         if not self._closes_when_dropped or (self._finalizer is not None and self._finalizer.alive):
             return
-        leave = partial(_leave, self._publisher, self._consumer, self._loop_lag, self._pending_count())
+        leave = partial(
+            _leave, self._publisher, self._consumer, self._loop_lag, self._pending_count(), self._unconfirmed
+        )
         self._finalizer = finalize(self, _on_dropped, gevent.get_hub().loop, leave, repr(self))
         self._finalizer.atexit = False
 
@@ -432,16 +457,26 @@ def _on_dropped(loop: Any, leave: Callable[[], None], name: str) -> None:
     warnings.warn(f"{name} was dropped without stop(): closing its connections", ResourceWarning, stacklevel=2)
 
 
-def _leave(publisher: Publisher, consumer: Consumer, loop_lag: LoopLag, pending: Callable[[], int]) -> None:
+def _leave(
+    publisher: Publisher,
+    consumer: Consumer,
+    loop_lag: LoopLag,
+    pending: Callable[[], int],
+    unconfirmed: UnconfirmedRequests | None,
+) -> None:
     """Close the connections of an endpoint that was dropped, when what was begun with it has come to an end."""
     while pending():
         gevent.sleep(_LOOK)
     # What was asked of the publisher leaves before: commands, then messages.
     publisher.run(lambda _: None).wait(_FAREWELL)
     publisher.flush(_FAREWELL)
+    if unconfirmed is not None:
+        unconfirmed.wait()
     consumer.link.stop(_FAREWELL)
     publisher.link.stop(_FAREWELL)
     loop_lag.stop()
+    if unconfirmed is not None:
+        unconfirmed.report("the client was dropped")
 
 
 def _stop_publisher(publisher: Publisher, deadline: float) -> None:

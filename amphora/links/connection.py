@@ -139,6 +139,11 @@ class Link:
         return self._machine.running
 
     @property
+    def stopped(self) -> Event:
+        """Set when the link stops the next time."""
+        return self._stopped
+
+    @property
     def connected(self) -> bool:
         """Whether the connection is up and its worker at work."""
         return self.attached.is_set()

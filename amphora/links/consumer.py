@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 import gevent
-from amqp.exceptions import AMQPError, ChannelError, InternalError, ResourceError
+from amqp.exceptions import AMQPError, ChannelError, InternalError, NotAllowed, ResourceError
 from gevent import get_hub
 from gevent.event import AsyncResult
 from kombu import Queue
@@ -47,6 +47,9 @@ _CHECK = 30.0
 #: declared again at once, RabbitMQ 3 keeps the consumer without a word and sends it nothing more (it takes
 #: the new queue for a mirror of the old one). Source: https://www.rabbitmq.com/docs/3.13/ha#cancellation.
 _CANCEL = "x-cancel-on-ha-failover"
+
+#: AMQP 0-9-1: class and method of `basic.consume`.
+_BASIC_CONSUME = (60, 20)
 
 #: How often an own queue is tried on a new connection before that is given up for another one.
 _TRIES = 3
@@ -247,6 +250,10 @@ class Consumer:
         self._hung.clear()
         self._connection = self._control = self._looks = self._asks = None
         self._ready = False
+        error = self.link.ended_by
+        if isinstance(error, NotAllowed) and error.method_sig == _BASIC_CONSUME:
+            # `consumer_max_per_channel`. Label queues share channels, the own queue of an endpoint has one of its own.
+            self._machine.keep_apart()
         self._machine.lost(internal_error=isinstance(self.link.ended_by, InternalError))
 
     def finish(self) -> None:

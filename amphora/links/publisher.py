@@ -206,6 +206,32 @@ class Publisher:
         finally:
             self._outbox.end_flush(flush)
 
+    def drain(self, timeout: float, *ends: Event) -> bool:
+        """Wait until what was taken before has its outcome, with or without a connection; return whether it has.
+
+        Args:
+            timeout: Seconds to wait at most.
+            ends: Events that end the wait, as stopping the link does.
+        """
+        empty = Event()
+        flush = self._outbox.flush(empty.set)
+        if not flush.left:
+            return True
+        try:
+            gevent.wait([empty, self.link.stopped, *ends], timeout=timeout, count=1)
+        finally:
+            self._outbox.end_flush(flush)
+        return empty.is_set()
+
+    def unconfirmed(self) -> list[OutgoingMessage]:
+        """Return the messages that may still be sent, or are sent but not confirmed; not those that have expired."""
+        now = monotonic()
+        return [
+            each
+            for each in self._outbox.messages()
+            if not each.arrived and (each.expires_at is None or each.expires_at > now)
+        ]
+
     def refuse_all(self, error: BrokerError) -> None:
         """End everything that waits with an error, as the broker will never take it."""
         self._outbox.refuse_all(error)

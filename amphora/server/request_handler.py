@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -31,8 +31,9 @@ from amphora.server.registry import Ignored, Raised, Registry
 from amphora.server.replies import Replies
 from amphora.server.run_times import RunTimes
 from amphora.server.served_request import ServedRequest
+from amphora.server.worker_pool import Pool
 
-__all__ = ["Pool", "RequestHandler"]
+__all__ = ["RequestHandler"]
 
 logger = NoteLogger(__name__)
 
@@ -52,19 +53,6 @@ _COUNTED = (
 )
 
 
-class Pool(Protocol):
-    """What runs functions."""
-
-    def submit(self, job: ServedRequest) -> None:
-        """Run a job soon; never blocks."""
-
-    def take_back(self) -> list[ServedRequest]:
-        """Return the jobs that have not begun; they will not run."""
-
-    def dismiss(self) -> None:
-        """Let what is idle end."""
-
-
 class RequestHandler:
     """Runs requests, replies to them, and acknowledges them after that.
 
@@ -77,7 +65,7 @@ class RequestHandler:
         publisher: Takes the replies.
         consumer: Brings the requests, and takes their acknowledgements.
         finished: Memory of the finished requests.
-        new_pool: Gives what runs functions; takes the function that runs one job.
+        pool: Runs the functions.
         concurrency: How many requests run at the same time.
         ignore_delay: Seconds to wait before a request is given back that was ignored before.
         drop_ignored: Acknowledge ignored requests instead of giving them back.
@@ -97,7 +85,7 @@ class RequestHandler:
         publisher: Publisher,
         consumer: Consumer,
         finished: FinishedRequests,
-        new_pool: Callable[[Callable[[ServedRequest], None]], Pool],
+        pool: Pool[ServedRequest],
         concurrency: int,
         ignore_delay: float,
         drop_ignored: bool,
@@ -118,7 +106,8 @@ class RequestHandler:
         self._one_less = Event()
         self._waiters = 0
         self._alarm: Any = None
-        self._pool = new_pool(self._work)
+        self._pool = pool
+        pool.attach(self._work)
         ports = _Ports(self, self._pool, consumer)
         options = Options(
             slots=concurrency, ignore_delay=ignore_delay, drop_ignored=drop_ignored, letters=poison is not None
@@ -163,6 +152,18 @@ class RequestHandler:
     def run_times(self) -> dict[str, Histogram]:
         """Return what `AmqpRpcServer.run_times` documents."""
         return self._run_times.so_far()
+
+    def find(self, client: str | None, message_id: str) -> list[ServedRequest]:
+        """Return the requests with this id that a client has sent and that have not left.
+
+        Mostly one or none: only a foreign client uses an id again. Without those that are not trusted. All that the
+        server has are looked through, so that no request pays for an index.
+        """
+        return [
+            job
+            for job in self._served.records
+            if job.message_id == message_id and job.client == client and not job.untrusted
+        ]
 
     def give_back_waiting(self) -> None:
         """Give the requests that have not begun back to their queues; those that run are the last for now."""
@@ -387,7 +388,7 @@ class _Ports:
     restore_route: Callable[[ServedRequest], None]
     abandoned: Callable[[ServedRequest, str], None]
 
-    def __init__(self, handler: RequestHandler, pool: Pool, consumer: Consumer) -> None:
+    def __init__(self, handler: RequestHandler, pool: Pool[ServedRequest], consumer: Consumer) -> None:
         self.current = consumer.is_current
         self.ack = consumer.ack
         self.give_back = partial(consumer.reject, requeue=True)

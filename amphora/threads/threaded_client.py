@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
@@ -18,6 +17,7 @@ from amphora.client.caller import CALL_OPTIONS, DEFER_OPTIONS, CallOptions, Pret
 from amphora.client.client import AmqpRpcClient
 from amphora.client.fanout import AmqpRpcFanoutClient
 from amphora.client.inspector import Answer, Counts, Inspector
+from amphora.endpoint.at_exit import leave_at_exit
 from amphora.protocol.routing import TuningFunction
 from amphora.threads.hub_thread import HubThread
 from amphora.threads.threaded_result import ThreadedResult
@@ -71,6 +71,8 @@ class ThreadedClient:
         self._first_pid = os.getpid()
         self._pid = 0
         self._hub: HubThread | None = None
+        # The client of the thread that was started last: what it has counted can still be read when it is stopped.
+        self._latest: AmqpRpcClient | None = None
         self._started()
         _clients.add(self)
 
@@ -106,15 +108,19 @@ class ThreadedClient:
         return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
 
     def __getattr__(self, name: str) -> Any:
-        """Give what else a client has: its methods run in the client's thread, and properties are read there."""
+        """Give what else a client has: its methods run in the client's thread, and properties are read there.
+
+        What only tells how the client is does not connect one that is stopped.
+        """
         if name.startswith("_"):
             raise AttributeError(name)
         member = getattr(self._class, name)
         if not callable(member):
-            return self._run(lambda client: getattr(client, name))
+            return self._read(lambda client: getattr(client, name))
+        run = self._read if name in _READS else self._run
 
         def method(*args: Any, **kwargs: Any) -> Any:
-            return self._run(lambda client: getattr(client, name)(*args, **kwargs))
+            return run(lambda client: getattr(client, name)(*args, **kwargs))
 
         return method
 
@@ -141,12 +147,12 @@ class ThreadedClient:
     def stop(self) -> None:
         """Disconnect from the broker and end the thread.
 
-        Calls and deferred results that have no result yet end with `NoResult`. Takes at most some seconds. What the
-        broker has not confirmed by then is gone; the next call connects again.
+        Requests that the broker has not confirmed are waited for, up to ``exit_timeout``. Those that are left then are
+        lost, and an ERROR record says how many there are and which functions they call. Calls and deferred results
+        that have no result yet end with `NoResult`. The next call connects again.
         """
-        with self._lock:
-            hub, self._hub = self._hub, None
-        if hub is not None and self._pid == os.getpid():
+        hub = self._forget_hub()
+        if hub is not None:
             hub.stop()
 
     def __enter__(self) -> Self:
@@ -158,6 +164,12 @@ class ThreadedClient:
 
     # -- how it is done ---------------------------------------------------------------------
 
+    def _forget_hub(self) -> HubThread | None:
+        """Return the thread of this process, if there is one; the next call makes another."""
+        with self._lock:
+            hub, self._hub = self._hub, None
+        return hub if self._pid == os.getpid() else None
+
     def _started(self) -> HubThread:
         hub = self._hub
         if hub is not None and hub.usable and self._pid == os.getpid():
@@ -165,6 +177,7 @@ class ThreadedClient:
         with self._lock:
             if self._hub is None or not self._hub.usable or self._pid != os.getpid():
                 self._hub, self._pid = HubThread(self._make, f"amphora {self._service_name} client"), os.getpid()
+                leave_at_exit(self._hub)
             return self._hub
 
     def _make(self) -> AmqpRpcClient:
@@ -177,10 +190,17 @@ class ThreadedClient:
             client.tune_function(name)(tuning)
         for middleware in self._middleware:
             client.add_middleware(middleware)
+        self._latest = client
         return client
 
     def _run(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
         return self._started().run(function)
+
+    def _read(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
+        latest = self._latest
+        if self._hub is None and latest is not None:
+            return function(latest)
+        return self._run(function)
 
     def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._run(lambda client: client.call(function_name=function, **options)(*args, **kwargs))
@@ -198,6 +218,10 @@ class ThreadedClient:
 
         self._started().defer(begin, deferred._future)
         return deferred
+
+
+#: Methods that tell how a client is, and do nothing.
+_READS = frozenset({"stats", "health", "confirm_times"})
 
 
 def make_client(service_name: str, *, fanout: bool = False, **options: Any) -> AmqpRpcClient | ThreadedClient:
@@ -220,14 +244,8 @@ def make_client(service_name: str, *, fanout: bool = False, **options: Any) -> A
     return ThreadedClient(service_name, fanout=fanout, **options)
 
 
-#: Those that are to be stopped at the end of the process.
+#: All, for the locks that a forked child makes anew.
 _clients: WeakSet[ThreadedClient] = WeakSet()
-
-
-@atexit.register
-def _stop_all() -> None:
-    for client in list(_clients):
-        client.stop()
 
 
 def _renew_locks() -> None:

@@ -26,5 +26,9 @@ def test_every_deferred_result_gets_an_outcome_when_the_client_stops(url: str, s
     assert seen["outcomes"]["not waited for"].startswith(stopped)
     assert seen["told"] == ["NoResult"]
     assert seen["seconds"] < 10
+    # A stopped client can be looked at, and stays stopped.
+    looks = {"calls": 3, "connected": False, "state": "stopped", "ready": False, "threads": 1}
+    assert {name: seen["looks"][name] for name in looks} == looks
+    assert seen["looks"]["confirmed"] >= 2
     assert last.startswith("NoResult: No result from 'nobody_serves_this': the client was stopped")
     assert code == 0

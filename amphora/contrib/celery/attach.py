@@ -18,6 +18,7 @@ from amphora.contrib.celery.exposed import Exposed, exposed_by_option, function_
 from amphora.contrib.celery.function_tasks import InTaskContext, register_function
 from amphora.contrib.celery.program import extend_worker
 from amphora.contrib.django.databases import look_after_databases
+from amphora.contrib.stand_ins import leave
 
 __all__ = ["Amphora", "setup"]
 
@@ -282,6 +283,8 @@ class Amphora:
         for client in (self._client, self._fanout_client):
             if getattr(client, "made", False):
                 client.reset()
+        # What else has a client in this process.
+        leave()
 
 
 def setup(app: Any, **options: Any) -> Amphora:

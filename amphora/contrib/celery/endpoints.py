@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 from collections.abc import Callable
 from threading import RLock
@@ -22,11 +21,9 @@ from amphora import (
     remote_name,
 )
 from amphora.contrib.celery.conf import Conf
-from amphora.contrib.stand_ins import lazy_attribute
+from amphora.contrib.stand_ins import lazy_attribute, leave, stop_for_good
 
 __all__ = ["LazyClient", "LazyServer"]
-
-logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -122,7 +119,7 @@ class _Lazy:
         if self.made:
             self._pid, real = None, self._real
             self._real = None
-            real.stop()
+            stop_for_good(real)
 
     def forget_parent(self) -> None:
         """Leave the endpoint to the parent, in a child that was just forked."""
@@ -263,17 +260,6 @@ class LazyClient(_Lazy):
 
         return decorate
 
-    def reset(self) -> None:
-        """Stop the client of this process, if there is one; the next use makes another, from the settings then.
-
-        It is said in the log where the broker has not got all requests.
-        """
-        real = self._real if self.made else None
-        super().reset()
-        # (A `ThreadedClient` says so itself, when it stops.)
-        if isinstance(real, AmqpRpcClient) and (unsent := real.stats()["outbox"]):
-            logger.error("%r ended with %d requests that the broker has not got", real, unsent)
-
     def _make(self) -> Any:
         client = make_client(self.service_name, fanout=self._fanout, **self._conf.client_options())
         for name, tuning in self._tunings:
@@ -287,5 +273,6 @@ _clients: WeakSet[LazyClient] = WeakSet()
 
 @atexit.register
 def _stop_clients() -> None:
+    leave()
     for client in list(_clients):
         client.reset()

@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from amphora import AmqpRpcClient, AmqpRpcServer
 from amphora.contrib.django.conf import ServiceSettings, imported, service
-from amphora.contrib.stand_ins import lazy_attribute
+from amphora.contrib.stand_ins import lazy_attribute, stop_for_good
 
 __all__ = ["LazyEndpoint"]
 
@@ -129,8 +129,11 @@ class LazyEndpoint(Generic[Real]):
     def reset(self) -> None:
         """Stop the endpoint of this process, if there is one; the next use makes another."""
         with self._lock:
-            self.stop()
-            self._real = None
+            real = self._made()
+            if real is not None:
+                stop_for_good(real)
+                self.stop()
+                self._real = None
 
     def forget_parent(self) -> None:
         """Leave the endpoint to the parent, in a child that was just forked."""

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-import gevent
-
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, PrettyCaller, make_client
 from amphora.contrib.django.lazy import LazyEndpoint
 from amphora.contrib.django.on_commit import caller_on_commit
@@ -92,9 +90,4 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
         client: AmqpRpcClient = self._build(kind, settings, settings.client_options)
         for name, tuning in self._tunings:
             client.tune_function(name)(tuning)
-        if isinstance(client, AmqpRpcClient):
-            # A short program may connect as late as when it ends. The broker's name is looked up in threads, one for
-            # each connection, and from Python 3.12 on none can be started by then.
-            threads = gevent.get_hub().threadpool
-            threads.size = max(threads.size, 2)
         return client

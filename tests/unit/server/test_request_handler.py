@@ -357,3 +357,55 @@ def test_an_error_while_a_request_begins_gives_it_back_and_its_slot(
 
 def fail_once(_: object) -> bool:
     raise RuntimeError("planted")
+
+
+def test_a_request_is_found_by_its_client_and_id_as_long_as_it_is_here(notes: Notes) -> None:
+    go_on = Event()
+
+    def work() -> None:
+        go_on.wait()
+
+    handler = handler_of(notes, work, concurrency=1)
+    running, waiting = notes.delivery(), notes.delivery()
+    for each in (running, waiting):
+        handler.deliver(each)
+    wait_until(lambda: handler.stats()["requests"] == 1)
+    ids = [each.properties["message_id"] for each in (running, waiting)]
+    client = running.properties["reply_to"]
+
+    assert [[job.delivery for job in handler.find(client, each)] for each in ids] == [[running], [waiting]]
+    assert handler.find("somebody else", ids[0]) == handler.find(client, "another id") == []
+    go_on.set()
+    for _ in ids:
+        replied(notes)
+    wait_until(lambda: not handler.find(client, ids[0]) and not handler.find(client, ids[1]))
+
+
+def test_requests_run_in_the_pool_that_is_passed_in(notes: Notes) -> None:
+    class ByHand:
+        """Runs jobs when the test says so."""
+
+        def __init__(self) -> None:
+            self.jobs: list[Any] = []
+
+        def attach(self, run: Any) -> None:
+            self.run = run
+
+        def submit(self, job: Any) -> None:
+            self.jobs.append(job)
+
+        def take_back(self) -> list[Any]:
+            return self.jobs
+
+        def dismiss(self) -> None:
+            """Nothing is idle."""
+
+    pool = ByHand()
+    handler = handler_of(notes, work, pool=pool)
+    handler.deliver(notes.delivery("work", 1))
+    gevent.idle()
+    assert notes.sent == []
+
+    gevent.spawn(pool.run, pool.jobs.pop()).join()
+
+    assert replied(notes) == {"result": 1}

@@ -420,7 +420,7 @@ class AmqpRpcClient(ServiceEndpoint):
             routing_key: Routing key of its binding; by default the label.
             x_expires: Milliseconds (AMQP's unit) without a consumer after which the broker deletes
                 the queue; by default it stays. Pass it for queues of sessions: a quorum queue, which lasting ones are
-                on RabbitMQ 4, costs the broker three to five times the memory of a classic one.
+                on RabbitMQ 4, costs the broker several times the memory of a classic one.
             nowait: Return at once; a failure is logged.
 
         Raises:

@@ -87,15 +87,21 @@ class PendingCall:
         distrusted: Why the last one was.
     """
 
-    # Of the class until one of them changes.
-    state = CallState.OPEN
-    due = inf
-    accepted = False
-    message: Any = None
-    decided: Any = None
-    refused: Any = None
-    ignored = 0
-    distrusted = ""
+    __slots__ = (
+        "accepted",
+        "decided",
+        "distrusted",
+        "due",
+        "function",
+        "id",
+        "ignored",
+        "inbox",
+        "message",
+        "refused",
+        "result",
+        "state",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -110,6 +116,14 @@ class PendingCall:
         self.timeout = timeout
         self.result = result
         self.inbox = inbox
+        self.state = _OPEN
+        self.due = inf
+        self.accepted = False
+        self.message: Any = None
+        self.decided: Any = None
+        self.refused: Any = None
+        self.ignored = 0
+        self.distrusted = ""
 
 
 class Ports(Protocol):

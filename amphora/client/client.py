@@ -36,7 +36,7 @@ from amphora.value_checks import expiry_of
 
 __all__ = ["AmqpRpcClient"]
 
-Service = TypeVar("Service")
+Bound = TypeVar("Bound")
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Middleware = TypeVar("Middleware", bound=ClientMiddleware)
 
@@ -308,7 +308,7 @@ class AmqpRpcClient(ServiceEndpoint):
         """
         return self._deferring_caller
 
-    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+    def bind(self, service: Callable[..., Bound], *, prefix: str = "", **options: Any) -> Bound:
         """Give remote functions as the methods of a class, so that a type checker knows them.
 
         ::
@@ -334,7 +334,7 @@ class AmqpRpcClient(ServiceEndpoint):
         Raises:
             TypeError: It is not a class, a method is a coroutine function, or an option is unknown.
         """
-        return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
+        return cast("Bound", bind(self._caller, service, prefix=prefix, options=options))
 
     def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
         """Choose the routing key of a remote function's calls by their arguments.

@@ -42,7 +42,7 @@ help:
 	@echo "make chaos-celery   restart the broker RESTARTS=50 times under a Celery worker that serves calls"
 	@echo "make hostile   flood every queue with COUNT=100000 hostile messages, then ask whether all still answer"
 	@echo "make header-tables   read COUNT=100000 random header tables"
-	@echo "make options   write the docstrings of the constructors from the fields in amphora/options"
+	@echo "make options   write the docstrings of the constructors and the tables of settings from the fields in amphora/options"
 	@echo "make docs    build the site of the documentation in build/docs; a warning is an error"
 	@echo "make constraints   take the newest releases of all packages for continuous integration"
 	@echo "make clean   remove what the above made"

@@ -14,6 +14,8 @@ from amphora.cli.output import print_json
 from amphora.cli.report import Finding, Level, print_finding
 from amphora.cli.service_checks import service_findings
 from amphora.cli.services import ServiceCommand, TargetService, optional_service_options
+from amphora.options.client_options import ClientOptions
+from amphora.options.fields import options_of
 
 __all__ = ["command"]
 
@@ -34,7 +36,11 @@ Exit statuses:
 @click.command("doctor", cls=ServiceCommand, epilog=_EPILOG)
 @optional_service_options
 @click.option(
-    "--queue-type", type=click.Choice(["auto", "classic", "quorum"]), default="auto", show_default=True, help=_AS_MADE
+    "--queue-type",
+    type=click.Choice(["auto", "classic", "quorum"]),
+    default=options_of(ClientOptions)["queue_type"].default,
+    show_default=True,
+    help=_AS_MADE,
 )
 @click.option("--delivery-limit", type=int, metavar="N", help=_AS_MADE)
 @management_option

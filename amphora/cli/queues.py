@@ -75,7 +75,7 @@ def command(
 
 
 def _asked(
-    service: Service, labels: tuple[str, ...], queue_template: str | None, timeout: float
+    service: TargetService, labels: tuple[str, ...], queue_template: str | None, timeout: float
 ) -> list[dict[str, Any]]:
     # It declares nothing: the limit only says that there may be a queue of dead letters.
     with service.connected(delivery_limit=2, **named_by(queue_template)) as client:

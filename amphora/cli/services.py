@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,8 @@ from amphora.cli.output import print_line
 from amphora.cli.tls import TlsOptions, tls_options
 from amphora.cli.values import count, seconds
 from amphora.cli.wording import with_options_named
+from amphora.options.client_options import ClientOptions
+from amphora.options.fields import options_of
 
 __all__ = [
     "BROKER_VARIABLE",
@@ -50,8 +51,8 @@ _REPLIES_EXPIRE = 60.0
 #: Reply code of AMQP 0-9-1 for an exchange or queue that does not exist.
 _NOT_FOUND = 404
 
-#: Bytes of a message's body that are decoded unless told otherwise.
-MAX_RECEIVED_SIZE: int = inspect.signature(AmqpRpcClient).parameters["max_received_size"].default
+#: The options of a client, from which those of the command line have their defaults.
+_CLIENT = options_of(ClientOptions)
 
 #: Parameters that make the service.
 _OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file", "max_received_size", "identify")
@@ -90,9 +91,9 @@ class TargetService:
     name: str
     fanout: bool = False
     broker_url: str | None = field(default=None, repr=False)
-    connect_timeout: float = 10.0
+    connect_timeout: float = _CLIENT["connect_timeout"].default
     serializer: str = "json"
-    max_received_size: int = MAX_RECEIVED_SIZE
+    max_received_size: int = _CLIENT["max_received_size"].default
     identify: bool = False
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
     ssl: bool | dict[str, Any] = field(default=False, repr=False)
@@ -253,7 +254,13 @@ def _options() -> list[click.Parameter]:
         ),
         *tls_options(),
         click.Option(["--fanout"], is_flag=True, help="NS is a fan-out service: every server runs each request."),
-        click.Option(["--connect-timeout"], type=seconds, default=10.0, show_default=True, help="For the connection."),
+        click.Option(
+            ["--connect-timeout"],
+            type=seconds,
+            default=_CLIENT["connect_timeout"].default,
+            show_default=True,
+            help="For the connection.",
+        ),
         click.Option(
             ["--serializer"],
             type=click.Choice(["json", "msgpack"]),
@@ -271,7 +278,7 @@ def _options() -> list[click.Parameter]:
         click.Option(
             ["--max-received-size"],
             type=count,
-            default=MAX_RECEIVED_SIZE,
+            default=_CLIENT["max_received_size"].default,
             show_default=True,
             metavar="BYTES",
             help="Of a message's body that is decoded.",

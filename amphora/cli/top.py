@@ -182,7 +182,7 @@ class _Screen:
 @click.option("--functions", is_flag=True, help="Show each function too, those that are called most first.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each round.")
 def command(
-    service: Service,
+    service: TargetService,
     interval: float,
     rounds: int | None,
     labels: tuple[str, ...],

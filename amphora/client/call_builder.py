@@ -11,7 +11,7 @@ from amphora.client.call_tracker import CallTracker
 from amphora.client.caller import CallOptions
 from amphora.client.lifetimes import Lifetime, lifetime_of
 from amphora.client.middleware import ClientMiddleware, OutgoingRequest, send_through
-from amphora.client.pending_calls import PendingCall
+from amphora.core.calls import PendingCall
 from amphora.endpoint.current_request import deadline_limit, running_request
 from amphora.protocol.headers import check_headers
 from amphora.protocol.names import check_routing_key
@@ -72,7 +72,8 @@ class CallBuilder:
                 raise
             if call.refused is not None:
                 raise call.refused
-        return call.result
+        result: AsyncResult[Any] = call.result
+        return result
 
     def _send(
         self,

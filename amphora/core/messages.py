@@ -26,6 +26,9 @@ class State(Enum):
     SETTLED = "settled"
 
 
+_NEW = State.NEW
+
+
 class Outcome(Enum):
     """How a message ends."""
 
@@ -68,15 +71,23 @@ class OutgoingMessage:
         state: Where it is. Only its outbox changes it.
     """
 
-    # Of the class until one of them changes: most messages never need their own.
-    sent_at = 0.0
-    arrived = False
-    order = 0
-    state = State.NEW
-    refused_since: float | None = None
-    returned: str | None = None
-    restore: Callable[[OutgoingMessage], Callable[[Any], Any] | None] | None = None
-    restores = 0
+    __slots__ = (
+        "arrived",
+        "body",
+        "done",
+        "exchange",
+        "expires_at",
+        "order",
+        "properties",
+        "refused_since",
+        "restore",
+        "restores",
+        "returned",
+        "routing_key",
+        "sent_at",
+        "size",
+        "state",
+    )
 
     def __init__(
         self,
@@ -94,6 +105,14 @@ class OutgoingMessage:
         self.done = done
         self.expires_at = expires_at
         self.size = len(body)
+        self.sent_at = 0.0
+        self.arrived = False
+        self.order = 0
+        self.state = _NEW
+        self.refused_since: float | None = None
+        self.returned: str | None = None
+        self.restore: Callable[[OutgoingMessage], Callable[[Any], Any] | None] | None = None
+        self.restores = 0
 
     @property
     def sent(self) -> bool:

@@ -94,6 +94,8 @@ _MISSING = 3
 #: Commands that may be dropped, and that wait.
 _EXPENDABLE = 1_000
 
+_NEVER = math.inf
+
 #: How many connections in a row a command may cost.
 _STRIKES = 2
 
@@ -598,6 +600,9 @@ class Outbox:
 
         A command is running from then on, until `command_ended`, `command_failed` or `lost`.
         """
+        if self._ready and not self._queue and self._alarm_at == _NEVER and self.window.limit is None:
+            # Most turns of a connection in good order.
+            return None
         try:
             if self._torn:
                 self._recover()

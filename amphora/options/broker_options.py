@@ -21,7 +21,7 @@ from amphora.options.brokers import (
     text_of,
     url_of,
 )
-from amphora.options.fields import Where, option, options_of
+from amphora.options.fields import Where, check_fields, option, options_of
 from amphora.options.overrides import overridden
 from amphora.options.settings import LinkSettings, SslOption, ssl_of
 from amphora.value_checks import boolean, heartbeat_of, seconds
@@ -117,8 +117,7 @@ class BrokerOptions:
         return cls(**overridden({name: value for name, value in arguments.items() if name in known}, known))
 
     def __post_init__(self) -> None:
-        for name, each in options_of(type(self)).items():
-            object.__setattr__(self, name, each.check(name, getattr(self, name)))
+        check_fields(self)
         self.check_together()
 
     def check_together(self) -> None:

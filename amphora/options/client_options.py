@@ -10,7 +10,7 @@ from amphora.options.fields import Where, option
 from amphora.options.service_options import ServiceOptions
 from amphora.options.settings import OutboxLimits, tries_limit
 from amphora.protocol.names import uuid_of
-from amphora.value_checks import at_least_one, boolean, milliseconds, seconds, timeout_of
+from amphora.value_checks import at_least_one, boolean, milliseconds, seconds_or_zero, timeout_of
 
 __all__ = ["ClientOptions"]
 
@@ -22,10 +22,6 @@ def _timeout_of(name: str, value: Any) -> float | None:
 def _expiry_of(name: str, value: Any) -> float:
     milliseconds(name, value)
     return value  # type: ignore[no-any-return]
-
-
-def _exit_timeout_of(name: str, value: Any) -> float:
-    return seconds(name, value, zero=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +68,12 @@ class ClientOptions(ServiceOptions):
         "Requests that may await the broker's confirmation.", default=10_000, check=at_least_one
     )
     outbox_max_bytes: int = option("Bytes of their bodies.", default=64 * 1024 * 1024, check=at_least_one)
-
     exit_timeout: float = option(
         "Seconds for which the exit of the process waits until the broker has confirmed the requests that were "
         "deferred with ``wait_publish=False``, or whose callers have given up. Those that it has not confirmed by then "
         "are lost, and an ERROR record says how many there are and which functions they call.",
         default=5.0,
-        check=_exit_timeout_of,
+        check=seconds_or_zero,
         summary="Seconds that the exit of the process waits for "
         "[unconfirmed requests](reliability.md#requests-at-exit)",
     )

@@ -21,7 +21,16 @@ from typing import Any
 
 from amphora.value_checks import boolean
 
-__all__ = ["Option", "Where", "errors_in", "option", "options_of"]
+__all__ = [
+    "Option",
+    "Where",
+    "check_fields",
+    "errors_in",
+    "option",
+    "options_of",
+    "own_option",
+    "settings_of",
+]
 
 _KEY = "amphora"
 
@@ -34,6 +43,8 @@ class Where(Flag):
     CELERY = auto()
     #: `override_arguments`, and nothing else.
     OVERRIDE = auto()
+    #: The settings of the integration that it belongs to.
+    INTEGRATION = auto()
 
     EVERYWHERE = CONSTRUCTOR | DJANGO | CELERY
 
@@ -50,6 +61,8 @@ class Option:
         check: Takes the name and a value; returns the value to keep, or raises.
         where: Where it can be set.
         flags: The command-line options that set it.
+        fits: Whether a value in a file of settings looks right, if that can be told before dotted paths are imported.
+        wanted: What it must be then, in words, for messages.
         summary: What it means, in a phrase for the tables of the documentation; by default the first sentence of its
             documentation. In Markdown.
         more: Link to the section that tells more, as ``[text](page.md#section)``.
@@ -62,6 +75,8 @@ class Option:
     check: Callable[[str, Any], Any]
     where: Where
     flags: tuple[str, ...]
+    fits: Callable[[Any], bool] | None
+    wanted: str
     summary: str
     more: str
 
@@ -90,6 +105,8 @@ def option(
     dead_letters: str = "",
     where: Where = Where.EVERYWHERE,
     flags: tuple[str, ...] = (),
+    fits: Callable[[Any], bool] | None = None,
+    wanted: str = "",
     summary: str = "",
     more: str = "",
     secret: bool = False,
@@ -104,8 +121,44 @@ def option(
         secret: Keep its value out of the repr.
     """
     docs = {"": doc, "client": client, "server": server, "dead letters": dead_letters}
-    told = {"docs": docs, "check": check, "where": where, "flags": flags, "summary": summary, "more": more}
+    if check is boolean:
+        fits, wanted = _is_bool, "True or False"
+    told = {
+        "docs": docs,
+        "check": check,
+        "where": where,
+        "flags": flags,
+        "fits": fits,
+        "wanted": wanted,
+        "summary": summary,
+        "more": more,
+    }
     return dataclasses.field(default=default, repr=not secret, metadata={_KEY: told})
+
+
+def own_option(doc: str, *, default: Any, fits: Callable[[Any], bool], wanted: str, keep: Any = None) -> Any:
+    """Make a field for a setting of an integration's own.
+
+    Args:
+        doc: What it means, in a phrase in Markdown.
+        default: Its default.
+        fits: Whether a value is one for it.
+        wanted: What it must be, in words.
+        keep: Makes what is kept of a value; by default the value itself.
+    """
+
+    def check(name: str, value: Any) -> Any:
+        if not fits(value):
+            raise ValueError(f"{name} must be {wanted}, not {value!r}")
+        return value if keep is None else keep(value)
+
+    return option(check=check, default=default, where=Where.INTEGRATION, fits=fits, wanted=wanted, summary=doc)
+
+
+def check_fields(made: Any) -> None:
+    """Check the values of a new object of an options class, and keep what the checks return."""
+    for name, each in options_of(type(made)).items():
+        object.__setattr__(made, name, each.check(name, getattr(made, name)))
 
 
 def options_of(cls: type) -> Mapping[str, Option]:
@@ -119,8 +172,14 @@ def _options_of(cls: Any) -> Mapping[str, Option]:
         {
             each.name: Option(name=each.name, type=str(each.type), default=each.default, **each.metadata[_KEY])
             for each in dataclasses.fields(cls)
+            if _KEY in each.metadata
         }
     )
+
+
+def settings_of(cls: type, where: Where) -> Mapping[str, Option]:
+    """Return the options of an options class that can be set somewhere, by their names."""
+    return MappingProxyType({name: each for name, each in options_of(cls).items() if where in each.where})
 
 
 def errors_in(cls: type, given: Mapping[str, Any]) -> Iterator[tuple[str, Exception]]:
@@ -136,3 +195,7 @@ def errors_in(cls: type, given: Mapping[str, Any]) -> Iterator[tuple[str, Except
             known[name].check(name, value)
         except (TypeError, ValueError) as error:
             yield name, error
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)

@@ -64,6 +64,8 @@ class MessageOptions(BrokerOptions):
         dead_letters="Further serializers whose requests are understood.",
         default=(),
         check=_serializers_of,
+        fits=lambda value: isinstance(value, (list, tuple)),
+        wanted="a list of serializers, or of dotted paths to them",
         summary="Further serializers whose messages are understood, and answered in kind",
     )
     signing_keys: Sequence[bytes | str] = option(

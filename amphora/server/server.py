@@ -29,7 +29,8 @@ from amphora.server.receiver import Receiver
 from amphora.server.receiving import Receiving
 from amphora.server.registry import Registry
 from amphora.server.request_handler import RequestHandler
-from amphora.server.worker_pool import WorkerPool
+from amphora.server.served_request import ServedRequest
+from amphora.server.worker_pool import Pool, WorkerPool
 from amphora.value_checks import at_least_one, seconds
 
 __all__ = ["AmqpRpcServer"]
@@ -222,7 +223,7 @@ class AmqpRpcServer(ServiceEndpoint):
                 size=options.remember_bytes,
                 age=options.remember_seconds,
             ),
-            new_pool=partial(WorkerPool, self._concurrency),
+            pool=self._new_pool(),
             concurrency=self._concurrency,
             ignore_delay=options.ignore_delay,
             drop_ignored=self._fanout,
@@ -408,6 +409,10 @@ class AmqpRpcServer(ServiceEndpoint):
         self._receiving.end(_ANSWER)
         self._handler.give_back_waiting()
         super()._stop()
+
+    def _new_pool(self) -> Pool[ServedRequest]:
+        """Return what runs the functions, ``concurrency`` at the same time; overridden to run them elsewhere."""
+        return WorkerPool(self._concurrency)
 
     def _fail_pending(self, error: BrokerError) -> None:  # noqa: ARG002  (`receive_from_queue` raises it)
         self._receiving.close_all()

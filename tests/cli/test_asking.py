@@ -190,7 +190,7 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     invoke: Invoke, shop: Shop, service: str, broker: Broker
 ) -> None:
     shop.bury(17)
-    other_type = invoke("doctor", service, "--queue-type", "quorum")
+    other_type = invoke("doctor", service, "--queue-type", "classic" if broker.release >= (4, 0) else "quorum")
     refused = invoke("doctor", service, "--broker", broker.url_for(password="a-secret"))
     shop.server.stop()
     nobody = invoke("doctor", service)
@@ -220,6 +220,37 @@ def test_the_doctor_notices_a_quorum_queue_that_is_taken_for_a_classic_one(
 
     assert result.exit_code == 0, result.output
     assert f"queue arguments: {queue!r}: declared by an earlier release" in result.stdout
+
+
+@pytest.mark.parametrize("queue_type", ["classic", "quorum", "auto"])
+def test_the_doctor_says_the_type_of_the_queue_and_what_a_confirm_is_worth(
+    invoke: Invoke, broker: Broker, service: str, queue_type: str
+) -> None:
+    with AmqpRpcServer(service, broker_url=broker.url, queue_type=queue_type) as server:
+        assert server.wait_connected(20)
+
+        result = invoke("doctor", service, "--broker", broker.url)
+
+    assert result.exit_code == 0, result.output
+    unsynced = broker.release >= (4, 0)
+    found = queue_type if queue_type != "auto" else "quorum" if unsynced else "classic"
+    assert f"ok   queue arguments: as declared with queue_type='auto': 'rpc_{service}_request' is a {found} queue" in (
+        result.stdout
+    )
+    assert ("durability: RabbitMQ 4 confirms" in result.stdout) is (unsynced and found == "classic")
+
+
+def test_the_doctor_notices_another_type_than_the_one_that_is_named(
+    invoke: Invoke, broker: Broker, service: str
+) -> None:
+    with AmqpRpcServer(service, broker_url=broker.url, queue_type="classic") as server:
+        assert server.wait_connected(20)
+
+        result = invoke("doctor", service, "--broker", broker.url, "--queue-type", "quorum")
+
+    assert result.exit_code == 1, result.output
+    assert f"BAD  queue arguments: queue 'rpc_{service}_request' on the broker" in result.stdout
+    assert "another queue_type or delivery_limit" in result.stdout
 
 
 def test_the_doctor_names_a_missing_permission(

@@ -1,4 +1,4 @@
-"""Texts that are made from the fields of the options: the sections `Args:` of docstrings.
+"""Texts that are made from the fields of the options: docstrings' `Args:`, and tables of the documentation.
 
 ``make options`` writes them (``python -m tests.support.option_texts``); tests compare them with what is there.
 """
@@ -52,10 +52,14 @@ def _class_source(endpoint: type[Any]) -> str:
 
 
 def write() -> None:
-    """Write the docstrings anew."""
+    """Write docstrings and tables anew."""
+    from tests.support.option_tables import TABLES  # noqa: PLC0415  (it needs Django and Celery)
+
     for endpoint in DOCUMENTED:
         path = Path(inspect.getfile(endpoint))
         path.write_text(path.read_text().replace(section_of(endpoint), arguments_of(endpoint), 1))
+    for table in TABLES:
+        table.page.write_text(table.page.read_text().replace(table.found(), table.made(), 1))
 
 
 if __name__ == "__main__":

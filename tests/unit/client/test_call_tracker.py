@@ -14,7 +14,7 @@ from gevent.event import AsyncResult
 
 from amphora.client import call_tracker as calls_module
 from amphora.client.call_tracker import CallTracker
-from amphora.client.pending_calls import PendingCall
+from amphora.core.calls import PendingCall
 from amphora.core.messages import OutgoingMessage
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.exceptions import Backlogged, BrokerUnreachable, NoResult, RemoteException, RequestStage, Unroutable

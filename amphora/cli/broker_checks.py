@@ -14,7 +14,7 @@ from amphora import AccessRefused, BrokerError, BrokerInfo, BrokerUnreachable, D
 from amphora.cli.exit_codes import NotSent
 from amphora.cli.management import Management
 from amphora.cli.report import Finding, Level
-from amphora.cli.services import CLOCKS, Service, why_not_connected
+from amphora.cli.services import CLOCKS, TargetService, why_not_connected
 from amphora.cli.wording import with_options_named
 from amphora.options.brokers import given_in_url
 
@@ -29,7 +29,7 @@ _SOON = 14
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
-def broker_findings(service: Service) -> Iterator[Finding]:
+def broker_findings(service: TargetService) -> Iterator[Finding]:
     """Connect, declare nothing, and look at what the broker says.
 
     The last finding is an error where it cannot be connected to.

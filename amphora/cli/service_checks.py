@@ -15,7 +15,7 @@ from amphora import (
 )
 from amphora.cli.broker_checks import clock_finding
 from amphora.cli.report import Finding, Level
-from amphora.cli.services import CLOCKS, Service, why_not_connected
+from amphora.cli.services import CLOCKS, TargetService, why_not_connected
 
 __all__ = ["service_findings"]
 
@@ -28,7 +28,7 @@ _BRIEFLY = 1.0
 _PERMISSIONS = "docs/security.md#permissions has those that a client needs"
 
 
-def service_findings(service: Service, *, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
+def service_findings(service: TargetService, *, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
     """Look at a service as a client of it.
 
     Args:
@@ -59,7 +59,7 @@ def service_findings(service: Service, *, queue_type: str, delivery_limit: int |
         yield from _server_findings(client)
 
 
-def _arguments_findings(service: Service, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
+def _arguments_findings(service: TargetService, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
     """Declare what is there already, as any client does: the broker compares."""
     given = f"queue_type={queue_type!r}" + ("" if delivery_limit is None else f", delivery_limit={delivery_limit}")
     with service.client(queue_type=queue_type, delivery_limit=delivery_limit, declare=True) as client:

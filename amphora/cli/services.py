@@ -30,8 +30,8 @@ from amphora.options.fields import options_of
 __all__ = [
     "BROKER_VARIABLE",
     "CLOCKS",
-    "Service",
     "ServiceCommand",
+    "TargetService",
     "amphora_logs",
     "optional_service_options",
     "service_of",
@@ -61,7 +61,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class ServiceCommand(click.Command):
-    """A command with the options of `Service`, which its help shows apart from its own."""
+    """A command with the options of `TargetService`, which its help shows apart from its own."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         shared = {each.name for each in _options()}
@@ -73,7 +73,7 @@ class ServiceCommand(click.Command):
 
 
 @dataclass(frozen=True)
-class Service:
+class TargetService:
     """The service that a command is about.
 
     Args:
@@ -194,7 +194,7 @@ def why_not_connected(endpoint: AmqpRpcClient | DeadLetters) -> str:
     return endpoint.state if trouble is None else with_options_named(trouble)
 
 
-def service_of(context: click.Context) -> Service:
+def service_of(context: click.Context) -> TargetService:
     """Return the service that is meant on the command line of a command with `service_options`.
 
     Raises:
@@ -204,7 +204,7 @@ def service_of(context: click.Context) -> Service:
     broker, key_file = given["broker"], given["signing_key_file"]
     if (broker or "").startswith("memory:"):
         raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
-    return Service(
+    return TargetService(
         name=given["namespace"],
         fanout=given["fanout"],
         broker_url=broker or None,
@@ -218,7 +218,7 @@ def service_of(context: click.Context) -> Service:
 
 
 def service_options(command: Command) -> Command:
-    """Give a command the argument NS and the options of `Service`; it gets them as ``service``."""
+    """Give a command the argument NS and the options of `TargetService`; it gets them as ``service``."""
     return click.argument("namespace", metavar="NS")(_with_options(command))
 
 

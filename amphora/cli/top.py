@@ -16,7 +16,7 @@ from amphora.cli.exit_codes import NoAnswer
 from amphora.cli.label_names import named_by, template_option
 from amphora.cli.latencies import milliseconds, percentile, roughly
 from amphora.cli.output import Part, console, fitted, print_lines, styled, table, to_json
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.top_model import ObservedServer, Runs, runs_by_function
 from amphora.cli.values import count, seconds
 
@@ -182,7 +182,7 @@ class _Screen:
 @click.option("--functions", is_flag=True, help="Show each function too, those that are called most first.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each round.")
 def command(
-    service: Service,
+    service: TargetService,
     interval: float,
     rounds: int | None,
     labels: tuple[str, ...],

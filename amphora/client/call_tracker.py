@@ -40,6 +40,8 @@ __all__ = ["CallTracker"]
 logger = NoteLogger(__name__)
 
 
+_REPLIED = Ending.REPLIED
+
 #: Seconds after which replies to other clients' requests are looked into again.
 _ASK_AGAIN = 60.0
 
@@ -334,7 +336,7 @@ class CallTracker:
 
     def ended(self, call: PendingCall, how: Ending, detail: Any) -> None:
         """Give a call its outcome."""
-        if how is not Ending.REPLIED:
+        if how is not _REPLIED:
             call.refused = self._error_of(call, how, detail)
             call.result.set_exception(call.refused)
         elif call.inbox is not ONE_REPLY:

@@ -36,7 +36,7 @@ from amphora.value_checks import expiry_of
 
 __all__ = ["AmqpRpcClient"]
 
-Service = TypeVar("Service")
+Bound = TypeVar("Bound")
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Middleware = TypeVar("Middleware", bound=ClientMiddleware)
 
@@ -308,7 +308,7 @@ class AmqpRpcClient(ServiceEndpoint):
         """
         return self._deferring_caller
 
-    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+    def bind(self, service: Callable[..., Bound], *, prefix: str = "", **options: Any) -> Bound:
         """Give remote functions as the methods of a class, so that a type checker knows them.
 
         ::
@@ -334,7 +334,7 @@ class AmqpRpcClient(ServiceEndpoint):
         Raises:
             TypeError: It is not a class, a method is a coroutine function, or an option is unknown.
         """
-        return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
+        return cast("Bound", bind(self._caller, service, prefix=prefix, options=options))
 
     def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
         """Choose the routing key of a remote function's calls by their arguments.
@@ -420,7 +420,7 @@ class AmqpRpcClient(ServiceEndpoint):
             routing_key: Routing key of its binding; by default the label.
             x_expires: Milliseconds (AMQP's unit) without a consumer after which the broker deletes
                 the queue; by default it stays. Pass it for queues of sessions: a quorum queue, which lasting ones are
-                on RabbitMQ 4, costs the broker three to five times the memory of a classic one.
+                on RabbitMQ 4, costs the broker several times the memory of a classic one.
             nowait: Return at once; a failure is logged.
 
         Raises:

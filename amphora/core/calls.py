@@ -63,6 +63,7 @@ class Ending(Enum):
 
 
 _OPEN, _ACCEPTED, _ENDED = CallState.OPEN, CallState.ACCEPTED, CallState.ENDED
+_REPLIED = Ending.REPLIED
 
 
 class PendingCall:
@@ -86,15 +87,21 @@ class PendingCall:
         distrusted: Why the last one was.
     """
 
-    # Of the class until one of them changes.
-    state = CallState.OPEN
-    due = inf
-    accepted = False
-    message: Any = None
-    decided: Any = None
-    refused: Any = None
-    ignored = 0
-    distrusted = ""
+    __slots__ = (
+        "accepted",
+        "decided",
+        "distrusted",
+        "due",
+        "function",
+        "id",
+        "ignored",
+        "inbox",
+        "message",
+        "refused",
+        "result",
+        "state",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -109,6 +116,14 @@ class PendingCall:
         self.timeout = timeout
         self.result = result
         self.inbox = inbox
+        self.state = _OPEN
+        self.due = inf
+        self.accepted = False
+        self.message: Any = None
+        self.decided: Any = None
+        self.refused: Any = None
+        self.ignored = 0
+        self.distrusted = ""
 
 
 class Ports(Protocol):
@@ -209,7 +224,8 @@ class Calls:
         """Take a reply to a call that is pending."""
         inbox = call.inbox
         if call.state is not _ENDED and (inbox is ONE_REPLY or inbox.put(reply, now)):
-            self._end(call, Ending.REPLIED, reply)
+            self._leave(call)
+            self._ports.ended(call, _REPLIED, reply)
 
     # -- time -------------------------------------------------------------------------------
 
@@ -236,9 +252,8 @@ class Calls:
         self.pending.pop(call_id, None)
         if timeout is not None:
             same = self._lists.get(timeout)
-            if same is not None:
-                same.pop(call_id, None)
-            call.due = inf
+            if same is None or same.pop(call_id, None) is None:
+                call.due = inf
 
     def _end_all(self, calls: list[PendingCall], how: Ending, detail: Any) -> None:
         """End several calls, all of them before any is told: whatever comes of that meets a consistent machine."""

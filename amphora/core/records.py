@@ -31,6 +31,9 @@ class State(Enum):
     SETTLED = "settled"
 
 
+_NEW = State.NEW
+
+
 class Exit(Enum):
     """How a record left.
 
@@ -79,18 +82,25 @@ class Record:
         counter: Queue that counts its tries, or may exist for that; empty where none does.
     """
 
-    # Of the class until one of them changes: most requests never need their own.
-    state = State.NEW
-    apart = False
-    begun = False
-    perishable = True
-    reply: Reply | None = None
-    due = inf
-    again = AGAIN
-    restores = 0
-    looked = False
-    full = False
-    counter = ""
+    __slots__ = (
+        "again",
+        "apart",
+        "begun",
+        "client",
+        "counter",
+        "due",
+        "full",
+        "key",
+        "looked",
+        "named",
+        "perishable",
+        "receiver",
+        "redelivered",
+        "reply",
+        "restores",
+        "state",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -107,3 +117,14 @@ class Record:
         self.named = named
         self.redelivered = redelivered
         self.receiver = receiver
+        self.state = _NEW
+        self.apart = False
+        self.begun = False
+        self.perishable = True
+        self.reply: Reply | None = None
+        self.due = inf
+        self.again = AGAIN
+        self.restores = 0
+        self.looked = False
+        self.full = False
+        self.counter = ""

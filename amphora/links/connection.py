@@ -121,7 +121,7 @@ class Link:
             settings.reconnect_delay_max,
             random.random,
         )
-        self._machine = LinkMachine(options, _Ports(self))
+        self._machine = LinkMachine(options, _LinkPorts(self))
         self._connection: Any = None
         self._greenlet: gevent.Greenlet[[int], None] | None = None
         self._timer: Any = None
@@ -367,7 +367,7 @@ class Link:
         logger.info("%s: the broker takes messages again", self.name)
 
 
-class _Ports:
+class _LinkPorts:
     """Does for a link what its machine says."""
 
     def __init__(self, link: Link) -> None:

@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 from amqp.exceptions import PreconditionFailed
 from kombu import Exchange, Queue
 
-from amphora.links.control import DeclareAgain
+from amphora.links.declare_channel import DeclareAgain
 from amphora.links.queue_types import CLASSIC, Form, QueueTypes, release_of
+from amphora.links.reply_texts import names_argument
 from amphora.logs.note_log import NoteLogger
 
 __all__ = ["OwnQueue"]
@@ -27,7 +28,9 @@ class _Search(NamedTuple):
     @property
     def verdict(self) -> PreconditionFailed:
         """The refusal that says most: what differs beside the type, where something does."""
-        beside = (error for form, error in self.refusals if not form.lacking and "'x-queue-type'" not in str(error))
+        beside = (
+            error for form, error in self.refusals if not form.lacking and not names_argument(error, "'x-queue-type'")
+        )
         return next(beside, self.refusals[0][1])
 
 

@@ -19,19 +19,19 @@ from gevent.event import AsyncResult, Event
 from kombu import Queue
 
 from amphora.core.limiter import Limiter, TicketState
-from amphora.core.messages import Command, Lane, OutgoingMessage
+from amphora.core.messages import ChannelCommand, Lane, OutgoingMessage
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
 from amphora.driver.progress import AnswerWatch, Silence, Unanswered
 from amphora.durations import Histogram
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, MessageRejected, MessageTooLarge
 from amphora.links.connection import Link
-from amphora.links.control import ControlChannel, is_not_found
-from amphora.links.declare_channel import DeclareChannel
+from amphora.links.declare_channel import DeclareChannel, is_not_found
 from amphora.links.errands import Errands, ask_anything
 from amphora.links.faults import explain
 from amphora.links.reply_texts import reply_code, reply_text, size_limit
 from amphora.links.restoring import removed, restore
+from amphora.links.side_channel import SideChannel
 from amphora.links.topology import Topology, create_queue
 from amphora.links.wire import Wire
 from amphora.logs.note_log import NoteLogger
@@ -172,7 +172,7 @@ class Publisher:
         holds: Lane | None = None,
         limit: float | None = None,
     ) -> AsyncResult[Any]:
-        """Do something on a control channel, after the messages before it.
+        """Do something on a channel for declarations, after the messages before it.
 
         Args:
             action: Takes the channel; runs in a greenlet of its own, again if the connection broke in the middle.
@@ -180,12 +180,12 @@ class Publisher:
             expendable: Whether the action may be dropped where a thousand of these wait; its result is an error then.
             holds: The exchange and routing key whose messages wait for it, however long it takes. Others wait for a
                 second at most.
-            limit: Seconds to wait for an answer that does not come, for what can be done without; see `Command`.
+            limit: Seconds to wait for an answer that does not come, for what can be done without; see `ChannelCommand`.
 
         Returns:
             Its result, or the `BrokerError` that it ended with.
         """
-        command = Command(action, AsyncResult(), key=key, expendable=expendable, holds=holds, limit=limit)
+        command = ChannelCommand(action, AsyncResult(), key=key, expendable=expendable, holds=holds, limit=limit)
         added = self._outbox.add(command)
         if added is None:
             command.result.set_exception(BrokerError(f"{self.link.name}: dropped, as too many commands wait"))
@@ -266,7 +266,7 @@ class Publisher:
     def attach(self, connection: Any) -> None:
         """Declare the topology, then send what waits; see `Worker`."""
         self._connection = connection
-        self._control = ControlChannel(connection)
+        self._control = DeclareChannel(connection)
         self._errands = Errands(
             connection, on_overdue=self._on_overdue, on_end=self._on_command_ended, wake=self.link.wake
         )
@@ -360,13 +360,13 @@ class Publisher:
             )
         if silent:
             self._hint()
-            self._asking = gevent.spawn(self._ask_again, DeclareChannel(self._connection, lambda _: None))
+            self._asking = gevent.spawn(self._ask_again, SideChannel(self._connection, lambda _: None))
 
     def _hint(self) -> None:
         names = ", ".join(repr(queue.name) for queue in self._silent)
         self.link.hint = f"but there is no answer about queue {names}: is its node down?" if names else ""
 
-    def _ask_again(self, channel: DeclareChannel) -> None:
+    def _ask_again(self, channel: SideChannel) -> None:
         delay = _ASK_AGAIN
         while self._silent:
             gevent.sleep(delay)
@@ -422,11 +422,11 @@ class Publisher:
 
     # -- commands ---------------------------------------------------------------------------
 
-    def _on_overdue(self, command: Command) -> None:
+    def _on_overdue(self, command: ChannelCommand) -> None:
         self._outbox.overdue(command)
         logger.debug("%s: a command takes long; going on beside it", self.link.name)
 
-    def _on_command_ended(self, command: Command, value: Any, error: Exception | None) -> None:
+    def _on_command_ended(self, command: ChannelCommand, value: Any, error: Exception | None) -> None:
         if error is None:
             if self._outbox.command_ended(command) and command.result is not None:
                 command.result.set(value)

@@ -11,7 +11,7 @@ from amqp import Message
 from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
-from amphora.links.control import is_not_found
+from amphora.links.declare_channel import is_not_found
 from amphora.links.own_queue import OwnQueue
 from amphora.links.queue_types import AUTO, CLASSIC, QUORUM, Form, QueueTypes
 from amphora.options.settings import DELIVERY_LIMIT

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 from gevent import get_hub
 
-from amphora.core.messages import Command, Outcome, OutgoingMessage
+from amphora.core.messages import ChannelCommand, Outcome, OutgoingMessage
 from amphora.durations import Durations
 from amphora.exceptions import (
     AmqpRpcException,
@@ -81,7 +81,7 @@ class Wire:
         """Tell the owner of a message of any other outcome."""
         self._tell(message, self._error_of(message, outcome, detail))
 
-    def command_refused(self, command: Command, error: Any) -> None:
+    def command_refused(self, command: ChannelCommand, error: Any) -> None:
         """Tell the owner of a command that it is not run (again)."""
         if command.result is not None:
             command.result.set_exception(error)

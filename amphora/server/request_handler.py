@@ -27,7 +27,7 @@ from amphora.protocol.names import Names
 from amphora.protocol.signatures import Signatures
 from amphora.server.delivery_limit import DeliveryLimit
 from amphora.server.receiver import Receiver
-from amphora.server.registry import Ignored, Raised, Registry
+from amphora.server.registry import Ignored, Raised, Registry, Returned
 from amphora.server.replies import Replies
 from amphora.server.run_times import RunTimes
 from amphora.server.served_request import ServedRequest
@@ -265,57 +265,59 @@ class RequestHandler:
     # -- in a greenlet of the pool ----------------------------------------------------------
 
     def _work(self, job: ServedRequest) -> None:
-        served = self._served
+        served, delivery = self._served, job.delivery
         try:
-            if served.begin(job, monotonic()):
-                self._run(job)
+            if not served.begin(job, monotonic()):
+                return
+            self._counts["requests"] += 1
+            properties = delivery.properties
+            try:
+                request = self._codec.read_request(properties, delivery.body)
+            except WrongRequest as error:
+                self._refuse(job, error)
+                return
+            delivery.body = b""
+            function = job.function = request.function
+            job.greenlet = gevent.getcurrent()
+            running_request.set((delivery, function))
+            began = monotonic()
+            try:
+                outcome = self._registry.execute(request, properties.get("user_id") or None)
+            except KeyboardInterrupt as error:
+                if from_signal(error) is not None:
+                    # The program is being ended: another server gets the request.
+                    raise
+                outcome = Raised(error)
+            # What holds a greenlet after its request keeps it from having another one.
+            job.greenlet = None
+            now = monotonic()
+            self._run_times[function].add(now - began)
+            if isinstance(outcome, Returned):
+                served.finished(job, self._replies.encode_result(job, outcome.value), now)
+            else:
+                self._end_without_result(job, outcome, now)
         except BaseException:
             # It does not stay here without a worker.
             served.ended(job, monotonic())
             raise
 
-    def _run(self, job: ServedRequest) -> None:
-        delivery = job.delivery
-        self._counts["requests"] += 1
-        try:
-            request = self._codec.read_request(delivery.properties, delivery.body)
-        except WrongRequest as error:
-            self._refuse(job, error)
-            return
-        delivery.body = b""
-        job.function = request.function
-        job.greenlet = gevent.getcurrent()
-        running_request.set((delivery, request.function))
-        began = monotonic()
-        try:
-            outcome = self._registry.execute(request, delivery.properties.get("user_id") or None)
-        except KeyboardInterrupt as error:
-            if from_signal(error) is not None:
-                # The program is being ended: another server gets the request.
-                raise
-            outcome = Raised(error)
-        # What holds a greenlet after its request keeps it from having another one.
-        job.greenlet = None
-        now = monotonic()
-        self._run_times[request.function].add(now - began)
+    def _end_without_result(self, job: ServedRequest, outcome: Raised | Ignored, now: float) -> None:
         if isinstance(outcome, Ignored):
             self._counts["ignored"] += 1
             self._served.ignored(job, now)
-        elif isinstance(outcome, Raised):
-            if isinstance(outcome.error, Forbidden) and outcome.refused:
-                logger.warning(
-                    "%s: request %r is refused: %s",
-                    self._name,
-                    job.message_id,
-                    outcome.error,
-                    extra=request_fields(job.message_id, job.function),
-                    once=("forbidden", self._name, request.function),
-                )
-            self._counts["wrong_requests" if outcome.refused else "errors"] += 1
-            reply = self._replies.encode_error(job, outcome.error, of_function=not outcome.refused)
-            self._served.finished(job, reply, now)
-        else:
-            self._served.finished(job, self._replies.encode_result(job, outcome.value), now)
+            return
+        if isinstance(outcome.error, Forbidden) and outcome.refused:
+            logger.warning(
+                "%s: request %r is refused: %s",
+                self._name,
+                job.message_id,
+                outcome.error,
+                extra=request_fields(job.message_id, job.function),
+                once=("forbidden", self._name, job.function),
+            )
+        self._counts["wrong_requests" if outcome.refused else "errors"] += 1
+        reply = self._replies.encode_error(job, outcome.error, of_function=not outcome.refused)
+        self._served.finished(job, reply, now)
 
     def _refuse(self, job: ServedRequest, error: WrongRequest) -> None:
         """Answer a request that cannot be read, if it says where to."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, cast
-from weakref import WeakSet
 
 from gevent import monkey
 from gevent.event import AsyncResult
@@ -18,6 +16,7 @@ from amphora.client.client import AmqpRpcClient
 from amphora.client.fanout import AmqpRpcFanoutClient
 from amphora.client.inspector import Answer, Counts, Inspector
 from amphora.endpoint.at_exit import leave_at_exit
+from amphora.endpoint.per_process import PerProcess
 from amphora.protocol.routing import TuningFunction
 from amphora.threads.hub_thread import HubThread
 from amphora.threads.threaded_result import ThreadedResult
@@ -25,7 +24,7 @@ from amphora.threads.threaded_result import ThreadedResult
 __all__ = ["ThreadedClient", "make_client"]
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
-Service = TypeVar("Service")
+Bound = TypeVar("Bound")
 Middleware = TypeVar("Middleware", bound=Callable[..., Any])
 
 
@@ -67,14 +66,11 @@ class ThreadedClient:
         self._inspector = Inspector(self._gather)
         self._tunings: list[tuple[str, TuningFunction]] = []
         self._middleware: list[Callable[..., Any]] = []
-        self._lock = threading.Lock()
         self._first_pid = os.getpid()
-        self._pid = 0
-        self._hub: HubThread | None = None
-        # The client of the thread that was started last: what it has counted can still be read when it is stopped.
-        self._latest: AmqpRpcClient | None = None
+        self._hub: PerProcess[HubThread] = PerProcess(self._make_hub, usable=lambda hub: hub.usable)
+        # The process, and the client of its thread that was started last: its counts can be read after a stop.
+        self._latest: tuple[int, AmqpRpcClient] | None = None
         self._started()
-        _clients.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._service_name!r}{' fanout' if self._class._fanout else ''}>"
@@ -103,9 +99,9 @@ class ThreadedClient:
         """Ask all servers of the service at once; see `AmqpRpcClient.inspect`."""
         return self._inspector
 
-    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+    def bind(self, service: Callable[..., Bound], *, prefix: str = "", **options: Any) -> Bound:
         """Give remote functions as the methods of a class; see `AmqpRpcClient.bind`."""
-        return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
+        return cast("Bound", bind(self._caller, service, prefix=prefix, options=options))
 
     def __getattr__(self, name: str) -> Any:
         """Give what else a client has: its methods run in the client's thread, and properties are read there.
@@ -151,7 +147,7 @@ class ThreadedClient:
         lost, and an ERROR record says how many there are and which functions they call. Calls and deferred results
         that have no result yet end with `NoResult`. The next call connects again.
         """
-        hub = self._forget_hub()
+        hub = self._hub.take()
         if hub is not None:
             hub.stop()
 
@@ -164,21 +160,13 @@ class ThreadedClient:
 
     # -- how it is done ---------------------------------------------------------------------
 
-    def _forget_hub(self) -> HubThread | None:
-        """Return the thread of this process, if there is one; the next call makes another."""
-        with self._lock:
-            hub, self._hub = self._hub, None
-        return hub if self._pid == os.getpid() else None
-
     def _started(self) -> HubThread:
-        hub = self._hub
-        if hub is not None and hub.usable and self._pid == os.getpid():
-            return hub
-        with self._lock:
-            if self._hub is None or not self._hub.usable or self._pid != os.getpid():
-                self._hub, self._pid = HubThread(self._make, f"amphora {self._service_name} client"), os.getpid()
-                leave_at_exit(self._hub)
-            return self._hub
+        return self._hub.get()
+
+    def _make_hub(self) -> HubThread:
+        hub = HubThread(self._make, f"amphora {self._service_name} client")
+        leave_at_exit(hub)
+        return hub
 
     def _make(self) -> AmqpRpcClient:
         options = dict(self._options)
@@ -190,7 +178,7 @@ class ThreadedClient:
             client.tune_function(name)(tuning)
         for middleware in self._middleware:
             client.add_middleware(middleware)
-        self._latest = client
+        self._latest = os.getpid(), client
         return client
 
     def _run(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
@@ -198,8 +186,8 @@ class ThreadedClient:
 
     def _read(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
         latest = self._latest
-        if self._hub is None and latest is not None:
-            return function(latest)
+        if self._hub.made is None and latest is not None and latest[0] == os.getpid():
+            return function(latest[1])
         return self._run(function)
 
     def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -242,19 +230,6 @@ def make_client(service_name: str, *, fanout: bool = False, **options: Any) -> A
         kind = AmqpRpcFanoutClient if fanout else AmqpRpcClient
         return kind(service_name, **options)
     return ThreadedClient(service_name, fanout=fanout, **options)
-
-
-#: All, for the locks that a forked child makes anew.
-_clients: WeakSet[ThreadedClient] = WeakSet()
-
-
-def _renew_locks() -> None:
-    """In a child of a fork: another thread of the parent may have held a lock, and is not there any more."""
-    for client in list(_clients):
-        client._lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _check_threads() -> None:

@@ -204,13 +204,13 @@ def test_a_classic_service_has_classic_queues_whatever_the_default_of_the_virtua
     broker: Broker, quorum_vhost: str, service: str, new_client: NewClient, new_server: NewServer
 ) -> None:
     url = broker.url_for(vhost=quorum_vhost)
-    client = new_client(url, timeout=TIMEOUT)
+    client = new_client(url, timeout=TIMEOUT, queue_type="classic")
     client.create_new_request_queue(service)
     result = client.defer.work(1)
 
     drop_in_hand(broker, f"rpc_{service}_request", MANY, quorum_vhost)
 
-    new_server(url, Work())
+    new_server(url, Work(), queue_type="classic")
     assert result.get() == 1
     types = {each.arguments.get("x-queue-type") for each in broker.queues(quorum_vhost).values()}
     assert types == {"classic"}

@@ -1,7 +1,9 @@
 """Programs that exit with unconfirmed requests wait for them, and report those that are lost: all kinds in one way."""
 
 import signal
+from urllib.request import urlopen
 
+import port_for
 import pytest
 
 from tests.conftest import StartProgram
@@ -162,5 +164,19 @@ def test_a_program_that_serves_until_sigterm_reports_what_its_functions_deferred
     program.wait_for_line("^serves$", 60)
     program.send_signal(signal.SIGTERM)
     program.wait_for_line(LOST, 60)
+
+    assert program.wait(60) == 0
+
+
+@pytest.mark.parametrize("worker", ["gevent", "sync"])
+def test_a_gunicorn_worker_that_exits_reports_what_its_views_deferred(start_program: StartProgram, worker: str) -> None:
+    port = port_for.select_random()
+    arguments = ("-m", "gunicorn", "-k", worker, "--no-control-socket", "--bind", f"127.0.0.1:{port}")
+    program = start_program(*arguments, "tests.acceptance.deferring_site:application")
+    program.wait_for_line("Booting worker", 60)
+    with urlopen(f"http://127.0.0.1:{port}/", timeout=60) as response:
+        assert response.read() == b"deferred"
+    program.send_signal(signal.SIGTERM)
+    program.wait_for_line("had not confirmed 1 request when the process exited; .* lost: add$", 60)
 
     assert program.wait(60) == 0

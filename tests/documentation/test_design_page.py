@@ -16,7 +16,7 @@ MACHINES = {
     "Outbox": "core/messages.py",
     "Pending calls": "core/calls.py",
     "Served requests": "core/records.py",
-    "Subscriptions": "core/subscriptions.py",
+    "Subscriptions": "core/wishes.py",
 }
 
 

@@ -38,7 +38,7 @@ def _are_labels(value: Any) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntegrationOptions:
+class CeleryOptions:
     """Settings of the integration itself."""
 
     service_name: str | None = own_option("Name of the service", default=None, fits=_is_name, wanted="a name")
@@ -74,7 +74,7 @@ class IntegrationOptions:
 
 SERVER = settings_of(ServerOptions, Where.CELERY)
 CLIENT = settings_of(ClientOptions, Where.CELERY)
-OWN = options_of(IntegrationOptions)
+OWN = options_of(CeleryOptions)
 
 #: Every setting, without its prefix, and its default.
 DEFAULTS: Mapping[str, Any] = {name: each.default for name, each in {**SERVER, **CLIENT, **OWN}.items()}

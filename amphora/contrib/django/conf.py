@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from amphora.contrib.django.options import (
-    IntegrationOptions,
+    DjangoOptions,
     client_settings,
     imported,
     nearest,
@@ -42,7 +42,7 @@ _EXAMPLE = "AMPHORA = {'default': {'SERVICE_NAME': 'shop', 'BROKER_URL': 'amqp:/
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServiceSettings(IntegrationOptions):
+class ServiceSettings(DjangoOptions):
     """One alias of ``AMPHORA``.
 
     Args:

@@ -1,20 +1,17 @@
-"""``servers`` and ``clients``: the stand-ins of all aliases, and their end."""
+"""``servers`` and ``clients``: the stand-ins of all aliases."""
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from amphora.contrib.django.conf import DEFAULT_ALIAS, insist_on_alias, services
-from amphora.contrib.django.lazy import LazyEndpoint
 from amphora.contrib.django.lazy_client import LazyClient
 from amphora.contrib.django.lazy_server import LazyServer
-from amphora.contrib.stand_ins import leave
 
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
 
-StandIn = TypeVar("StandIn", bound=LazyEndpoint[Any])
+StandIn = TypeVar("StandIn", bound="LazyClient | LazyServer")
 
 
 class Endpoints(Generic[StandIn]):
@@ -65,13 +62,3 @@ servers: Endpoints[LazyServer] = Endpoints(LazyServer)
 clients: Endpoints[LazyClient] = Endpoints(LazyClient)
 server = servers.default
 client = clients.default
-
-
-def _stop_at_exit() -> None:
-    """Send what waits, and give requests back, before the process ends; a forked child has none of its parent's."""
-    leave()
-    clients.reset()
-    servers.reset()
-
-
-atexit.register(_stop_at_exit)

@@ -1,4 +1,4 @@
-"""What can be set in ``AMPHORA``: the options of clients and servers by upper-case name, and `IntegrationOptions`."""
+"""What can be set in ``AMPHORA``: the options of clients and servers by upper-case name, and `DjangoOptions`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amphora.options.server_options import ServerOptions
 from amphora.value_checks import boolean
 
 __all__ = [
-    "IntegrationOptions",
+    "DjangoOptions",
     "client_settings",
     "imported",
     "known_settings",
@@ -51,7 +51,7 @@ def _are_labels(value: Any) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntegrationOptions:
+class DjangoOptions:
     """Settings of this integration alone."""
 
     fanout: bool = option(
@@ -113,7 +113,7 @@ class IntegrationOptions:
 @cache
 def own_settings() -> Mapping[str, Option]:
     """Return the options of this integration by the names of their settings."""
-    return _upper(options_of(IntegrationOptions))
+    return _upper(options_of(DjangoOptions))
 
 
 @cache

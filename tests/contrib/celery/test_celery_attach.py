@@ -185,7 +185,7 @@ def test_importing_an_application_connects_nothing_reads_nothing_and_patches_not
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "['amphora.shop.price', 'amphora.shop_fanout.forget', 'shop.order']",
-        "<LazyClient, not used yet> <LazyServer, not used yet>",
+        "<AppClient, not used yet> <AppServer, not used yet>",
         "AmqpRpcServer needs gevent's monkey-patching",
     ]
 

@@ -276,12 +276,18 @@ def test_an_error_at_one_end_costs_no_other_call_its_own(driver: Driver) -> None
 # Nothing left behind.
 
 
+class Reply:
+    """Something that can be watched."""
+
+
 def test_an_ended_call_is_not_kept_alive(driver: Driver) -> None:
     call = driver.open("a")
     driver.machine.reply(call, None, 0.0)
-    known = weakref.ref(call)
+    reply = Reply()
+    call.message = reply
+    known = weakref.ref(reply)
 
-    del call
+    del call, reply
     driver.outcomes.clear()
     gc.collect()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from amqp.exceptions import PreconditionFailed
 
-from amphora.links.control import ControlChannel
+from amphora.links.declare_channel import DeclareChannel
 from amphora.links.own_queue import OwnQueue
 from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import (
@@ -117,7 +117,7 @@ def test_a_queue_is_declared_as_the_broker_has_it(
     node = FakeNode() if existing is None else FakeNode(q=existing)
     connection, topology = FakeConnection(node, "4.3.6"), Topology([queue(configured, limit=20)])
 
-    ControlChannel(connection).run(topology.declare)
+    DeclareChannel(connection).run(topology.declare)
 
     assert node.queues["q"] == (existing if existing is not None else CLASSIC if configured == "classic" else LIMITED)
     assert connection.channels == channels
@@ -126,7 +126,7 @@ def test_a_queue_is_declared_as_the_broker_has_it(
 
 def test_the_arguments_that_were_accepted_are_used_from_then_on() -> None:
     connection, topology = FakeConnection(FakeNode(q=NONE)), Topology([queue("classic")])
-    control = ControlChannel(connection)
+    control = DeclareChannel(connection)
 
     for _ in range(3):
         control.run(topology.declare)
@@ -138,7 +138,7 @@ def test_the_arguments_that_were_accepted_are_used_from_then_on() -> None:
 def test_other_arguments_are_an_error_and_everything_is_tried_again_later(configured: str) -> None:
     node = FakeNode(q=OTHER)
     connection, topology = FakeConnection(node, "4.3.6"), Topology([queue(configured)])
-    control = ControlChannel(connection)
+    control = DeclareChannel(connection)
 
     for _ in range(2):
         with pytest.raises(PreconditionFailed, match="x-max-length"):
@@ -156,7 +156,7 @@ def test_other_arguments_are_an_error_and_everything_is_tried_again_later(config
 def test_a_queue_that_was_deleted_and_declared_with_current_arguments_by_others_is_found_again() -> None:
     node = FakeNode(q=NONE)
     connection, topology = FakeConnection(node), Topology([queue("classic")])
-    control = ControlChannel(connection)
+    control = DeclareChannel(connection)
     control.run(topology.declare)
     node.queues["q"] = CLASSIC
 
@@ -168,10 +168,10 @@ def test_a_queue_that_was_deleted_and_declared_with_current_arguments_by_others_
 
 def test_arguments_of_an_earlier_release_are_not_declared_on_a_broker_that_comes_back_empty() -> None:
     topology = Topology([queue("quorum", limit=20)])
-    ControlChannel(FakeConnection(FakeNode(q=EARLIER), "4.3.6")).run(topology.declare)
+    DeclareChannel(FakeConnection(FakeNode(q=EARLIER), "4.3.6")).run(topology.declare)
     empty = FakeNode()
 
-    ControlChannel(FakeConnection(empty, "4.3.6")).run(topology.declare)
+    DeclareChannel(FakeConnection(empty, "4.3.6")).run(topology.declare)
 
     assert empty.queues == {"q": LIMITED}
 
@@ -195,7 +195,7 @@ def test_arguments_of_an_earlier_release_are_not_declared_on_a_broker_that_comes
 def test_a_new_queue_has_the_type_that_suits_the_release(version: str, product: str, expected: Arguments) -> None:
     node = FakeNode()
 
-    ControlChannel(FakeConnection(node, version, product)).run(Topology([queue("auto", leads=True)]).declare)
+    DeclareChannel(FakeConnection(node, version, product)).run(Topology([queue("auto", leads=True)]).declare)
 
     assert node.queues == {"q": expected}
 
@@ -207,7 +207,7 @@ def test_a_queue_that_exists_is_used_as_it_is(existing: Arguments, version: str,
     node, types = FakeNode(q=existing), QueueTypes("auto")
     topology = Topology([queue("auto", limit=limit, types=types, leads=True)])
     connection = FakeConnection(node, version)
-    control = ControlChannel(connection)
+    control = DeclareChannel(connection)
 
     control.run(topology.declare)
     first = len(connection.declared)
@@ -223,10 +223,10 @@ def test_a_queue_of_the_other_type_costs_a_process_one_refusal_and_is_declared_a
     node = FakeNode(q=CLASSIC)
     topology = Topology([queue("auto", leads=True)])
     first, second = FakeConnection(node, "4.3.6"), FakeConnection(node, "4.3.6")
-    ControlChannel(first).run(topology.declare)
+    DeclareChannel(first).run(topology.declare)
     del node.queues["q"]
 
-    ControlChannel(second).run(topology.declare)
+    DeclareChannel(second).run(topology.declare)
 
     assert (first.channels, second.channels) == (2, 1)
     assert node.queues == {"q": CLASSIC}
@@ -242,14 +242,14 @@ def test_on_a_broker_of_another_release_that_is_empty_it_is_declared_as_a_new_on
 
     for version in versions:
         node = FakeNode()
-        ControlChannel(FakeConnection(node, version)).run(topology.declare)
+        DeclareChannel(FakeConnection(node, version)).run(topology.declare)
 
     assert node.queues == {"q": expected}
 
 
 def test_two_connections_that_find_another_type_at_the_same_time_both_find_the_right_one() -> None:
     node, shared = FakeNode(q=LIMITED), queue("auto", limit=5, leads=True)
-    controls = [ControlChannel(FakeConnection(node, version)) for version in ("4.3.6", "3.10.8")]
+    controls = [DeclareChannel(FakeConnection(node, version)) for version in ("4.3.6", "3.10.8")]
 
     def declare_both(channel: Any) -> None:
         # (Where the greenlet of one waits for the broker, the other runs.)
@@ -270,7 +270,7 @@ def test_a_queue_that_expires_is_classic() -> None:
         "q", direct_exchange("d"), "", x_expires=5, types=QueueTypes("auto"), forms=queue_forms("auto")
     )
 
-    ControlChannel(FakeConnection(node, "4.3.6")).run(Topology([expiring]).declare)
+    DeclareChannel(FakeConnection(node, "4.3.6")).run(Topology([expiring]).declare)
 
     assert node.queues == {"q": {**CLASSIC, "x-expires": 5}}
 
@@ -295,7 +295,7 @@ def test_new_queues_of_a_service_have_the_type_of_its_own_queue(
     label = durable_queue("label", direct_exchange("d"), "l", types=types, forms=request_forms("auto", None, "dead"))
     topology = Topology([queue("auto", types=types, leads=True)])
     topology.add(label)
-    control = ControlChannel(FakeConnection(node, version))
+    control = DeclareChannel(FakeConnection(node, version))
 
     control.run(topology.declare)
     control.run(topology.declare_added)
@@ -311,7 +311,7 @@ def test_the_dead_letters_wait_until_the_type_of_the_services_own_queue_is_known
     own = queue("auto", types=types, leads=True)
     topology = Topology([dead_letter_queue("dead", types, own)])
     connection = FakeConnection(node, "4.3.6")
-    control = ControlChannel(connection)
+    control = DeclareChannel(connection)
 
     control.run(topology.declare)
     assert node.queues["dead"] == expected

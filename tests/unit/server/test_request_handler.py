@@ -7,12 +7,14 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from amphora.core.records import Record
 from amphora.exceptions import IgnoreRequest, PublishNacked
 from amphora.links.topology import delete_queue
 from amphora.protocol.dead_letters import identity
 from amphora.protocol.signatures import Signatures
 from amphora.server.receiver import Receiver
 from amphora.server.request_handler import RequestHandler
+from amphora.server.served_request import ServedRequest
 from tests.support.eventually import wait_until
 from tests.unit.server.handled import NAMES, Notes, handler_of
 
@@ -409,3 +411,13 @@ def test_requests_run_in_the_pool_that_is_passed_in(notes: Notes) -> None:
     gevent.spawn(pool.run, pool.jobs.pop()).join()
 
     assert replied(notes) == {"result": 1}
+
+
+def test_a_served_request_begins_with_what_a_record_begins_with(notes: Notes) -> None:
+    delivery = notes.delivery(headers={})
+    served = ServedRequest(delivery, None)
+    record = Record(delivery, served.key, "client", True, False, None)
+
+    assert {name: getattr(served, name) for name in Record.__slots__} == {
+        name: getattr(record, name) for name in Record.__slots__
+    }

@@ -23,7 +23,7 @@ chosen_rabbitmq = $(if $(RABBITMQ),\
 	AMPHORA_RABBITMQ=$$(sh scripts/install-rabbitmq --release "$(RABBITMQ)"); export AMPHORA_RABBITMQ;)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-celery demo-django test test-stock test-django6 test-releases lint format types bench bench-celery \
+.PHONY: help demo demo-celery demo-django test test-stock test-django6 test-releases lint format types bench bench-celery options \
 	chaos chaos-celery hostile header-tables docs constraints clean
 
 help:
@@ -42,6 +42,7 @@ help:
 	@echo "make chaos-celery   restart the broker RESTARTS=50 times under a Celery worker that serves calls"
 	@echo "make hostile   flood every queue with COUNT=100000 hostile messages, then ask whether all still answer"
 	@echo "make header-tables   read COUNT=100000 random header tables"
+	@echo "make options   write the docstrings of the constructors and the tables of settings from the fields in amphora/options"
 	@echo "make docs    build the site of the documentation in build/docs; a warning is an error"
 	@echo "make constraints   take the newest releases of all packages for continuous integration"
 	@echo "make clean   remove what the above made"
@@ -114,6 +115,9 @@ hostile: $(VENV)/.installed-test
 
 header-tables: $(VENV)/.installed-test
 	$(BIN)/python -m chaos.header_tables $(COUNT) --seed $(SEED)
+
+options: $(VENV)/.installed-test
+	$(BIN)/python -m tests.support.option_texts
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs

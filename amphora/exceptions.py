@@ -1,5 +1,8 @@
 """Every exception that Amphora raises.
 
+They carry what a program needs as attributes. Their texts are for people, and may change in any release. All of them
+can be pickled and copied, with their arguments and attributes.
+
 ::
 
     AmqpRpcException              root of all of them
@@ -24,7 +27,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import Enum
+from typing import Any, TypedDict, Unpack
 
 __all__ = [
     "AccessRefused",
@@ -40,6 +44,7 @@ __all__ = [
     "NoResult",
     "PublishNacked",
     "RemoteException",
+    "RequestStage",
     "TopologyConflict",
     "Unroutable",
     "VhostNotFound",
@@ -48,20 +53,83 @@ __all__ = [
 ]
 
 
+class RequestStage(Enum):
+    """How far a request is known to have come when its call ended without a reply.
+
+    Attributes:
+        NOT_SENT: It has not been sent, and has not run. The client sends it when the broker takes messages again,
+            unless the client exits or the request's deadline passes first.
+        SENT: It was sent, but the broker has not confirmed it. It may have run, and may still run.
+        CONFIRMED: The broker has confirmed it. It may have run, and may still run.
+    """
+
+    NOT_SENT = "not sent"
+    SENT = "sent"
+    CONFIRMED = "confirmed"
+
+
+class _Ids(TypedDict, total=False):
+    """Keyword arguments of every exception."""
+
+    function: str | None
+    request_id: str | None
+
+
+class _Details(_Ids, total=False):
+    """Those of every `BrokerError`."""
+
+    reply_code: int | None
+    reply_text: str | None
+    advice: str | None
+
+
 class AmqpRpcException(Exception):
     """Root of every exception that Amphora raises on purpose.
 
     A wrong argument is a plain ``ValueError`` or ``TypeError``, as everywhere in Python.
+
+    Attributes:
+        function (str | None): Name of the remote function, where the exception ends a call of a client.
+        request_id (str | None): Id of the request (its ``message_id``), where one was made for that call.
     """
+
+    # (On the class too: for subclasses of users that do not call `__init__`.)
+    function: str | None = None
+    request_id: str | None = None
+
+    def __init__(self, *args: Any, function: str | None = None, request_id: str | None = None) -> None:
+        super().__init__(*args)
+        self.function = function
+        self.request_id = request_id
 
 
 class NoResult(AmqpRpcException):
-    """No reply came within the timeout.
+    """No reply arrived within the timeout.
 
     The request may have run, may be running or may run later (not after its deadline, where it was sent
-    with ``expires``): the text says how far it is known to have come (never sent, sent but not confirmed,
-    confirmed by the broker).
+    with ``expires``): the ``stage`` says how far it is known to have come.
+
+    Attributes:
+        stage (RequestStage | None): How far the request is known to have come; None where that is not known.
+        timeout (float | None): Seconds that the caller gave it; None for no limit.
+        function (str | None): See `AmqpRpcException`.
+        request_id (str | None): See `AmqpRpcException`.
     """
+
+    stage: RequestStage | None = None
+    timeout: float | None = None
+
+    def __init__(
+        self,
+        *args: Any,
+        stage: RequestStage | None = None,
+        timeout: float | None = None,
+        function: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(*args, function=function, request_id=request_id)
+        self.stage = stage
+        self.timeout = timeout
 
 
 class WrongRequest(AmqpRpcException):
@@ -118,7 +186,11 @@ class RemoteException(AmqpRpcException):
         return f"RemoteException({self.error_type!r}, {self.args!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.error_type, self.args, self.remote_traceback)
+        state = dict(self.__dict__)
+        if isinstance(self.__cause__, RemoteException):
+            # That of a further call, which is a part of what the server has told.
+            state["__cause__"] = self.__cause__
+        return type(self), (self.error_type, self.args, self.remote_traceback), state
 
 
 class DeadLettered(AmqpRpcException):
@@ -138,29 +210,103 @@ class IgnoreRequest(AmqpRpcException):
 
 
 class Unroutable(AmqpRpcException):
-    """No queue takes the request: nobody created the label's queue, or it expired or was removed.
+    """No queue takes the request: the label's queue was not created, expired or was removed.
 
     For a fan-out service: no server is connected. The request has not run.
+
+    Attributes:
+        exchange (str | None): Exchange that the request was published to.
+        routing_key (str | None): Routing key that it was published with.
     """
+
+    exchange: str | None = None
+    routing_key: str | None = None
+
+    def __init__(
+        self, *args: Any, exchange: str | None = None, routing_key: str | None = None, **ids: Unpack[_Ids]
+    ) -> None:
+        super().__init__(*args, **ids)
+        self.exchange = exchange
+        self.routing_key = routing_key
 
 
 class Backlogged(AmqpRpcException):
     """The outbox is full of requests that the broker has not confirmed yet.
 
     Raised when no room came within the timeout. The request was not sent and will not be.
+
+    Attributes:
+        messages (int | None): How many messages the outbox held; None where the client was stopped.
+        size (int | None): How many bytes these had.
     """
+
+    messages: int | None = None
+    size: int | None = None
+
+    def __init__(self, *args: Any, messages: int | None = None, size: int | None = None, **ids: Unpack[_Ids]) -> None:
+        super().__init__(*args, **ids)
+        self.messages = messages
+        self.size = size
 
 
 class BrokerError(AmqpRpcException):
-    """The broker, or the way to it, is the trouble; the text names the cause and the address."""
+    """The broker, or the connection to it, is the cause; the text names the cause and the address.
+
+    Attributes:
+        reply_code (int | None): Reply code of AMQP (0-9-1, 1.2) from the broker, such as 403; None where it gave none.
+        reply_text (str | None): The text that the broker gave with it.
+        advice (str | None): The option of clients and servers that the text advises to set, as it is written there,
+            such as ``ssl={'ca_certs': ...}``; None where it advises none.
+    """
+
+    reply_code: int | None = None
+    reply_text: str | None = None
+    advice: str | None = None
+
+    def __init__(
+        self,
+        *args: Any,
+        reply_code: int | None = None,
+        reply_text: str | None = None,
+        advice: str | None = None,
+        **ids: Unpack[_Ids],
+    ) -> None:
+        super().__init__(*args, **ids)
+        self.reply_code = reply_code
+        self.reply_text = reply_text
+        self.advice = advice
 
 
 class BrokerUnreachable(BrokerError):
-    """Nobody answers at the broker's address, the connection broke, or TLS cannot work."""
+    """The broker does not answer at its address, the connection broke, or TLS cannot work.
+
+    Attributes:
+        errno (int | None): Number of the operating system's error, such as `errno.ECONNREFUSED`; `errno.ETIMEDOUT`
+            where the broker did not answer in time; None where it was another error.
+        tls (bool): Whether TLS is the cause.
+    """
+
+    errno: int | None = None
+    tls: bool = False
+
+    def __init__(self, *args: Any, errno: int | None = None, tls: bool = False, **details: Unpack[_Details]) -> None:
+        super().__init__(*args, **details)
+        self.errno = errno
+        self.tls = tls
 
 
 class AccessRefused(BrokerError):
-    """The broker refuses the user, the password, or a permission that the user lacks."""
+    """The broker refuses the user, the password, or a permission that the user lacks.
+
+    Attributes:
+        login_failed (bool): Whether the user could not log in; otherwise the user lacks a permission.
+    """
+
+    login_failed: bool = False
+
+    def __init__(self, *args: Any, login_failed: bool = False, **details: Unpack[_Details]) -> None:
+        super().__init__(*args, **details)
+        self.login_failed = login_failed
 
 
 class VhostNotFound(BrokerError):
@@ -176,7 +322,21 @@ class PublishNacked(BrokerError):
 
     With ``queue_type="quorum"`` the message was sent again for 30 s before: such a queue refuses messages while its
     nodes elect a leader, too.
+
+    Attributes:
+        exchange (str | None): Exchange that the message was published to.
+        routing_key (str | None): Routing key that it was published with.
     """
+
+    exchange: str | None = None
+    routing_key: str | None = None
+
+    def __init__(
+        self, *args: Any, exchange: str | None = None, routing_key: str | None = None, **details: Unpack[_Details]
+    ) -> None:
+        super().__init__(*args, **details)
+        self.exchange = exchange
+        self.routing_key = routing_key
 
 
 class MessageRejected(BrokerError):
@@ -187,4 +347,19 @@ class MessageRejected(BrokerError):
 
 
 class MessageTooLarge(BrokerError):
-    """The message is larger than ``max_message_size``, or than the broker's own limit."""
+    """The message is larger than ``max_message_size``, or than the broker's own limit.
+
+    Attributes:
+        size (int | None): Bytes of its body.
+        limit (int | None): Bytes that are allowed.
+    """
+
+    size: int | None = None
+    limit: int | None = None
+
+    def __init__(
+        self, *args: Any, size: int | None = None, limit: int | None = None, **details: Unpack[_Details]
+    ) -> None:
+        super().__init__(*args, **details)
+        self.size = size
+        self.limit = limit

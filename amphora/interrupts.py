@@ -17,7 +17,7 @@ from typing import Any
 
 import gevent
 
-__all__ = ["contained", "from_signal", "let_through", "raise_in_main"]
+__all__ = ["contained", "from_signal", "hand_on", "let_through", "raise_in_main"]
 
 #: Instructions by which Python code itself raises.
 _RAISES = frozenset(dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE") if name in dis.opmap)
@@ -65,11 +65,16 @@ def contained(callback: Callable[..., Any], *args: Any) -> None:
     """
     try:
         callback(*args)
-    except Exception as error:
-        found = from_signal(error)
-        if found is None:
-            raise
-        raise_in_main(found)
+    except Exception as error:  # noqa: BLE001  (it is raised again)
+        hand_on(error)
+
+
+def hand_on(error: Exception) -> None:
+    """Do what `contained` does about an error, for a callback that runs so often that it catches its errors itself."""
+    found = from_signal(error)
+    if found is None:
+        raise error
+    raise_in_main(found)
 
 
 def _has_handler(traceback: TracebackType | None) -> bool:

@@ -49,6 +49,11 @@ class Broker:
         """The node's first process; the Erlang VM is among its children."""
         return self._processes[-1].pid
 
+    @property
+    def data(self) -> Path:
+        """The directory with all that the node stores."""
+        return self._directory / "mnesia"
+
     def __enter__(self) -> Broker:
         # Python would die of SIGTERM without leaving the `with` block, and the node would stay.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -89,7 +94,9 @@ class Broker:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start(self) -> None:
-        script = next(filter(None, map(shutil.which, _SERVER_SCRIPTS)), None)
+        chosen = os.environ.get("AMPHORA_RABBITMQ")
+        scripts = _SERVER_SCRIPTS if not chosen else (str(Path(chosen) / "rabbitmq-server"),)
+        script = next(filter(None, map(shutil.which, scripts)), None)
         epmd = shutil.which("epmd")
         if script is None or epmd is None:
             raise BrokerNotStarted(

@@ -89,7 +89,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=6, help="processes that call")
     parser.add_argument("--greenlets", type=int, default=8, help="calls that a client has under way")
     parser.add_argument("--timeout", type=float, default=90.0, help="seconds that a call may take")
-    parser.add_argument("--queue-type", default="classic", help="classic or quorum")
+    parser.add_argument("--queue-type", default="auto", help="auto (the default), classic or quorum")
     parser.add_argument("--keep", action="store_true", help="keep notes and logs")
     return parser.parse_args()
 

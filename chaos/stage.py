@@ -119,7 +119,7 @@ class Stage:
         greenlets: How many calls each client may have under way.
         timeout: Seconds that a call may take.
         seed: Of the clients' calls.
-        queue_type: Of all queues.
+        queue_type: Of clients and servers.
     """
 
     def __init__(

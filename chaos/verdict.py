@@ -107,6 +107,8 @@ class Judge:
         elif fate.outcome == "NoResult" and not fate.finished and self._was_deleted(_request_queue(fate), fate):
             # Counted with the runs, if it was confirmed.
             verdict.deleted["request"] += fate.confirmed is None
+        elif fate.outcome == "NoResult" and fate.finished and self._was_deleted_unanswered(fate):
+            verdict.deleted["unanswered request"] += 1
         elif fate.outcome == "Unroutable" and fate.label and self._was_deleted(_request_queue(fate), fate, AFTERMATH):
             # The caller knows at once, and nothing has run.
             return
@@ -115,12 +117,25 @@ class Judge:
 
     def _was_deleted(self, queue: str, fate: Fate, before: float = 0.0) -> bool:
         """Tell whether a queue was deleted during a call, or up to so many seconds before it."""
-        return any(
-            event.what == "queue deleted"
-            and event.target == queue
-            and event.ended >= fate.sent - before
-            and event.began <= fate.decided
+        return any(event.ended >= fate.sent - before for event in self._deletions(queue, until=fate.decided))
+
+    def _deletions(self, queue: str, until: float) -> list[Event]:
+        return [
+            event
             for event in self._events
+            if event.what == "queue deleted" and event.target == queue and event.began <= until
+        ]
+
+    def _was_deleted_unanswered(self, fate: Fate) -> bool:
+        """Tell whether a request that had run was deleted before its reply was confirmed.
+
+        Each process that ran it was killed, with the reply in its outbox, and its queue was deleted: nothing of it was
+        left. A process that was not killed would have sent the reply again.
+        """
+        servers = [self._processes[run.process] for run in fate.runs]
+        killed = all(each.killed and each.ended is not None and each.ended <= fate.decided for each in servers)
+        return killed and any(
+            event.ended >= fate.runs[0].began for event in self._deletions(_request_queue(fate), until=fate.decided)
         )
 
     def why_twice(self, fate: Fate) -> str:

@@ -17,7 +17,7 @@ from amphora.cli.exit_codes import BadArguments, Failed
 from amphora.cli.function_names import complete_function
 from amphora.cli.latencies import histogram, milliseconds, percentile
 from amphora.cli.output import console, errors, print_json, print_line, print_table, table
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.values import count, parse_keyword_arguments, seconds
 
 __all__ = ["command"]
@@ -82,7 +82,7 @@ class _Run:
 @click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For each reply.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
 def command(
-    service: Service,
+    service: TargetService,
     function: str,
     values: tuple[str, ...],
     kw: tuple[str, ...],

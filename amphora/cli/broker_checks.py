@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,11 +10,11 @@ from time import gmtime, monotonic, strftime, time
 
 import gevent
 
-from amphora import BrokerError, BrokerInfo, DeadLetters
+from amphora import AccessRefused, BrokerError, BrokerInfo, BrokerUnreachable, DeadLetters, VhostNotFound
 from amphora.cli.exit_codes import NotSent
 from amphora.cli.management import Management
 from amphora.cli.report import Finding, Level
-from amphora.cli.services import CLOCKS, Service
+from amphora.cli.services import CLOCKS, TargetService, why_not_connected
 from amphora.cli.wording import with_options_named
 from amphora.options.brokers import given_in_url
 
@@ -28,7 +29,7 @@ _SOON = 14
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
-def broker_findings(service: Service) -> Iterator[Finding]:
+def broker_findings(service: TargetService) -> Iterator[Finding]:
     """Connect, declare nothing, and look at what the broker says.
 
     The last finding is an error where it cannot be connected to.
@@ -45,11 +46,10 @@ def _connection_findings(probe: DeadLetters, timeout: float) -> Iterator[Finding
     try:
         connected = probe.wait_connected(timeout)
     except BrokerError as error:
-        yield Finding("connection", Level.ERROR, with_options_named(str(error)), _remedy(str(error)))
+        yield Finding("connection", Level.ERROR, with_options_named(error), _remedy(error))
         return
     if not connected:
-        why = with_options_named(probe.state.removeprefix("not connected: "))
-        yield Finding("connection", Level.ERROR, why, _remedy(why))
+        yield Finding("connection", Level.ERROR, why_not_connected(probe), _remedy(probe.trouble))
         return
     took = (monotonic() - began) * 1000
     yield Finding("connection", Level.GOOD, f"{probe.state} in {took:.0f} ms")
@@ -151,13 +151,18 @@ def _version_finding(product: str, version: str, cluster: str) -> Finding:
     return Finding("broker", Level.GOOD, text)
 
 
-def _remedy(text: str) -> str:
-    remedies = {
-        "wrong user or password": "check user and password in the URL; on the broker, `rabbitmqctl authenticate_user`",
-        "refuses access": "`rabbitmqctl list_permissions -p VHOST` on the broker (docs/security.md)",
-        "vhost": "`rabbitmqctl add_vhost VHOST` and `rabbitmqctl set_permissions` on the broker",
-        "Connection refused": "is RabbitMQ running there, and is it this port? `rabbitmq-diagnostics listeners` tells",
-        "timed out": "is there a firewall in between, and is it this host and port?",
-        "TLS": "docs/tls.md",
-    }
-    return next((remedy for cause, remedy in remedies.items() if cause.lower() in text.lower()), "check host and port")
+def _remedy(error: BrokerError | None) -> str:
+    if isinstance(error, AccessRefused):
+        if error.login_failed:
+            return "check user and password in the URL; on the broker, `rabbitmqctl authenticate_user`"
+        return "`rabbitmqctl list_permissions -p VHOST` on the broker (docs/security.md)"
+    if isinstance(error, VhostNotFound):
+        return "`rabbitmqctl add_vhost VHOST` and `rabbitmqctl set_permissions` on the broker"
+    if isinstance(error, BrokerUnreachable):
+        if error.tls:
+            return "docs/tls.md"
+        if error.errno == errno.ECONNREFUSED:
+            return "is RabbitMQ running there, and is it this port? `rabbitmq-diagnostics listeners` tells"
+        if error.errno == errno.ETIMEDOUT:
+            return "is there a firewall in between, and is it this host and port?"
+    return "check host and port"

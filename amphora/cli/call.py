@@ -11,7 +11,7 @@ from amphora import AmqpRpcClient, WrongRequest, parse_value
 from amphora.cli.exit_codes import BadArguments, Failed
 from amphora.cli.function_names import complete_function
 from amphora.cli.output import print_json
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.values import parse_keyword_arguments, seconds_or_zero
 
 __all__ = ["command"]
@@ -46,7 +46,7 @@ _LOOK = 1.0
 @click.option("--no-wait", is_flag=True, help="Return when the broker has the request, without a result.")
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="The result is JSON in any case.")
 def command(
-    service: Service,
+    service: TargetService,
     function: str,
     values: tuple[str, ...],
     kw: tuple[str, ...],

@@ -13,7 +13,9 @@ from amphora.cli.management import Management, management_option
 from amphora.cli.output import print_json
 from amphora.cli.report import Finding, Level, print_finding
 from amphora.cli.service_checks import service_findings
-from amphora.cli.services import Service, ServiceCommand, optional_service_options
+from amphora.cli.services import ServiceCommand, TargetService, optional_service_options
+from amphora.options.client_options import ClientOptions
+from amphora.options.fields import options_of
 
 __all__ = ["command"]
 
@@ -34,13 +36,17 @@ Exit statuses:
 @click.command("doctor", cls=ServiceCommand, epilog=_EPILOG)
 @optional_service_options
 @click.option(
-    "--queue-type", type=click.Choice(["classic", "quorum"]), default="classic", show_default=True, help=_AS_MADE
+    "--queue-type",
+    type=click.Choice(["auto", "classic", "quorum"]),
+    default=options_of(ClientOptions)["queue_type"].default,
+    show_default=True,
+    help=_AS_MADE,
 )
 @click.option("--delivery-limit", type=int, metavar="N", help=_AS_MADE)
 @management_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each finding.")
 def command(
-    service: Service, queue_type: str, delivery_limit: int | None, management: str | None, as_json: bool
+    service: TargetService, queue_type: str, delivery_limit: int | None, management: str | None, as_json: bool
 ) -> None:
     """Look at this installation, at the broker, and at the service NS; each line says what is wrong."""
     found: list[Finding] = []
@@ -65,7 +71,7 @@ def command(
 
 
 def _findings(
-    service: Service, management: Management | None, queue_type: str, delivery_limit: int | None
+    service: TargetService, management: Management | None, queue_type: str, delivery_limit: int | None
 ) -> Iterator[Finding]:
     yield from local_findings()
     connected = True

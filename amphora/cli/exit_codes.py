@@ -45,9 +45,6 @@ class NotSent(_End):
 
     exit_code = 4
 
-    def __init__(self, message: str) -> None:
-        super().__init__(with_options_named(message))
-
 
 @contextmanager
 def errors_end_the_command() -> Iterator[None]:
@@ -57,7 +54,7 @@ def errors_end_the_command() -> Iterator[None]:
     except NoResult as error:
         raise NoAnswer(printable(error)) from error
     except (Backlogged, BrokerError, Unroutable) as error:
-        raise NotSent(printable(error)) from error
+        raise NotSent(printable(with_options_named(error))) from error
     except AmqpRpcException as error:
         raise Failed(_with_traceback(error)) from error
 

@@ -12,7 +12,7 @@ from amphora import RemoteFunction, stub_of
 from amphora.cli.exit_codes import Failed, NoAnswer
 from amphora.cli.function_names import complete_function
 from amphora.cli.output import print_indented, print_json, print_line, print_lines
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.values import count, seconds
 from amphora.logs.remote_text import printable
 
@@ -40,7 +40,7 @@ Exit statuses:
 @click.option("--stub", is_flag=True, help="Print the source of a class for client.bind(), which types the calls.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each function.")
 def command(
-    service: Service, pattern: str | None, timeout: float, servers: int | None, stub: bool, as_json: bool
+    service: TargetService, pattern: str | None, timeout: float, servers: int | None, stub: bool, as_json: bool
 ) -> None:
     """List the functions of the service NS: names, signatures, docstrings."""
     with service.connected() as client:

@@ -14,7 +14,7 @@ from amphora import AmqpRpcClient, ServerHealth, ServerInfo
 from amphora.cli import probe
 from amphora.cli.exit_codes import BadArguments, Failed, NoAnswer, NotSent
 from amphora.cli.output import Part, print_json, print_line, print_table, table
-from amphora.cli.services import Service, ServiceCommand, optional_service_options
+from amphora.cli.services import ServiceCommand, TargetService, optional_service_options
 from amphora.cli.values import count, seconds
 
 __all__ = ["command"]
@@ -52,7 +52,7 @@ _OVER_THE_BROKER = 1.0
 @click.option("--timeout", type=seconds, help="For the answers.  [default: 1; with --port 5]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each.")
 def command(
-    service: Service,
+    service: TargetService,
     ports: tuple[int, ...],
     processes: int,
     host: str | None,
@@ -120,7 +120,7 @@ def _http_record(port: int, status: int, text: str) -> dict[str, Any]:
 
 
 def _ask_over_the_broker(
-    service: Service, here: bool, wanted: int | None, timeout: float, max_lag: float | None, *, as_json: bool
+    service: TargetService, here: bool, wanted: int | None, timeout: float, max_lag: float | None, *, as_json: bool
 ) -> None:
     with service.connected() as client:
         found, silent = _ask(client, timeout, wanted, platform.node() if here else None, max_lag)

@@ -79,11 +79,10 @@ class Management:
 
     def __init__(self, url: str, broker_url: str | None, *, authorities: str | None = None) -> None:
         try:
-            parts = split_url(url)
+            parts = split_url(url, schemes="http:// or https://")
         except UrlError as error:
             # Neither its text nor its causes show a part of the URL, which may hold a password.
-            text = str(error).replace("amqp://, amqps:// or memory://", "http:// or https://")
-            raise BadArguments(f"--management {text}") from None
+            raise BadArguments(f"--management {error}") from None
         if parts.scheme not in ("http", "https") or not parts.host:
             raise BadArguments("--management is a URL such as http://127.0.0.1:15672")
         broker = broker_at(broker_url)

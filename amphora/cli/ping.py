@@ -11,7 +11,7 @@ import gevent
 from amphora import AmqpRpcClient, ServerInfo
 from amphora.cli.exit_codes import Failed, NoAnswer
 from amphora.cli.output import print_json, print_line, print_table, table
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.values import count, seconds
 
 __all__ = ["command"]
@@ -52,7 +52,7 @@ class _Seen:
 @click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the summary; 1 round if no --count.")
 def command(
-    service: Service,
+    service: TargetService,
     rounds: int | None,
     interval: float,
     timeout: float,

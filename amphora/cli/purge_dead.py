@@ -10,7 +10,7 @@ from amphora import DeadLetters
 from amphora.cli.dead_letter_options import Choice, as_record, choice_options, described
 from amphora.cli.exit_codes import BadArguments
 from amphora.cli.output import print_json, print_line
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 
 __all__ = ["can_be_asked", "command"]
 
@@ -31,7 +31,7 @@ Exit statuses:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show which.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; needs --yes or --dry-run.")
-def command(service: Service, choice: Choice, yes: bool, dry_run: bool, as_json: bool) -> None:
+def command(service: TargetService, choice: Choice, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete dead letters of the service NS."""
     if not (yes or dry_run) and (as_json or not can_be_asked()):
         raise BadArguments("nobody can be asked here: say --yes to delete, or --dry-run to look")
@@ -51,7 +51,7 @@ def can_be_asked() -> bool:
     return sys.stdin.isatty()
 
 
-def _delete_all(service: Service, dead: DeadLetters, *, yes: bool) -> int:
+def _delete_all(service: TargetService, dead: DeadLetters, *, yes: bool) -> int:
     status = dead.status()
     if status is None or not status.messages:
         return 0
@@ -60,7 +60,7 @@ def _delete_all(service: Service, dead: DeadLetters, *, yes: bool) -> int:
 
 
 def _delete(
-    service: Service, dead: DeadLetters, choice: Choice, *, yes: bool, dry_run: bool, as_json: bool
+    service: TargetService, dead: DeadLetters, choice: Choice, *, yes: bool, dry_run: bool, as_json: bool
 ) -> tuple[int, int]:
     """Delete the chosen ones; return how many they were, and how many are left."""
     letters = list(dead.letters())

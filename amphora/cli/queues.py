@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from amphora.cli.exit_codes import BadArguments, Failed
+from amphora.cli.label_names import named_by, template_option
 from amphora.cli.management import ManagedQueue, Management, management_option
 from amphora.cli.output import Part, print_json, print_table, table
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.values import seconds
 
 __all__ = ["command"]
@@ -33,13 +34,15 @@ _PASSING = ("_response", "_control", "_tries")
 @click.command("queues", cls=ServiceCommand, epilog=_EPILOG)
 @service_options
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
+@template_option
 @management_option
 @click.option("--all", "everything", is_flag=True, help="With --management: queues of single clients and servers too.")
 @click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For the broker's answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each queue.")
 def command(
-    service: Service,
+    service: TargetService,
     labels: tuple[str, ...],
+    queue_template: str | None,
     management: str | None,
     everything: bool,
     timeout: float,
@@ -54,7 +57,7 @@ def command(
     elif service.fanout:
         raise BadArguments("each server of a fan-out service has a queue of its own, which only --management tells of")
     else:
-        found = _asked(service, labels, timeout)
+        found = _asked(service, labels, queue_template, timeout)
     if as_json:
         print_json(found)
     else:
@@ -71,9 +74,11 @@ def command(
         raise Failed(f"service {service.name!r} has no queues: it was never served here")
 
 
-def _asked(service: Service, labels: tuple[str, ...], timeout: float) -> list[dict[str, Any]]:
+def _asked(
+    service: TargetService, labels: tuple[str, ...], queue_template: str | None, timeout: float
+) -> list[dict[str, Any]]:
     # It declares nothing: the limit only says that there may be a queue of dead letters.
-    with service.connected(delivery_limit=2) as client:
+    with service.connected(delivery_limit=2, **named_by(queue_template)) as client:
         status = client.queue_status(timeout=timeout)
         own, dead = status
         try:
@@ -92,7 +97,7 @@ def _asked(service: Service, labels: tuple[str, ...], timeout: float) -> list[di
     ]
 
 
-def _managed(service: Service, management: Management, *, everything: bool) -> list[dict[str, Any]]:
+def _managed(service: TargetService, management: Management, *, everything: bool) -> list[dict[str, Any]]:
     exchange = f"rpc_{service.name}_request"
     bound = set(management.bound_to(exchange))
     rows = []
@@ -117,7 +122,7 @@ def _managed(service: Service, management: Management, *, everything: bool) -> l
     return sorted(rows, key=lambda row: (order.index(row["kind"]), row["queue"]))
 
 
-def _kind(queue: ManagedQueue, service: Service, bound: set[str]) -> str | None:
+def _kind(queue: ManagedQueue, service: TargetService, bound: set[str]) -> str | None:
     """Say what a queue is to a service; None for nothing."""
     prefix = f"rpc_{service.name}_"
     if queue.name == f"{prefix}dead":

@@ -10,7 +10,7 @@ from amphora import DeadLetter, DeadLetters, PublishNacked, Unroutable
 from amphora.cli.dead_letter_options import Choice, as_record, choice_options, described
 from amphora.cli.exit_codes import Failed
 from amphora.cli.output import print_json, print_line
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 
 __all__ = ["command"]
 
@@ -44,7 +44,7 @@ Exit statuses:
     help="Give back, and sign, also those that no server is known to have given up: look at them before.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object: those given back, those that failed.")
-def command(service: Service, choice: Choice, dry_run: bool, unverified: bool, as_json: bool) -> None:
+def command(service: TargetService, choice: Choice, dry_run: bool, unverified: bool, as_json: bool) -> None:
     """Give dead letters of the service NS back to the queues that they come from."""
     done: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []

@@ -18,12 +18,13 @@ from amphora import AmqpRpcServer, BrokerError, Serving, __version__, override_a
 from amphora.cli.exit_codes import BadArguments, Failed, NotSent
 from amphora.cli.output import print_lines
 from amphora.cli.probes import Probes
-from amphora.cli.services import BROKER_VARIABLE, Service
+from amphora.cli.services import BROKER_VARIABLE, TargetService
 from amphora.cli.supervisor import SLOT_VARIABLE, Supervisor, child_command
 from amphora.cli.supervisor_pipe import ParentLine
 from amphora.cli.targets import load_server
 from amphora.cli.tls import TlsOptions, with_tls_options
 from amphora.cli.values import count, seconds_or_zero
+from amphora.cli.wording import with_options_named
 from amphora.contrib.django.databases import look_after_databases
 
 __all__ = ["command"]
@@ -113,7 +114,7 @@ def command(
     ssl = TlsOptions.of(context)
     if broker is not None:
         # Made for its checks: a mistake in the URL is to be said now, not from within the program.
-        Service("any", broker_url=broker, ssl=ssl.for_brokers(broker)).dead_letters()
+        TargetService("any", broker_url=broker, ssl=ssl.for_brokers(broker)).dead_letters()
     if directories and not reloads:
         raise BadArguments("--reload-dir goes with --reload")
     if metrics_port is not None and metrics_port + processes > 65536:
@@ -175,7 +176,7 @@ def _serve(
             _say(str(probes))
         finished = serving.run()
     except BrokerError as error:
-        raise NotSent(str(error)) from error
+        raise NotSent(with_options_named(error)) from error
     except ValueError as error:
         raise BadArguments(str(error)) from error
     finally:

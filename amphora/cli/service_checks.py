@@ -15,7 +15,7 @@ from amphora import (
 )
 from amphora.cli.broker_checks import clock_finding
 from amphora.cli.report import Finding, Level
-from amphora.cli.services import CLOCKS, Service
+from amphora.cli.services import CLOCKS, TargetService, why_not_connected
 
 __all__ = ["service_findings"]
 
@@ -28,7 +28,7 @@ _BRIEFLY = 1.0
 _PERMISSIONS = "docs/security.md#permissions has those that a client needs"
 
 
-def service_findings(service: Service, *, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
+def service_findings(service: TargetService, *, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
     """Look at a service as a client of it.
 
     Args:
@@ -49,7 +49,7 @@ def service_findings(service: Service, *, queue_type: str, delivery_limit: int |
             yield Finding(
                 "service",
                 Level.ERROR,
-                f"{service.name!r} is not there: {client.state.removeprefix('not connected: ')}",
+                f"{service.name!r} is not there: {why_not_connected(client)}",
                 "start a server of it, such as `amphora serve package.module:server`; check the name and the vhost",
             )
             return
@@ -59,7 +59,7 @@ def service_findings(service: Service, *, queue_type: str, delivery_limit: int |
         yield from _server_findings(client)
 
 
-def _arguments_findings(service: Service, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
+def _arguments_findings(service: TargetService, queue_type: str, delivery_limit: int | None) -> Iterator[Finding]:
     """Declare what is there already, as any client does: the broker compares."""
     given = f"queue_type={queue_type!r}" + ("" if delivery_limit is None else f", delivery_limit={delivery_limit}")
     with service.client(queue_type=queue_type, delivery_limit=delivery_limit, declare=True) as client:
@@ -90,8 +90,26 @@ def _arguments_findings(service: Service, queue_type: str, delivery_limit: int |
                     "set a policy with a higher delivery-limit, or delete and declare the queue again; "
                     "docs/clusters.md says how",
                 )
-                return
-            yield Finding("queue arguments", Level.GOOD, f"as declared with {given}")
+            else:
+                own = f"rpc_{client.service_name}_request"
+                text = f"as declared with {given}: {own!r} is a {client.queue_type} queue"
+                yield Finding("queue arguments", Level.GOOD, text)
+            yield from _durability_findings(client)
+
+
+def _durability_findings(client: AmqpRpcClient) -> Iterator[Finding]:
+    """Say where a confirm does not mean that a message is on disk."""
+    info = client.broker_info
+    release = info.version.partition(".")[0] if info is not None and info.product == "RabbitMQ" else ""
+    if client.queue_type == "classic" and release.isdigit() and int(release) >= 4:
+        yield Finding(
+            "durability",
+            Level.NOTE,
+            f"RabbitMQ {release} confirms messages to classic queues before they are synced to disk: a power cut or a "
+            "kernel crash may lose confirmed requests",
+            "move the service to quorum queues: docs/clusters.md#from-classic-to-quorum; or accept it: "
+            "docs/operations.md#what-a-confirm-is-worth",
+        )
 
 
 def _queue_findings(client: AmqpRpcClient) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,16 +23,20 @@ from amphora.cli.exit_codes import BadArguments, NotSent, errors_end_the_command
 from amphora.cli.output import print_line
 from amphora.cli.tls import TlsOptions, tls_options
 from amphora.cli.values import count, seconds
+from amphora.cli.wording import with_options_named
+from amphora.options.client_options import ClientOptions
+from amphora.options.fields import options_of
 
 __all__ = [
     "BROKER_VARIABLE",
     "CLOCKS",
-    "Service",
     "ServiceCommand",
+    "TargetService",
     "amphora_logs",
     "optional_service_options",
     "service_of",
     "service_options",
+    "why_not_connected",
 ]
 
 #: Name of the environment variable with the URL of the broker.
@@ -45,8 +48,11 @@ CLOCKS = 2.0
 #: Seconds that the broker keeps the queue for replies to a command that has ended, or has lost its connection.
 _REPLIES_EXPIRE = 60.0
 
-#: Bytes of a message's body that are decoded unless told otherwise.
-MAX_RECEIVED_SIZE: int = inspect.signature(AmqpRpcClient).parameters["max_received_size"].default
+#: Reply code of AMQP 0-9-1 for an exchange or queue that does not exist.
+_NOT_FOUND = 404
+
+#: The options of a client, from which those of the command line have their defaults.
+_CLIENT = options_of(ClientOptions)
 
 #: Parameters that make the service.
 _OF_SERVICE = ("broker", "fanout", "connect_timeout", "serializer", "signing_key_file", "max_received_size", "identify")
@@ -55,7 +61,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class ServiceCommand(click.Command):
-    """A command with the options of `Service`, which its help shows apart from its own."""
+    """A command with the options of `TargetService`, which its help shows apart from its own."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         shared = {each.name for each in _options()}
@@ -67,7 +73,7 @@ class ServiceCommand(click.Command):
 
 
 @dataclass(frozen=True)
-class Service:
+class TargetService:
     """The service that a command is about.
 
     Args:
@@ -85,9 +91,9 @@ class Service:
     name: str
     fanout: bool = False
     broker_url: str | None = field(default=None, repr=False)
-    connect_timeout: float = 10.0
+    connect_timeout: float = _CLIENT["connect_timeout"].default
     serializer: str = "json"
-    max_received_size: int = MAX_RECEIVED_SIZE
+    max_received_size: int = _CLIENT["max_received_size"].default
     identify: bool = False
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
     ssl: bool | dict[str, Any] = field(default=False, repr=False)
@@ -141,7 +147,7 @@ class Service:
         """
         with errors_end_the_command(), self.dead_letters() as dead:
             if not dead.wait_connected(self.connect_timeout):
-                raise NotSent(_waited(self.connect_timeout, dead.state))
+                raise NotSent(_waited(self.connect_timeout, dead))
             yield dead
 
     def _arguments(self) -> dict[str, Any]:
@@ -158,12 +164,13 @@ class Service:
         }
 
     def _why_not(self, client: AmqpRpcClient) -> str:
-        if "NOT_FOUND" in client.state:
+        trouble = client.trouble
+        if trouble is not None and trouble.reply_code == _NOT_FOUND:
             return (
                 f"service {self.name!r} was never served on {client.broker} (waited for {self.connect_timeout:g} s): "
-                f"{client.state.partition('NOT_FOUND - ')[2]}"
+                f"{trouble.reply_text}"
             )
-        return _waited(self.connect_timeout, client.state)
+        return _waited(self.connect_timeout, client)
 
 
 def _warn(client: AmqpRpcClient) -> None:
@@ -177,11 +184,17 @@ def _warn(client: AmqpRpcClient) -> None:
             print_line((text, "yellow"), err=True)
 
 
-def _waited(seconds: float, state: str) -> str:
-    return f"waited for {seconds:g} s: {state.removeprefix('not connected: ')}"
+def _waited(seconds: float, endpoint: AmqpRpcClient | DeadLetters) -> str:
+    return f"waited for {seconds:g} s: {why_not_connected(endpoint)}"
 
 
-def service_of(context: click.Context) -> Service:
+def why_not_connected(endpoint: AmqpRpcClient | DeadLetters) -> str:
+    """Return what keeps a client from being connected, with the options of the command line."""
+    trouble = endpoint.trouble
+    return endpoint.state if trouble is None else with_options_named(trouble)
+
+
+def service_of(context: click.Context) -> TargetService:
     """Return the service that is meant on the command line of a command with `service_options`.
 
     Raises:
@@ -191,7 +204,7 @@ def service_of(context: click.Context) -> Service:
     broker, key_file = given["broker"], given["signing_key_file"]
     if (broker or "").startswith("memory:"):
         raise BadArguments("memory:// is within one process, and the servers are in others: name a RabbitMQ")
-    return Service(
+    return TargetService(
         name=given["namespace"],
         fanout=given["fanout"],
         broker_url=broker or None,
@@ -205,7 +218,7 @@ def service_of(context: click.Context) -> Service:
 
 
 def service_options(command: Command) -> Command:
-    """Give a command the argument NS and the options of `Service`; it gets them as ``service``."""
+    """Give a command the argument NS and the options of `TargetService`; it gets them as ``service``."""
     return click.argument("namespace", metavar="NS")(_with_options(command))
 
 
@@ -241,7 +254,13 @@ def _options() -> list[click.Parameter]:
         ),
         *tls_options(),
         click.Option(["--fanout"], is_flag=True, help="NS is a fan-out service: every server runs each request."),
-        click.Option(["--connect-timeout"], type=seconds, default=10.0, show_default=True, help="For the connection."),
+        click.Option(
+            ["--connect-timeout"],
+            type=seconds,
+            default=_CLIENT["connect_timeout"].default,
+            show_default=True,
+            help="For the connection.",
+        ),
         click.Option(
             ["--serializer"],
             type=click.Choice(["json", "msgpack"]),
@@ -259,7 +278,7 @@ def _options() -> list[click.Parameter]:
         click.Option(
             ["--max-received-size"],
             type=count,
-            default=MAX_RECEIVED_SIZE,
+            default=_CLIENT["max_received_size"].default,
             show_default=True,
             metavar="BYTES",
             help="Of a message's body that is decoded.",

@@ -21,7 +21,7 @@ import amphora
 from amphora import AmqpRpcClient, AmqpRpcException, RemoteFunction
 from amphora.cli.function_names import NEEDS_NO_QUOTES
 from amphora.cli.output import print_line
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.values import seconds, seconds_or_zero
 from amphora.logs.remote_text import printable, printable_lines
 
@@ -54,7 +54,7 @@ _CALLERS = ("client.call.", "client.defer.")
 @click.option(
     "--discover", type=seconds, default=1.0, show_default=True, help="How long to wait for names of functions."
 )
-def command(service: Service, timeout: float, discover: float) -> None:
+def command(service: TargetService, timeout: float, discover: float) -> None:
     """Open a Python prompt with `client`, a client of the service NS."""
     with service.connected(timeout=timeout) as client:
         known: dict[str, RemoteFunction] = client.inspect.functions(timeout=discover)

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from amphora import AmqpRpcClient, BrokerError, QueueStatus
 from amphora.cli.exit_codes import NoAnswer
+from amphora.cli.label_names import named_by, template_option
 from amphora.cli.latencies import milliseconds, percentile, roughly
 from amphora.cli.output import Part, console, fitted, print_lines, styled, table, to_json
-from amphora.cli.services import Service, ServiceCommand, service_options
+from amphora.cli.services import ServiceCommand, TargetService, service_options
 from amphora.cli.top_model import ObservedServer, Runs, runs_by_function
 from amphora.cli.values import count, seconds
 
@@ -177,15 +178,22 @@ class _Screen:
 @click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")
 @click.option("-n", "--rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
+@template_option
 @click.option("--functions", is_flag=True, help="Show each function too, those that are called most first.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each round.")
 def command(
-    service: Service, interval: float, rounds: int | None, labels: tuple[str, ...], functions: bool, as_json: bool
+    service: TargetService,
+    interval: float,
+    rounds: int | None,
+    labels: tuple[str, ...],
+    queue_template: str | None,
+    functions: bool,
+    as_json: bool,
 ) -> None:
     """Watch the servers of the service NS: rates, run times, what runs, errors, queues."""
     out = console()
     done = 0
-    with service.connected(delivery_limit=None if service.fanout else 2) as client:
+    with service.connected(delivery_limit=None if service.fanout else 2, **named_by(queue_template)) as client:
         screen = _Screen(client, labels, fanout=service.fanout, functions=functions)
         live = Live(console=out, screen=True, auto_refresh=False) if out.is_terminal and not as_json else None
         try:

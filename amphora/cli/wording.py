@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from amphora import BrokerError
+from amphora.options.advice import AUTHORITIES, KEY_PASSWORD, OWN_CERTIFICATE, SERVER_NAME, USE_TLS
+
 __all__ = ["KEY_PASSWORD_VARIABLE", "with_options_named"]
 
 #: Name of the environment variable with the password of an encrypted key; no option, for everybody on the machine can
 #: read those.
 KEY_PASSWORD_VARIABLE = "AMPHORA_TLS_KEY_PASSWORD"  # noqa: S105  (no password)
 
-#: What programs do, and what does the same on the command line.
+#: What does on the command line what an error advises programs to do, by its ``advice``.
 _INSTEAD = {
-    "ssl={'ca_certs': ...}": "--tls-ca FILE",
-    "ssl={'certfile': ..., 'keyfile': ...}": "--tls-cert FILE --tls-key FILE",
-    "ssl={'server_hostname': ...}": "--tls-server-name NAME",
-    "give ssl={'password': ...} too": f"set {KEY_PASSWORD_VARIABLE}",
-    "begin the URL with amqps://, or give ssl=": "begin the URL with amqps://",
+    AUTHORITIES: "--tls-ca FILE",
+    OWN_CERTIFICATE: "--tls-cert FILE --tls-key FILE",
+    SERVER_NAME: "--tls-server-name NAME",
+    KEY_PASSWORD: f"set {KEY_PASSWORD_VARIABLE}",
+    USE_TLS: "begin the URL with amqps://",
 }
 
 
-def with_options_named(text: str) -> str:
-    """Return an error's text with options in place of arguments for programs."""
-    for argument, option in _INSTEAD.items():
-        text = text.replace(argument, option)
-    return text
+def with_options_named(error: Exception) -> str:
+    """Return an error's text, in which what it advises is named as an option of the command line."""
+    text, advice = str(error), error.advice if isinstance(error, BrokerError) else None
+    return text if advice is None else text.replace(advice, _INSTEAD.get(advice, advice))

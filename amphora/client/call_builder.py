@@ -9,13 +9,14 @@ from gevent.event import AsyncResult
 
 from amphora.client.call_tracker import CallTracker
 from amphora.client.caller import CallOptions
-from amphora.client.lifetimes import lifetime_of
+from amphora.client.lifetimes import Lifetime, lifetime_of
 from amphora.client.middleware import ClientMiddleware, OutgoingRequest, send_through
-from amphora.client.pending_calls import PendingCall
-from amphora.options.settings import timeout_of
+from amphora.core.calls import PendingCall
+from amphora.endpoint.current_request import deadline_limit, running_request
 from amphora.protocol.headers import check_headers
 from amphora.protocol.names import check_routing_key
 from amphora.protocol.routing import Router
+from amphora.value_checks import timeout_of
 
 __all__ = ["CallBuilder"]
 
@@ -71,7 +72,8 @@ class CallBuilder:
                 raise
             if call.refused is not None:
                 raise call.refused
-        return call.result
+        result: AsyncResult[Any] = call.result
+        return result
 
     def _send(
         self,
@@ -87,11 +89,15 @@ class CallBuilder:
         if "timeout" in options:
             timeout = timeout_of(options["timeout"])
         routing_key = options.get("routing_key")
-        if routing_key is None:
+        if routing_key is not None:
+            check_routing_key(routing_key)
+        elif function in self._router.tuning:
             routing_key = self._router.routing_key(function, args, kwargs)
         else:
-            check_routing_key(routing_key)
-        lifetime = lifetime_of(function, timeout, options.get("expires"))
+            routing_key = ""
+        lifetime: Lifetime = timeout, None
+        if "expires" in options or running_request.get() is not None or deadline_limit.get() is not None:
+            lifetime = lifetime_of(function, timeout, options.get("expires"))
         if not self._middleware:
             return self._calls.send(
                 function, args, kwargs, lifetime=lifetime, routing_key=routing_key, wait_publish=wait_publish

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial
 from itertools import count
 from time import monotonic, time
 from typing import Any
 from uuid import uuid4
 
-import gevent
 from gevent.event import AsyncResult, Event
 
+from amphora.client.call_timer import CallTimer
 from amphora.client.lifetimes import Lifetime
-from amphora.client.pending_calls import PendingCall, PendingCalls
+from amphora.core.calls import Calls, Ending, PendingCall
+from amphora.core.inbox import ONE_REPLY, Answers, Inbox
 from amphora.core.messages import OutgoingMessage
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.endpoint.log_fields import request_fields
-from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, NoResult, WrongResult
+from amphora.exceptions import (
+    AmqpRpcException,
+    Backlogged,
+    BrokerError,
+    MessageTooLarge,
+    NoResult,
+    RequestStage,
+    WrongResult,
+)
 from amphora.links.publisher import Publisher
 from amphora.links.restoring import removed
 from amphora.links.topology import QueueStatus, Topology, bind_again
@@ -30,31 +40,13 @@ __all__ = ["CallTracker"]
 logger = NoteLogger(__name__)
 
 
+_REPLIED = Ending.REPLIED
+
 #: Seconds after which replies to other clients' requests are looked into again.
 _ASK_AGAIN = 60.0
 
 #: Bytes of an untrusted reply that is read for what it claims, and characters of the claim that are shown, at most.
 _SMALL, _QUOTED = 4096, 300
-
-
-class _Inbox:
-    """Answers to one request to several servers."""
-
-    __slots__ = ("_began", "_counted", "_counts", "_limit", "answers", "full")
-
-    def __init__(self, began: float, limit: int | None, counts: Callable[[Result | Failure], bool]) -> None:
-        self._began = began
-        self._limit = limit
-        self._counts = counts
-        self._counted = 0
-        self.answers: list[tuple[Result | Failure, float]] = []
-        self.full = Event()
-
-    def put(self, outcome: Result | Failure) -> None:
-        self.answers.append((outcome, monotonic() - self._began))
-        self._counted += self._counts(outcome)
-        if self._limit is not None and self._counted >= self._limit:
-            self.full.set()
 
 
 class CallTracker:
@@ -99,20 +91,26 @@ class CallTracker:
         self._consumers = consumers
         self._ask_again_at = 0.0
         self._user = user
-        self._pending = PendingCalls(self._on_expired)
+        self._calls = Calls(self)
+        self._timer = CallTimer(self._calls.tick)
         # A fresh prefix for each client, also one with a given uuid: ids are never used twice.
         self._id_prefix = f"{uuid4().hex}-"
         self._ids = count(1)
-        self._gathering: dict[str, _Inbox] = {}
         self._counts = dict.fromkeys(("calls", "replies", "late_replies", "untrusted", "without_result", "refused"), 0)
 
     def stats(self) -> dict[str, int]:
         """Return the counts that `AmqpRpcClient.stats` documents."""
-        return {**self._counts, "pending": len(self._pending)}
+        return {**self._counts, "pending": len(self._calls.pending)}
 
     def count_pending(self) -> int:
         """Return how many calls wait for their replies."""
-        return len(self._pending)
+        return len(self._calls.pending)
+
+    def unconfirmed(self) -> list[str]:
+        """Return the functions of the requests that the broker has not confirmed, also of those whose callers have
+        given up; a name once for each request.
+        """
+        return [_function_of(message) for message in self._publisher.unconfirmed()]
 
     def send(
         self,
@@ -125,6 +123,7 @@ class CallTracker:
         wait_publish: bool,
         headers: Mapping[str, Any] | None = None,
         tells_deadline: bool = True,
+        inbox: Inbox = ONE_REPLY,
     ) -> PendingCall:
         """Send a request; its reply, or the lack of one, comes to ``result`` of the returned call.
 
@@ -138,6 +137,7 @@ class CallTracker:
             headers: Further headers of the message, checked by `check_headers`.
             tells_deadline: Whether servers are told the end of the lifetime as a point in time, which they compare
                 with their own clock. The broker, which compares no clocks, drops it in any case.
+            inbox: Takes the replies.
 
         Raises:
             Backlogged: The outbox stayed full.
@@ -145,9 +145,15 @@ class CallTracker:
             TypeError: An argument cannot be encoded.
         """
         body = self._codec.encode_request(function, args, kwargs)
-        self._publisher.check_size(body)
+        if len(body) > self._publisher.largest:
+            try:
+                self._publisher.check_size(body)
+            except MessageTooLarge as error:
+                error.function = function
+                raise
         timeout, ends = lifetime
-        call = PendingCall(f"{self._id_prefix}{next(self._ids):x}", function, timeout)
+        result: AsyncResult[Any] = AsyncResult()
+        call = PendingCall(f"{self._id_prefix}{next(self._ids):x}", function, timeout, result, inbox)
         if wait_publish:
             call.decided = Event()
         now = time()
@@ -167,11 +173,14 @@ class CallTracker:
         expires_at = None if ends is None else monotonic() + ends - now
         call.message = message = OutgoingMessage(self._exchange, routing_key, properties, body, done, expires_at)
         message.restore = self._restoring
-        deadline = self._pending.add(call)
+        deadline = self._calls.open(call, monotonic())
         try:
             self._publisher.publish(message, deadline=deadline)
+        except AmqpRpcException as error:
+            self._calls.forget(call)
+            raise _of_call(error, call).with_traceback(error.__traceback__) from error.__cause__
         except BaseException:
-            self._pending.pop(call.id)
+            self._calls.forget(call)
             raise
         self._counts["calls"] += 1
         return call
@@ -201,6 +210,7 @@ class CallTracker:
         """
         began = monotonic()
         lifetime = timeout, time() + timeout
+        inbox = Answers(limit, counts)
         # A server whose clock is ahead would take the question for too late, and be invisible.
         call = self.send(
             function,
@@ -211,50 +221,35 @@ class CallTracker:
             wait_publish=False,
             headers=headers,
             tells_deadline=False,
+            inbox=inbox,
         )
-        inbox = self._gathering[call.id] = _Inbox(began, limit, counts)
         try:
-            gevent.wait([call.result, inbox.full], timeout=timeout, count=1)
+            call.result.wait()
         finally:
-            del self._gathering[call.id]
-            self.forget(call)
+            self._calls.forget(call)
         if isinstance(call.refused, BrokerError) and not inbox.answers:
             raise call.refused
-        return inbox.answers
+        return [(answer, at - began) for answer, at in inbox.answers]
 
     def forget(self, call: PendingCall) -> None:
-        """Nobody waits for this call any more; a middleware that watches its result learns of that."""
-        if self._pending.pop(call.id) is not None:
-            call.result.set_exception(NoResult(f"No result of {call.function!r}: its caller was ended"))
+        """Nothing waits for this call any more; a middleware that watches its result learns of that."""
+        self._calls.forget(call)
 
     def receive(self, delivery: IncomingMessage) -> None:
         """Take a reply."""
-        message_id = message_id_of(delivery.properties)
+        properties = delivery.properties
+        message_id = message_id_of(properties)
         if self._signatures is not None and not self._trusts(self._signatures, delivery, message_id):
             return
-        if self._gathering and message_id in self._gathering:
-            self._gathering[message_id].put(self._codec.read_reply(delivery.properties, delivery.body))
+        call = self._calls.pending.get(message_id or "")
+        if call is not None:
+            self._calls.reply(call, self._codec.read_reply(properties, delivery.body), monotonic())
             return
-        call = self._pending.pop(message_id)
-        if call is None:
-            # Given up already, or a second reply: from a fan-out service, or to a redelivery.
-            self._counts["late_replies"] += 1
-            if message_id is not None and not message_id.startswith(self._id_prefix):
-                self._on_foreign()
-            logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
-            return
-        self._counts["replies"] += 1
-        if self._default_queue and call.message is not None:
-            # Where the reply is here, the request need not be sent again. (A broadcast has gone to one
-            # server then, which is not to say to all.)
-            call.message.arrived = True
-        outcome = self._codec.read_reply(delivery.properties, delivery.body)
-        if isinstance(outcome, Failure):
-            call.result.set_exception(outcome.error)
-        else:
-            call.result.set(outcome.value)
-        if call.decided is not None:
-            call.decided.set()
+        # Given up already, or a second reply: from a fan-out service, or to a redelivery.
+        self._counts["late_replies"] += 1
+        if message_id is not None and not message_id.startswith(self._id_prefix):
+            self._on_foreign()
+        logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
 
     def _on_foreign(self) -> None:
         """A reply to a request of another client: of one that had this uuid before, or of one that has it now."""
@@ -280,7 +275,7 @@ class CallTracker:
             signatures.check_reply(delivery.properties, delivery.body, client=self._reply_to)
         except WrongResult as error:
             self._counts["untrusted"] += 1
-            call = self._pending.get(message_id)
+            call = self._calls.pending.get(message_id or "")
             told = str(error) if call is None else self._note_distrust(call, delivery, error)
             logger.warning(
                 "%s: reply to request %r: %s",
@@ -306,31 +301,23 @@ class CallTracker:
     def fail_all(self, error: BrokerError) -> None:
         """End every call with an error; none of their requests is sent any more."""
         self._publisher.refuse_all(error)
-        for call in self._pending.pop_all():
-            call.refuse(error)
+        self._calls.stop(error)
 
     def end_endless(self) -> None:
         """End the calls that have no deadline: the client stops."""
-        for call in self._pending.pop_all(only_endless=True):
-            call.refuse(NoResult(f"No result of {call.function!r}: the client was stopped"))
+        self._calls.stop_endless()
         why = "the client was stopped while the request waited for room in the outbox; it was not sent"
         self._publisher.turn_away(Backlogged(why), only_endless=True)
 
     def end_all(self) -> None:
         """End every call: its client has stopped for good."""
-        for call in self._pending.pop_all():
-            how_far = self._how_far(call)
-            call.refuse(NoResult(f"No result from {call.function!r}: the client was stopped; {how_far}"))
+        self._calls.stop()
         self._publisher.turn_away(Backlogged("the client was stopped; the request was not sent"))
 
     def _on_published(self, call: PendingCall, _: OutgoingMessage, error: AmqpRpcException | None) -> None:
         if error is None:
-            call.accept()
-        elif self._pending.pop(call.id) is not None:
-            expired = isinstance(error, NoResult)
-            self._counts["without_result" if expired else "refused"] += 1
-            call.refuse(NoResult(f"No result of {call.function!r}: {error}") if expired else error)
-        elif not isinstance(error, NoResult):
+            self._calls.confirmed(call)
+        elif not self._calls.refused(call, error) and not isinstance(error, NoResult):
             # (One that was held past its deadline has ended with that.)
             logger.warning(
                 "%s: request %s to %r: %s",
@@ -340,6 +327,54 @@ class CallTracker:
                 error,
                 extra=request_fields(call.id, call.function),
             )
+
+    # -- what the machine tells: Ports ------------------------------------------------------
+
+    def decided(self, call: PendingCall) -> None:
+        """Wake what waits for the broker to confirm the request."""
+        call.decided.set()
+
+    def ended(self, call: PendingCall, how: Ending, detail: Any) -> None:
+        """Give a call its outcome."""
+        if how is not _REPLIED:
+            call.refused = self._error_of(call, how, detail)
+            call.result.set_exception(call.refused)
+        elif call.inbox is not ONE_REPLY:
+            call.result.set(None)
+        else:
+            self._counts["replies"] += 1
+            if self._default_queue and call.message is not None:
+                # Where the reply is here, the request need not be sent again. (A broadcast has gone to one
+                # server then, which is not to say to all.)
+                call.message.arrived = True
+            if isinstance(detail, Failure):
+                detail.error.function, detail.error.request_id = call.function, call.id
+                call.result.set_exception(detail.error)
+            else:
+                call.result.set(detail.value)
+        if call.decided is not None:
+            call.decided.set()
+
+    def alarm(self, at: float) -> None:
+        """Have the machine look at the time then."""
+        self._timer.set(at)
+
+    def _error_of(self, call: PendingCall, how: Ending, detail: Any) -> AmqpRpcException:
+        if how is Ending.REFUSED and isinstance(detail, NoResult):
+            self._counts["without_result"] += 1
+            return self._no_result(call, f": {detail}", stage=detail.stage)
+        if how is Ending.REFUSED:
+            self._counts["refused"] += 1
+            return _of_call(detail, call)
+        if how is Ending.EXPIRED:
+            # (Answers are gathered until the deadline: there it is no failure.)
+            self._counts["without_result"] += not call.inbox.partial
+            return self._no_result(call, f" within {call.timeout:g} s. {self._how_far(call)}")
+        if how is Ending.FORGOTTEN:
+            return self._no_result(call, ": its caller was ended")
+        if detail is not None:
+            return _of_call(detail, call)
+        return self._no_result(call, f": the client was stopped. {self._how_far(call)}")
 
     def _restoring(self, message: OutgoingMessage) -> Callable[[Any], Any] | None:
         """Return what may restore the route of a request: its queue, or the binding of its queue, was deleted.
@@ -368,22 +403,46 @@ class CallTracker:
             self._topology.discard(queue)
             logger.warning("%s: %s", self._name, removed(queue, routing_key))
 
-    def _on_expired(self, call: PendingCall) -> None:
-        self._counts["without_result"] += 1
-        call.refuse(NoResult(f"No result of {call.function!r} within {call.timeout:g} s: {self._how_far(call)}"))
+    def _no_result(self, call: PendingCall, why: str, *, stage: RequestStage | None = None) -> NoResult:
+        return NoResult(
+            f"No result from {call.function!r}{why}",
+            stage=stage or _stage(call),
+            timeout=call.timeout,
+            function=call.function,
+            request_id=call.id,
+        )
 
     def _how_far(self, call: PendingCall) -> str:
-        """Return how far the request of a call has come, as a phrase."""
-        if call.accepted:
-            how_far = "the broker has confirmed the request, no reply has come"
+        """Return how far the request of a call has come, in words."""
+        link, stage = self._publisher.link, _stage(call)
+        if stage is RequestStage.CONFIRMED:
+            how_far = "The broker confirmed the request, but no reply arrived"
+        elif stage is RequestStage.SENT:
+            how_far = f"The request was sent, but the broker has not confirmed it ({link.name}: {link.state})"
         else:
-            link = self._publisher.link
-            sent = call.message is not None and call.message.sent
-            how_far = (
-                f"the request was {'sent but not confirmed by the broker' if sent else 'not sent yet'} "
-                f"({link.name}: {link.state})"
-            )
+            how_far = f"The request was not sent ({link.name}: {link.state})"
         if call.ignored:
             replies = "1 reply was" if call.ignored == 1 else f"{call.ignored} replies were"
-            how_far += f"; {replies} ignored: {call.distrusted}"
+            how_far += f". {replies} ignored: {call.distrusted}"
         return how_far
+
+
+def _stage(call: PendingCall) -> RequestStage:
+    if call.accepted:
+        return RequestStage.CONFIRMED
+    sent = call.message is not None and call.message.sent
+    return RequestStage.SENT if sent else RequestStage.NOT_SENT
+
+
+def _of_call(error: AmqpRpcException, call: PendingCall) -> AmqpRpcException:
+    """Return an error, which may be that of many calls, as the one of this call."""
+    own = copy(error)
+    own.function, own.request_id = call.function, call.id
+    own.__cause__ = error.__cause__
+    return own
+
+
+def _function_of(message: OutgoingMessage) -> str:
+    # Its `done` is all that links a message to its call. An attribute for this would cost every call.
+    call = message.done.args[0] if isinstance(message.done, partial) else None
+    return call.function if isinstance(call, PendingCall) else "?"

@@ -8,6 +8,8 @@ from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, TypeVar, cast
 
+import gevent
+
 from amphora.client.bound import bind
 from amphora.client.call_builder import CallBuilder
 from amphora.client.call_tracker import CallTracker
@@ -15,33 +17,26 @@ from amphora.client.caller import CALL_OPTIONS, DEFER_OPTIONS, PrettyCaller
 from amphora.client.inspector import Answer, Counts, Inspector
 from amphora.client.label_queues import LabelQueues
 from amphora.client.middleware import ClientMiddleware
+from amphora.endpoint.at_exit import UnconfirmedRequests, leave_at_exit
+from amphora.endpoint.endpoint import check_patched, in_hub_thread
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError, TopologyConflict
+from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import Witness, queue_status
-from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of, user_of
-from amphora.options.settings import (
-    MAX_RECEIVED_SIZE,
-    LinkSettings,
-    OutboxLimits,
-    SslOption,
-    expiry_of,
-    milliseconds,
-    queue_type_of,
-    ssl_of,
-    timeout_of,
-    tries_limit,
-)
+from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST
+from amphora.options.client_options import ClientOptions
+from amphora.options.settings import MAX_RECEIVED_SIZE, SslOption
 from amphora.protocol.headers import CONTROL
-from amphora.protocol.messages import Codec
-from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, Names, check_routing_key, uuid_of
+from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, check_routing_key, uuid_of
 from amphora.protocol.routing import Router, TuningFunction
 from amphora.protocol.signatures import SIGNATURE_VERSIONS, signatures_of
 from amphora.serializers import RpcJsonSerializer, SerializerOption
+from amphora.value_checks import expiry_of
 
 __all__ = ["AmqpRpcClient"]
 
-Service = TypeVar("Service")
+Bound = TypeVar("Bound")
 Tuning = TypeVar("Tuning", bound=TuningFunction)
 Middleware = TypeVar("Middleware", bound=ClientMiddleware)
 
@@ -73,65 +68,70 @@ class AmqpRpcClient(ServiceEndpoint):
 
     Args:
         service_name: Namespace of the RPC service.
-        uuid: Identifier of this client, part of its response queue's name; by default a random one.
-            A new client with the uuid of a former one takes over its response queue, and drops the replies to
-            the former one's calls. Two clients must not use the same one at the same time: they would receive
-            each other's replies (a warning is logged).
+        uuid: Identifier of this client, part of its response queue's name; by default a random one. A new client with
+            the uuid of a former one takes over its response queue, and drops the replies to the former one's calls. Two
+            clients must not use the same one at the same time: they would receive each other's replies (a warning is
+            logged).
         serializer: Encodes requests; a subclass of `AbstractRpcSerializer`, or an instance.
         timeout: Default seconds that a call may take, from the call to the reply; None for no limit.
         autostart: Whether to `serve` at once; otherwise requests are held until `serve`.
-        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (the nodes of a cluster, tried in order), or ``memory://`` (this process
-            only, for tests and demos). Instead of the ``amqp_*`` arguments.
+        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them separated by ``;``
+            (the nodes of a cluster, tried in order), or ``memory://`` (this process only, for tests and demos). Instead
+            of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
         amqp_password: Password.
         amqp_vhost: Virtual host.
-        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
-            ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
-            ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
-        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many
-            processes do not all use the first one.
-        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
-            for lost. 0 switches heartbeats off, and with them the notice of a silent network.
+        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of ``ca_certs``,
+            ``certfile``, ``keyfile``, ``password``, ``server_hostname``, ``check_hostname`` and ``verify``.
+            Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many processes
+            do not all use the first one.
+        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken for lost. 0
+            switches heartbeats off, and with them the notice of a silent network.
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
-        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made
-            at once, then the delay grows, with jitter.
-        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
-            the same on client and server.
-        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
-            outlive the loss of a node. The same for all clients and servers of a service; existing queues
-            keep their type (`TopologyConflict`).
-        delivery_limit: See `AmqpRpcServer`; the same there and here. Only quorum queues are declared
-            differently for it.
+        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made at once, then the
+            delay grows, with jitter.
+        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``; the same on
+            client and server.
+        queue_type: ``"auto"``: queues that exist are used as they are; new ones are quorum queues on RabbitMQ 4, if
+            they last, and classic otherwise (responses, broadcasts, label queues with ``x_expires``). A classic queue
+            of RabbitMQ 4 confirms messages before they are on disk. ``"classic"`` or ``"quorum"`` for all queues:
+            quorum queues outlive the loss of a node of a cluster. A program that names the type gets a
+            `TopologyConflict` where a queue has the other one. See docs/operations.md.
+        delivery_limit: See `AmqpRpcServer`. Queues are declared differently for it with ``queue_type="quorum"`` only:
+            then it must be the same there and here.
         accept: Further serializers whose replies are understood.
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every request is
             signed with the first one, and a reply that was signed with none of them is refused (HMAC-SHA256, see
             docs/security.md). By default nothing is signed, and everything accepted.
-        identify: Whether requests carry the name of the broker's user, as AMQP's ``user_id``, which RabbitMQ checks:
-            servers find it in `CurrentRequest.user`, and functions can be restricted to users with `require_user`.
         signature_versions: With ``signing_keys``, versions of the signature that requests get and that are accepted in
             replies. Version 1 is that of Amphora 1.0.0a1. Pass ``(2,)`` when no server of that release is left; 1.1
             will have that as its default.
-        declare: Whether to declare the service's exchanges and request queue. False for a user who may only use
-            what a server has declared: the client declares its own response queue, and waits for the rest.
-        response_queue_expires: Seconds that the broker keeps the response queue of a client that is
-            not connected.
+        identify: Whether requests carry the name of the broker's user, as AMQP's ``user_id``, which RabbitMQ checks:
+            servers find it in `CurrentRequest.user`, and functions can be restricted to users with `require_user`.
+        declare: Whether to declare the service's exchanges and request queue. False for a user who may only use what a
+            server has declared: the client declares its own response queue, and waits for the rest.
+        response_queue_expires: Seconds that the broker keeps the response queue of a client that is not connected.
         outbox_max_count: Requests that may await the broker's confirmation.
         outbox_max_bytes: Bytes of their bodies.
-        max_message_size: Bytes of one request's body; RabbitMQ's own limit is 128 MiB until 4.0,
-            16 MiB since.
+        max_message_size: Bytes of one request's body; RabbitMQ's own limit is 128 MiB until 4.0, 16 MiB since.
         max_received_size: Bytes of one reply's body that are decoded; the call of a larger one raises `WrongResult`.
             JSON and MessagePack take up to 75 times their size in memory while they are decoded.
+        exit_timeout: Seconds for which the exit of the process waits until the broker has confirmed the requests that
+            were deferred with ``wait_publish=False``, or whose callers have given up. Those that it has not confirmed
+            by then are lost, and an ERROR record says how many there are and which functions they call.
 
     Raises:
         RuntimeError: The program is not monkey-patched.
         TypeError, ValueError: An argument is wrong.
     """
 
+    _options_type = ClientOptions
     _fanout: ClassVar[bool] = False
     _closes_when_dropped: ClassVar[bool] = True
+    _unconfirmed: UnconfirmedRequests
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class AmqpRpcClient(ServiceEndpoint):
         connect_timeout: float = 10.0,
         reconnect_delay_max: float = 1.0,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
-        queue_type: str = "classic",
+        queue_type: str = "auto",
         delivery_limit: int | None = None,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
@@ -165,18 +165,16 @@ class AmqpRpcClient(ServiceEndpoint):
         outbox_max_bytes: int = 64 * 1024 * 1024,
         max_message_size: int = 128 * 1024 * 1024,
         max_received_size: int = MAX_RECEIVED_SIZE,
+        exit_timeout: float = 5.0,
     ) -> None:
-        self._check_patched()
-        names = Names(service_name, queue_template)
-        uuid = uuid_of(uuid)
-        timeout = timeout_of(timeout)
-        queue_type = queue_type_of(queue_type)
-        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
-        ssl = ssl_of(ssl, brokers)
-        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
-        limit = tries_limit(delivery_limit, queue_type)
-        declared = ServiceTopology(names, self._fanout, queue_type, limit, declare)
-        response_queue = declared.response_queue(uuid, milliseconds("response_queue_expires", response_queue_expires))
+        check_patched(type(self).__name__)
+        options = ClientOptions.of(locals())
+        names, timeout = options.names, options.timeout
+        uuid = uuid_of(options.uuid)
+        limit = options.tries
+        types = QueueTypes(options.queue_type)
+        declared = ServiceTopology(names, self._fanout, types, limit, options.declare)
+        response_queue = declared.response_queue(uuid, options.response_queue_milliseconds)
         witness = Witness(response_queue)
         topology = declared.for_requests(response_queue, witness)
         queues = [] if self._fanout else [names.request_queue]
@@ -186,24 +184,26 @@ class AmqpRpcClient(ServiceEndpoint):
             names,
             uuid,
             "client",
-            settings,
-            OutboxLimits(outbox_max_count, outbox_max_bytes, max_message_size),
+            options.link_settings,
+            options.outbox_limits,
             publishes=topology,
             consumes=declared.for_responses(response_queue, witness),
             acks_on_delivery=True,
-            queue_type=queue_type,
+            types=types,
             queues=queues,
         )
         self._calls = CallTracker(
             repr(self),
             exchange=names.request_exchange,
             reply_to=uuid,
-            codec=Codec.of(serializer, accept, max_received_size),
+            codec=options.codec,
             publisher=self._publisher,
             topology=topology,
             default_queue=not self._fanout,
-            user=user_of(brokers) if identify else None,
-            signatures=signatures_of(signing_keys, service=names.namespace, versions=signature_versions),
+            user=options.user,
+            signatures=signatures_of(
+                options.signing_keys, service=names.namespace, versions=options.signature_versions
+            ),
             consumers=partial(self._consumer.run, partial(queue_status, response_queue.name)),
         )
         self._consumer.subscribe(
@@ -212,12 +212,17 @@ class AmqpRpcClient(ServiceEndpoint):
         self._labels = LabelQueues(
             self._publisher,
             topology,
-            declared.request_exchange,
+            declared.label_queue,
             timeout,
             self._ended,
-            declared.request_arguments,
-            declared.earlier_arguments,
         )
+        unconfirmed = UnconfirmedRequests(
+            repr(self), self._publisher, self._calls.unconfirmed, timeout=options.exit_timeout
+        )
+        unconfirmed.watch(self)
+        if not in_hub_thread():
+            leave_at_exit(unconfirmed)
+        self._unconfirmed = unconfirmed
         self._try_again_at = math.inf
         self._router = Router()
         self._middleware: list[ClientMiddleware] = []
@@ -225,7 +230,7 @@ class AmqpRpcClient(ServiceEndpoint):
         self._caller = PrettyCaller(calling.call, CALL_OPTIONS)
         self._deferring_caller = PrettyCaller(calling.defer, DEFER_OPTIONS)
         self._inspector = Inspector(self.gather)
-        if autostart:
+        if options.autostart:
             self.serve()
 
     def stats(self) -> dict[str, int]:
@@ -303,7 +308,7 @@ class AmqpRpcClient(ServiceEndpoint):
         """
         return self._deferring_caller
 
-    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+    def bind(self, service: Callable[..., Bound], *, prefix: str = "", **options: Any) -> Bound:
         """Give remote functions as the methods of a class, so that a type checker knows them.
 
         ::
@@ -329,7 +334,7 @@ class AmqpRpcClient(ServiceEndpoint):
         Raises:
             TypeError: It is not a class, a method is a coroutine function, or an option is unknown.
         """
-        return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
+        return cast("Bound", bind(self._caller, service, prefix=prefix, options=options))
 
     def tune_function(self, func_name: str) -> Callable[[Tuning], Tuning]:
         """Choose the routing key of a remote function's calls by their arguments.
@@ -414,7 +419,8 @@ class AmqpRpcClient(ServiceEndpoint):
             queue: Label of the queue; ``queue_template`` makes its name.
             routing_key: Routing key of its binding; by default the label.
             x_expires: Milliseconds (AMQP's unit) without a consumer after which the broker deletes
-                the queue; by default it stays.
+                the queue; by default it stays. Pass it for queues of sessions: a quorum queue, which lasting ones are
+                on RabbitMQ 4, costs the broker several times the memory of a classic one.
             nowait: Return at once; a failure is logged.
 
         Raises:
@@ -474,6 +480,13 @@ class AmqpRpcClient(ServiceEndpoint):
         self._try_again_at = math.inf
         super().stop()
 
+    def _begin(self) -> None:
+        # A short program may connect as late as when it exits. gevent looks up the broker's name in threads, one for
+        # each connection: they must exist by then, as an interpreter that exits starts no threads (Python 3.12), and
+        # does not even import what makes them (3.9).
+        threads = gevent.get_hub().threadpool
+        threads.size = max(threads.size, 2)
+
     def _stop(self) -> None:
         super()._stop()
         self._calls.end_endless()
@@ -487,6 +500,8 @@ class AmqpRpcClient(ServiceEndpoint):
 
     def _try_again(self) -> None:
         """Connect again where the conflict that ended `serve` may be gone; raise the error that ended it otherwise."""
+        if self._failure is None and not self._forked:
+            return
         if monotonic() >= self._try_again_at:
             self._try_again_at = math.inf
             self.serve()

@@ -14,9 +14,9 @@ from amphora.durations import Histogram
 from amphora.endpoint.health import Health
 from amphora.exceptions import WrongRequest, WrongResult
 from amphora.logs.note_log import NoteLogger
-from amphora.options.settings import seconds
 from amphora.protocol.messages import Failure, Result
 from amphora.protocol.names import RESERVED_PREFIX
+from amphora.value_checks import seconds
 
 __all__ = ["Answer", "Counts", "Inspector", "RemoteFunction", "ServerClock", "ServerHealth", "ServerInfo"]
 

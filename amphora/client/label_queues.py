@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,9 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from amphora.exceptions import BrokerUnreachable
+from amphora.links.own_queue import OwnQueue
 from amphora.links.publisher import Publisher
-from amphora.links.topology import Topology, create_queue, delete_queue, durable_queue
+from amphora.links.topology import Topology, create_queue, delete_queue
 from amphora.logs.note_log import NoteLogger
 
 __all__ = ["LabelQueues"]
@@ -25,48 +26,35 @@ class LabelQueues:
     Args:
         publisher: Does it, in order with the messages.
         topology: Keeps the queues that were created, so that they are created again on a broker that comes back empty.
-        exchange: The request exchange, as an entity.
+        new_queue: Gives the queue with this name, routing key and time to live, as an entity.
         timeout: Seconds to wait for the broker; None to wait until ``stopped`` is set.
         stopped: Set while the client is stopped.
-        arguments: Arguments of every queue.
-        earlier: The same of earlier releases, see `amphora.links.topology.OwnQueue`.
     """
 
     def __init__(
         self,
         publisher: Publisher,
         topology: Topology,
-        exchange: Any,
+        new_queue: Callable[[str, str, int | None], OwnQueue],
         timeout: float | None,
         stopped: Event,
-        arguments: Mapping[str, Any],
-        earlier: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._publisher = publisher
         self._topology = topology
-        self._exchange = exchange
+        self._new_queue = new_queue
         self._timeout = timeout
         self._stopped = stopped
-        self._arguments = arguments
-        self._earlier = earlier
 
     def create(self, name: str, routing_key: str, *, x_expires: int | None, nowait: bool) -> None:
         """Declare a queue and bind it; see `AmqpRpcClient.create_new_request_queue`."""
-        queue = durable_queue(
-            name,
-            self._exchange,
-            routing_key,
-            x_expires=x_expires,
-            arguments=self._arguments,
-            earlier=self._earlier,
-        )
-        result = self._publisher.run(partial(self._create, queue), holds=(self._exchange.name, routing_key))
+        queue = self._new_queue(name, routing_key, x_expires)
+        result = self._publisher.run(partial(self._create, queue), holds=(queue.exchange.name, routing_key))
         self._finish(result, f"creating queue {name!r}", nowait)
 
     def remove(self, name: str, *, nowait: bool) -> None:
         """Delete a queue; see `AmqpRpcClient.remove_request_queue`."""
         lane = next(
-            ((self._exchange.name, each.routing_key) for each in self._topology.added if each.name == name), None
+            ((each.exchange.name, each.routing_key) for each in self._topology.added if each.name == name), None
         )
         self._topology.discard(name)
         result = self._publisher.run(partial(self._remove, name), holds=lane)

@@ -6,9 +6,9 @@ from time import time
 from typing import Any
 
 from amphora.endpoint.current_request import current_deadline
-from amphora.exceptions import NoResult
-from amphora.options.settings import seconds
+from amphora.exceptions import NoResult, RequestStage
 from amphora.protocol.deadlines import clipped
+from amphora.value_checks import seconds
 
 __all__ = ["Lifetime", "lifetime_of"]
 
@@ -43,7 +43,10 @@ def lifetime_of(function: str, timeout: float | None, expires: Any) -> Lifetime:
     remaining = inherited - now
     if remaining <= 0:
         raise NoResult(
-            f"No result of {function!r}: not sent, as the deadline of the request that it was called for has passed"
+            f"No result from {function!r}: not sent, as the deadline of the request that it was called for has passed",
+            stage=RequestStage.NOT_SENT,
+            timeout=timeout,
+            function=function,
         )
     return (
         remaining if timeout is None else min(timeout, remaining),

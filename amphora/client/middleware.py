@@ -9,7 +9,7 @@ from typing import Any
 
 from gevent.event import AsyncResult
 
-from amphora.client.pending_calls import PendingCall
+from amphora.core.calls import PendingCall
 
 __all__ = ["ClientMiddleware", "OutgoingRequest", "send_through"]
 
@@ -66,7 +66,8 @@ def send_through(
             raise RuntimeError(f"a middleware sent the request to {request.function!r} twice")
         sent.append(send(request))
         request.id = sent[0].id
-        return sent[0].result
+        result: AsyncResult[Any] = sent[0].result
+        return result
 
     step: Callable[[], AsyncResult[Any]] = send_once
     for each in reversed(middleware):

@@ -97,10 +97,17 @@ class Handover(Generic[Task]):
         self._inbox.pop(task, None)
         return self._ledger.pop(task, task) is None
 
-    def abandon(self, task: Task) -> bool:
-        """Note that no thread waits for a task any more; return whether it may have begun, and is to be killed."""
+    def abandon(self, task: Task) -> bool | None:
+        """Note that no thread waits for a task any more.
+
+        Returns:
+            None if the task has its outcome, or another thread is about to complete its future. Otherwise the future is
+            the caller's to end, and the value says whether the task may have begun, and is to be killed.
+        """
         waiting = self._inbox.pop(task, task) is None
-        return self._ledger.pop(task, task) is None and not waiting
+        if self._ledger.pop(task, task) is not None:
+            return None
+        return not waiting
 
     def stop(self) -> None:
         """Take no more tasks."""

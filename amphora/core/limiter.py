@@ -61,21 +61,23 @@ class Limiter:
         max_size: Bytes of their bodies.
 
     Attributes:
+        max_count: Messages that may be inside.
+        max_size: Bytes of their bodies.
         count: Messages inside.
         size: Bytes of their bodies.
         reserved: Admitted tickets that are not redeemed yet.
         reserved_size: Bytes reserved for them.
     """
 
-    __slots__ = ("_max_count", "_max_size", "count", "line", "reserved", "reserved_size", "size")
+    __slots__ = ("count", "line", "max_count", "max_size", "reserved", "reserved_size", "size")
 
     def __init__(self, max_count: int, max_size: int) -> None:
         self.count = 0
         self.size = 0
         self.reserved = 0
         self.reserved_size = 0
-        self._max_count = max_count
-        self._max_size = max_size
+        self.max_count = max_count
+        self.max_size = max_size
         #: Tickets that wait, the oldest first.
         self.line: deque[Ticket] = deque()
 
@@ -144,7 +146,7 @@ class Limiter:
 
     def _has_room(self, size: int) -> bool:
         count = self.count + self.reserved
-        if count >= self._max_count:
+        if count >= self.max_count:
             return False
         # One message that is larger than the whole outbox may go when it is alone.
-        return not count or self.size + self.reserved_size + size <= self._max_size
+        return not count or self.size + self.reserved_size + size <= self.max_size

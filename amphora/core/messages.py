@@ -8,7 +8,7 @@ from typing import Any
 
 from amphora.exceptions import AmqpRpcException
 
-__all__ = ["Command", "Outcome", "OutgoingMessage", "State"]
+__all__ = ["ChannelCommand", "Outcome", "OutgoingMessage", "State"]
 
 Lane = tuple[str, str]
 """Exchange and routing key: messages that have both in common are kept in order."""
@@ -24,6 +24,9 @@ class State(Enum):
     HELD = "held"
     RUNNING = "running"
     SETTLED = "settled"
+
+
+_NEW = State.NEW
 
 
 class Outcome(Enum):
@@ -60,7 +63,7 @@ class OutgoingMessage:
             message that its ``done`` publishes again keeps its place too.
         refused_since: Time (`time.monotonic`) at which the broker first nacked it; None if it did not.
         restore: Asked when the broker has returned the message: gives the action that may bring its route back, to
-            be run on the control channel before the message and those behind it are sent again, or None.
+            be run on a channel for declarations before the message and those behind it are sent again, or None.
         restores: How many times `restore` was used.
         returned: The broker's reason for returning it, from the return until the message is sent again.
         sent_at: Time (`time.monotonic`) at which it was written to a connection, the last time; 0 if it never was.
@@ -105,7 +108,7 @@ class OutgoingMessage:
         self.sent_at = 0.0
         self.arrived = False
         self.order = 0
-        self.state = State.NEW
+        self.state = _NEW
         self.refused_since: float | None = None
         self.returned: str | None = None
         self.restore: Callable[[OutgoingMessage], Callable[[Any], Any] | None] | None = None
@@ -122,8 +125,8 @@ class OutgoingMessage:
         return self.exchange, self.routing_key
 
 
-class Command:
-    """Something to do on the control channel, between the messages before it and those after it.
+class ChannelCommand:
+    """Something to do on a channel for declarations, between the messages before it and those after it.
 
     Args:
         action: Takes the channel. Runs again if the connection breaks in the middle.

@@ -70,7 +70,7 @@ from typing import Any
 from amphora.core.flushes import Flush, Flushes
 from amphora.core.lanes import Lanes
 from amphora.core.limiter import Limiter
-from amphora.core.messages import Command, Lane, Outcome, OutgoingMessage, State
+from amphora.core.messages import ChannelCommand, Lane, Outcome, OutgoingMessage, State
 from amphora.core.outbox_ports import ChannelState, Ports, Step
 from amphora.core.window import Window
 from amphora.exceptions import AmqpRpcException
@@ -94,6 +94,8 @@ _MISSING = 3
 #: Commands that may be dropped, and that wait.
 _EXPENDABLE = 1_000
 
+_NEVER = math.inf
+
 #: How many connections in a row a command may cost.
 _STRIKES = 2
 
@@ -111,6 +113,7 @@ class Outbox:
         channel: State of the channel.
         epoch: Number of the channel.
         in_flight: What was written to the channel and is not confirmed, by delivery tag.
+        patience: The same; may be set at any time.
         unexpected: Events that no row of the tables names, which change nothing.
         window: How many messages may be in flight.
     """
@@ -130,7 +133,6 @@ class Outbox:
         "_next_tag",
         "_order",
         "_overdue",
-        "_patience",
         "_ports",
         "_queue",
         "_ready",
@@ -146,6 +148,7 @@ class Outbox:
         "channel",
         "epoch",
         "in_flight",
+        "patience",
         "unexpected",
         "window",
     )
@@ -153,18 +156,18 @@ class Outbox:
     def __init__(self, ports: Ports, limiter: Limiter, *, patience: float = 0.0) -> None:
         self._ports = ports
         self._limiter = limiter
-        self._patience = patience
+        self.patience = patience
         self._lanes = Lanes()
-        self._queue: deque[OutgoingMessage | Command] = deque()
+        self._queue: deque[OutgoingMessage | ChannelCommand] = deque()
         # What has come back and is not merged into the queue yet.
-        self._back: list[OutgoingMessage | Command] = []
+        self._back: list[OutgoingMessage | ChannelCommand] = []
         # Commands that restore routes, and the lanes that they are for.
-        self._urgent: deque[Command] = deque()
-        self._restoring: dict[Lane, Command] = {}
-        self._running: Command | None = None
+        self._urgent: deque[ChannelCommand] = deque()
+        self._restoring: dict[Lane, ChannelCommand] = {}
+        self._running: ChannelCommand | None = None
         # Commands that run beside what comes after them.
-        self._overdue: dict[Command, None] = {}
-        self._keyed: dict[Any, Command] = {}
+        self._overdue: dict[ChannelCommand, None] = {}
+        self._keyed: dict[Any, ChannelCommand] = {}
         self._expendable = 0
         self._order = 0
         self._flushes = Flushes()
@@ -200,7 +203,9 @@ class Outbox:
             return
         try:
             self._hand = message
-            self._limiter.take(message.size)
+            limiter = self._limiter
+            limiter.count += 1
+            limiter.size += message.size
             if message.order:
                 self._accept_again(message)
                 return
@@ -225,7 +230,7 @@ class Outbox:
         self._flushes.accepted_again(message)
         self._ports.wake()
 
-    def add(self, command: Command) -> Command | None:
+    def add(self, command: ChannelCommand) -> ChannelCommand | None:
         """Accept a command.
 
         Returns:
@@ -280,7 +285,7 @@ class Outbox:
                 self._recover()
             self._limiter.turn_away(error)
             messages = sorted((each for each in self._all() if isinstance(each, OutgoingMessage)), key=_order)
-            commands = sorted((each for each in self._all() if isinstance(each, Command)), key=_order)
+            commands = sorted((each for each in self._all() if isinstance(each, ChannelCommand)), key=_order)
             if self.in_flight and self.channel is not ChannelState.NONE:
                 # What the broker still says of them must not be taken for what it says of others.
                 self.channel = ChannelState.RENEWING
@@ -558,7 +563,7 @@ class Outbox:
         command = self._restoring.get(lane)
         if message.restore is not None and message.restores < _RESTORES:
             if command is None and (action := message.restore(message)) is not None:
-                command = Command(action, lane=lane)
+                command = ChannelCommand(action, lane=lane)
                 command.state = _QUEUED
                 self._restoring[lane] = command
                 self._urgent.append(command)
@@ -574,7 +579,7 @@ class Outbox:
             return
         if message.refused_since is None:
             message.refused_since = now
-        if now - message.refused_since >= self._patience:
+        if now - message.refused_since >= self.patience:
             self._telling.append((message, Outcome.NACKED, None))
             return
         message.returned = None
@@ -590,11 +595,14 @@ class Outbox:
 
     # -- what the driver asks ---------------------------------------------------------------
 
-    def next_step(self, now: float) -> Step | Command | None:
+    def next_step(self, now: float) -> Step | ChannelCommand | None:
         """Send what can be sent; return what the driver has to do next, and None for nothing.
 
         A command is running from then on, until `command_ended`, `command_failed` or `lost`.
         """
+        if self._ready and not self._queue and self._alarm_at == _NEVER and self.window.limit is None:
+            # Most turns of a connection in good order.
+            return None
         try:
             if self._torn:
                 self._recover()
@@ -613,7 +621,7 @@ class Outbox:
                 self._rest()
             if self._queue:
                 self._pump(now)
-                if self._queue and isinstance(self._queue[0], Command) and self._ready and not self.blocked:
+                if self._queue and isinstance(self._queue[0], ChannelCommand) and self._ready and not self.blocked:
                     return self._run(self._queue.popleft())
         except BaseException:
             self._tear()
@@ -653,7 +661,7 @@ class Outbox:
         queue = self._queue
         while queue and self._ready and not self.blocked:
             head = queue[0]
-            if isinstance(head, Command):
+            if isinstance(head, ChannelCommand):
                 return
             if self.window.limit is not None and not self.window.fits(head, len(self.in_flight)):
                 return
@@ -699,21 +707,21 @@ class Outbox:
 
     # -- commands ---------------------------------------------------------------------------
 
-    def _run(self, command: Any) -> Command:
-        running: Command = command
+    def _run(self, command: Any) -> ChannelCommand:
+        running: ChannelCommand = command
         self._running = running
         running.state = _RUNNING
         self._forget_waiting(running)
         self._update()
         return running
 
-    def _forget_waiting(self, command: Command) -> None:
+    def _forget_waiting(self, command: ChannelCommand) -> None:
         if command.key is not None and self._keyed.get(command.key) is command:
             del self._keyed[command.key]
         if command.expendable:
             self._expendable -= 1
 
-    def overdue(self, command: Command) -> bool:
+    def overdue(self, command: ChannelCommand) -> bool:
         """The command takes long: what comes after it no longer waits for it; return whether it was waited for."""
         if self._running is not command:
             return False
@@ -736,7 +744,7 @@ class Outbox:
             self._come_back(message)
         self._ports.wake()
 
-    def _take_out(self, command: Command) -> bool:
+    def _take_out(self, command: ChannelCommand) -> bool:
         """Take a command that has ended from where it is; return whether it was under way."""
         was_running, was_overdue = self._running is command, command in self._overdue
         if was_running:
@@ -747,14 +755,14 @@ class Outbox:
                 self.open_lane(command.holds)
         return was_running or was_overdue
 
-    def command_ended(self, command: Command) -> bool:
+    def command_ended(self, command: ChannelCommand) -> bool:
         """The command is done; return whether its owner waits for it, and was not refused with all others meanwhile."""
         if not self._take_out(command):
             return False
         self._end_command(command)
         return True
 
-    def command_failed(self, command: Command) -> bool:
+    def command_failed(self, command: ChannelCommand) -> bool:
         """The command was refused or cannot be carried out; see `command_ended`."""
         if not self._take_out(command):
             return False
@@ -770,7 +778,7 @@ class Outbox:
         self._guard(self._tell)
         return True
 
-    def _end_command(self, command: Command) -> None:
+    def _end_command(self, command: ChannelCommand) -> None:
         command.state = _SETTLED
         if command.lane is not None:
             self._restoring.pop(command.lane, None)
@@ -803,7 +811,7 @@ class Outbox:
 
     # -- places -----------------------------------------------------------------------------
 
-    def _come_back(self, item: OutgoingMessage | Command) -> None:
+    def _come_back(self, item: OutgoingMessage | ChannelCommand) -> None:
         item.state = _QUEUED
         self._back.append(item)
         self._ready = False
@@ -826,7 +834,7 @@ class Outbox:
             and not self._torn
         )
 
-    def _all(self) -> Iterator[OutgoingMessage | Command]:
+    def _all(self) -> Iterator[OutgoingMessage | ChannelCommand]:
         """Return everything that has no outcome."""
         yield from self.in_flight.values()
         yield from self._back
@@ -837,6 +845,12 @@ class Outbox:
         yield from self._overdue
         if self._running is not None:
             yield self._running
+
+    def messages(self) -> list[OutgoingMessage]:
+        """Return the messages that have no outcome, in no particular order."""
+        if self._torn:
+            self._recover()
+        return [each for each in self._all() if isinstance(each, OutgoingMessage)]
 
     # -- torn -------------------------------------------------------------------------------
 
@@ -903,5 +917,5 @@ class Outbox:
         assert self.channel is not ChannelState.NONE or not self.in_flight
 
 
-def _order(item: OutgoingMessage | Command) -> int:
+def _order(item: OutgoingMessage | ChannelCommand) -> int:
     return item.order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Protocol
 
-from amphora.core.messages import Command, Outcome, OutgoingMessage
+from amphora.core.messages import ChannelCommand, Outcome, OutgoingMessage
 
 __all__ = ["ChannelState", "Ports", "Step"]
 
@@ -45,7 +45,7 @@ class Ports(Protocol):
     def settled(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> None:
         """Tell the owner of a message of any other outcome."""
 
-    def command_refused(self, command: Command, error: Any) -> None:
+    def command_refused(self, command: ChannelCommand, error: Any) -> None:
         """Tell the owner of a command that it is not run (again)."""
 
     def lane_refused(self, message: OutgoingMessage) -> None:

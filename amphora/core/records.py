@@ -31,6 +31,9 @@ class State(Enum):
     SETTLED = "settled"
 
 
+_NEW = State.NEW
+
+
 class Exit(Enum):
     """How a record left.
 
@@ -73,6 +76,7 @@ class Record:
         tokens: Its deliveries that may still be settled.
         apart: Whether it is in no index: it is not trusted, or a dead letter that may come again any moment.
         begun: Whether its function was begun here.
+        perishable: Whether it may have a deadline, so that `Ports.expired` is asked.
         reply: Its reply, once there is one.
         due: When something has to happen; infinity if nothing has.
         counter: Queue that counts its tries, or may exist for that; empty where none does.
@@ -89,6 +93,7 @@ class Record:
         "key",
         "looked",
         "named",
+        "perishable",
         "receiver",
         "redelivered",
         "reply",
@@ -106,15 +111,16 @@ class Record:
         redelivered: bool,
         receiver: Intake | None,
     ) -> None:
-        self.state = State.NEW
         self.tokens = [token]
         self.key = key
         self.client = client
         self.named = named
         self.redelivered = redelivered
         self.receiver = receiver
+        self.state = _NEW
         self.apart = False
         self.begun = False
+        self.perishable = True
         self.reply: Reply | None = None
         self.due = inf
         self.again = AGAIN

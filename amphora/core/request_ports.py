@@ -34,10 +34,10 @@ class Ports(Protocol[Q]):
         """Return whether a delivery can still be settled."""
 
     def expired(self, record: Q) -> bool:
-        """Return whether the deadline of a request has passed."""
+        """Return whether the deadline of a request has passed; asked only of those that are perishable."""
 
     def start(self, record: Q) -> None:
-        """Run its function: `begin`, then `finished`, `ignored` or `unreadable`; `ended` in any case."""
+        """Run its function: `begin`, then `finished`, `ignored` or `unreadable`; `ended` where that fails."""
 
     def send(self, record: Q) -> None:
         """Send its reply; `replied`, `unroutable`, `nacked` or `reply_lost` follows."""
@@ -61,7 +61,7 @@ class Ports(Protocol[Q]):
         """Drop a delivery, or have the broker dead-letter it."""
 
     def left(self, record: Q, how: Exit) -> None:
-        """Take note that it has left."""
+        """Take note that it has left; see `ServedRequests.tells_each`."""
 
     def alarm(self, at: float) -> None:
         """Call `tick` at this time, or before."""

@@ -36,11 +36,7 @@ HOLDING   due                                SETTLED GIVEN_BACK
 waiting   `give_back_waiting`                SETTLED GIVEN_BACK (QUEUED, STARTING, GATED, HOLDING)
 ========= ================================== ===============================================================
 
-**Parking.** A reply that no queue takes has its client's queue bound again, once for all replies of that client, and
-is sent again. Where there is no such queue, it is looked for once more a second later; then the client is gone, and
-the replies to it are abandoned at once, for a minute. A reply that a full queue refuses is sent again after 1, 2, 4
-... 30 s. A parked reply has its prefetch, so at most half as many are parked as there are slots: of more, the oldest
-is abandoned that cannot be delivered: at once where there is no queue, and where the queue has been full for 30 s.
+How replies are parked, and when they are given up, `amphora.core.parking` says.
 
 An event that the table does not list changes nothing, and is counted in `unexpected`. State is changed first, ports
 are called last: a port may call back.
@@ -48,14 +44,16 @@ are called last: a port may call back.
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from math import inf
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from amphora.core.alarms import Alarms
 from amphora.core.finished import FinishedRequests, Reply
+from amphora.core.parking import Parking
 from amphora.core.records import AGAIN, Exit, Record, State
+from amphora.core.remembered import remember
 from amphora.core.request_ports import Options, Ports
 from amphora.core.tries import Tries
 
@@ -64,18 +62,8 @@ __all__ = ["Exit", "Options", "Ports", "Record", "ServedRequests", "State"]
 #: Seconds until a reply, or a dead letter, is sent again at last.
 _AGAIN_MAX = 30.0
 
-#: Seconds for which a client that has no queue is known to be gone.
-_GONE = 60.0
-
-#: Seconds for which a full queue may keep its replies parked beyond their number.
-_FULL = 30.0
-
 #: How often the route of one reply is restored before the reply is given up.
 _RESTORES = 10
-
-#: Clients and keys that are remembered for one reason or another.
-_REMEMBERED = 1000
-
 
 _NEW, _QUEUED, _STARTING, _RUNNING = State.NEW, State.QUEUED, State.STARTING, State.RUNNING
 _REPLYING, _SETTLED, _PARKED, _DONE = State.REPLYING, State.SETTLED, State.PARKED, Exit.DONE
@@ -100,6 +88,7 @@ class ServedRequests(Generic[R]):
         tries: Counts the tries of redelivered requests; None where they are not counted.
         records: Every record that has not left, in order of arrival.
         duplicates: Deliveries that were known already.
+        tells_each: Whether the driver wants to be told of each record that leaves, also of an ordinary one.
         unexpected: Events that came in a state that does not list them.
     """
 
@@ -108,6 +97,7 @@ class ServedRequests(Generic[R]):
         self.tries: Tries[R] | None = None
         self.records: dict[R, None] = {}
         self.duplicates = 0
+        self.tells_each = True
         self.unexpected = 0
         self._options = options
         self._ports = ports
@@ -119,16 +109,10 @@ class ServedRequests(Generic[R]):
         self._unnamed: dict[Hashable, dict[R, None]] = {}
         self._queue: deque[R] = deque()
         self._ready: deque[R] = deque()
-        self._parked: dict[R, None] = {}
-        self._most_parked = max(1, options.slots // 2)
-        self._binding: dict[str, None] = {}
+        self._parking: Parking[R] = Parking(max(1, options.slots // 2))
         self._ignored: OrderedDict[Hashable, None] = OrderedDict()
         self._given_back: OrderedDict[Hashable, float] = OrderedDict()
-        self._gone: OrderedDict[str, float] = OrderedDict()
-        self._full: OrderedDict[str, float] = OrderedDict()
-        self._serial = 0
-        self._heap: list[tuple[float, int, R]] = []
-        self._alarm_at = inf
+        self._alarms: Alarms[R] = Alarms(ports.alarm)
 
     @property
     def waiting(self) -> int:
@@ -143,7 +127,7 @@ class ServedRequests(Generic[R]):
     @property
     def next_deadline(self) -> float:
         """When `tick` has something to do, or earlier."""
-        own = self._heap[0][0] if self._heap else inf
+        own = self._alarms.next
         return min(own, self.tries.next_deadline) if self.tries else own
 
     def has_slot(self) -> bool:
@@ -199,7 +183,7 @@ class ServedRequests(Generic[R]):
     def take(self, record: R, now: float) -> None:
         """Take a request that is not known here."""
         receiver = record.receiver
-        if record.redelivered and self._ports.expired(record):
+        if record.redelivered and record.perishable and self._ports.expired(record):
             # (Others are looked at when they begin.)
             record.receiver = None
             self._enter(record)
@@ -210,7 +194,12 @@ class ServedRequests(Generic[R]):
             self._enter(record)
             self._give_back_new(record, now)
             return
-        self._enter(record)
+        if record.named and not record.apart:
+            # As `_enter`, for every ordinary request.
+            self.records[record] = None
+            self._by_key[record.key] = record
+        else:
+            self._enter(record)
         if record.redelivered and self.tries is not None:
             record.state = State.GATED
             self.tries.ask(record, record.key, now)
@@ -241,7 +230,7 @@ class ServedRequests(Generic[R]):
             # It is delivered again, here or elsewhere.
             self._exit(record, Exit.LOST, now)
             return False
-        if self._ports.expired(record):
+        if record.perishable and self._ports.expired(record):
             self._exit(record, Exit.EXPIRED, now)
             return False
         record.state = _RUNNING
@@ -265,7 +254,7 @@ class ServedRequests(Generic[R]):
         if self._options.drop_ignored:
             self._exit(record, Exit.DONE, now)
         elif record.named and record.key not in self._ignored:
-            _note(self._ignored, record.key, None)
+            remember(self._ignored, record.key, None)
             self._exit(record, Exit.IGNORED, now)
         else:
             # It has come back to us: no loop with the broker.
@@ -318,11 +307,9 @@ class ServedRequests(Generic[R]):
         if record.state is not _REPLYING:
             self.unexpected += 1
             return
-        client = record.client
-        if self._full:
-            self._full.pop(client, None)  # type: ignore[arg-type]
-        if self._gone:
-            self._gone.pop(client, None)  # type: ignore[arg-type]
+        parking = self._parking
+        if parking.full or parking.gone:
+            parking.heard_of(record.client)
         self._exit(record, Exit.REFUSED if record.apart else _DONE, now)
 
     def reply_lost(self, record: R, why: str, now: float) -> None:
@@ -338,7 +325,7 @@ class ServedRequests(Generic[R]):
         if record.state is not _REPLYING or client is None:
             self.unexpected += 1
             return
-        if self._gone.get(client, -inf) > now:
+        if self._parking.is_gone(client, now):
             self._abandon(record, f"client {client!r} is gone", now)
         elif record.restores >= _RESTORES:
             self._abandon(record, f"the queue of client {client!r} is deleted again and again", now)
@@ -346,8 +333,7 @@ class ServedRequests(Generic[R]):
             record.restores += 1
             record.full = False
             self._park(record, inf, now)
-            if record.state is State.PARKED and client not in self._binding:
-                self._binding[client] = None
+            if record.state is State.PARKED and self._parking.begin_to_look(client):
                 self._ports.restore_route(record)
 
     def nacked(self, record: R, now: float) -> None:
@@ -356,26 +342,22 @@ class ServedRequests(Generic[R]):
         if record.state is not _REPLYING or client is None:
             self.unexpected += 1
             return
-        if client not in self._full:
-            _note(self._full, client, now)
+        self._parking.refused(client, now)
         record.full = True
         delay, record.again = record.again, min(2 * record.again, _AGAIN_MAX)
         self._park(record, now + delay, now)
 
     def routed(self, client: str, found: bool, now: float) -> None:
         """The way to a client's queue was restored, or it has no queue."""
-        self._binding.pop(client, None)
-        waiting = [each for each in self._parked if each.client == client and not each.full and each.due == inf]
-        if not found and any(each.looked for each in waiting):
-            _note(self._gone, client, now + _GONE)
-        gone = client in self._gone
+        waiting = self._parking.looked(client, found, now)
+        gone = client in self._parking.gone
         for record in waiting:
             if found:
                 self._unpark(record)
             elif not gone:
                 # Its queue may have been deleted under a client that is about to declare it again.
                 record.looked = True
-                self._set_due(record, now + AGAIN)
+                self._alarms.set(record, now + AGAIN)
         for record in waiting:
             if found:
                 self._ports.send(record)
@@ -384,7 +366,7 @@ class ServedRequests(Generic[R]):
 
     def is_parked(self, client: str) -> bool:
         """Return whether a reply waits for the queue of a client to be found."""
-        return any(each.client == client and not each.full and each.due == inf for each in self._parked)
+        return self._parking.is_waited_for(client)
 
     # -- dead letters -----------------------------------------------------------------------
 
@@ -404,19 +386,16 @@ class ServedRequests(Generic[R]):
             self.unexpected += 1
             return
         delay, record.again = record.again, min(2 * record.again, _AGAIN_MAX)
-        self._set_due(record, now + delay)
+        self._alarms.set(record, now + delay)
 
     # -- time -------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Handle what is due; an early or repeated call does no harm."""
-        self._alarm_at = inf
+        self._alarms.fired()
         try:
-            while self._heap and self._heap[0][0] <= now:
-                at, _, record = heapq.heappop(self._heap)
-                if record.due == at:
-                    record.due = inf
-                    self._handle_due(record, now)
+            for record in self._alarms.take(now):
+                self._handle_due(record, now)
             if self.tries:
                 self.tries.tick(now)
                 self.tries.pump(now)
@@ -498,27 +477,23 @@ class ServedRequests(Generic[R]):
         if record.client is None:
             self._exit(record, Exit.REFUSED if record.apart else _DONE, now, ran=ran)
             return
-        if ran:
+        if ran and (record.redelivered or self._queue or self._ready or self.tries):
             self._run_ended(record, now)
         self._ports.send(record)
 
     def _unpark(self, record: R) -> None:
-        self._parked.pop(record, None)
+        self._parking.records.pop(record, None)
         record.due = inf
         record.state = _REPLYING
 
     def _park(self, record: R, due: float, now: float) -> None:
         record.state = State.PARKED
-        self._parked[record] = None
-        self._set_due(record, due)
-        if len(self._parked) > self._most_parked:
-            oldest = next((each for each in self._parked if self._may_abandon(each, now)), None)
-            if oldest is not None:
-                why = "its queue is full" if oldest.full else "it has no queue"
-                self._abandon(oldest, f"client {oldest.client!r} is gone, it seems: {why}", now)
-
-    def _may_abandon(self, record: R, now: float) -> bool:
-        return not record.full or self._full.get(record.client or "", now) <= now - _FULL
+        self._parking.records[record] = None
+        self._alarms.set(record, due)
+        surplus = self._parking.surplus(now)
+        if surplus is not None:
+            why = "its queue is full" if surplus.full else "it has no queue"
+            self._abandon(surplus, f"client {surplus.client!r} is gone, it seems: {why}", now)
 
     def _abandon(self, record: R, why: str, now: float) -> None:
         self._ports.abandoned(record, why)
@@ -544,7 +519,7 @@ class ServedRequests(Generic[R]):
         ran = record.state is _RUNNING
         self._slots.pop(record, None)
         record.state = State.HOLDING
-        self._set_due(record, until)
+        self._alarms.set(record, until)
         if ran:
             if record.redelivered and self.tries is not None:
                 # It was ignored: a last try need not be waited for.
@@ -556,7 +531,7 @@ class ServedRequests(Generic[R]):
         before = self._given_back.get(record.key, -inf)
         if now - before < AGAIN:
             record.state = State.HOLDING
-            self._set_due(record, before + AGAIN)
+            self._alarms.set(record, before + AGAIN)
         else:
             self._exit(record, Exit.GIVEN_BACK, now)
 
@@ -575,11 +550,11 @@ class ServedRequests(Generic[R]):
                 if how is _DONE or how is Exit.ABANDONED:
                     self._finished.remember(record.key, record.reply, now)
                 elif how is Exit.GIVEN_BACK:
-                    _note(self._given_back, record.key, now)
+                    remember(self._given_back, record.key, now)
             else:
                 self._remove_unnamed(record)
         if state is _PARKED:
-            self._parked.pop(record, None)
+            self._parking.records.pop(record, None)
         record.due = inf
         record.state = _SETTLED
         tries = self.tries
@@ -593,7 +568,8 @@ class ServedRequests(Generic[R]):
                 else:
                     receiver.lose_one()
             self._settle(record, how)
-            self._ports.left(record, how)
+            if self.tells_each or how is not _DONE or record.counter:
+                self._ports.left(record, how)
         finally:
             if had_slot and (self._queue or self._ready or tries):
                 self._advance(now)
@@ -632,18 +608,8 @@ class ServedRequests(Generic[R]):
             if not same:
                 del self._unnamed[record.key]
 
-    def _set_due(self, record: R, at: float) -> None:
-        record.due = at
-        if at < inf:
-            self._serial += 1
-            heapq.heappush(self._heap, (at, self._serial, record))
-            self._set_alarm()
-
     def _set_alarm(self) -> None:
-        at = self.next_deadline
-        if at < self._alarm_at:
-            self._alarm_at = at
-            self._ports.alarm(at)
+        self._alarms.announce(self.next_deadline)
 
     # -- invariants -------------------------------------------------------------------------
 
@@ -665,13 +631,15 @@ class ServedRequests(Generic[R]):
         assert not (len(with_slot) < options.slots and (self._queue or self._ready)), (
             "a slot is free, and a request waits"
         )
-        assert {id(each) for each in self._parked} == {id(each) for each in records if each.state is State.PARKED}
+        assert {id(each) for each in self._parking.records} == {
+            id(each) for each in records if each.state is State.PARKED
+        }
         for record in records:
             assert record.tokens
             if record.state is State.HOLDING:
                 assert record.due < inf
             if record.state is State.PARKED and record.due == inf:
-                assert record.client in self._binding
+                assert record.client in self._parking.looking
         if self.tries is not None:
             self.tries.check()
             for record in records:
@@ -679,11 +647,3 @@ class ServedRequests(Generic[R]):
                 if record.state is State.GATED:
                     assert attempt is not None
         self._finished.check()
-
-
-def _note(memory: OrderedDict[Any, Any], key: Hashable, value: Any) -> None:
-    """Remember something, and forget the oldest of too many."""
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > _REMEMBERED:
-        memory.popitem(last=False)

@@ -4,9 +4,10 @@ Theory. A wish has a *kind*. OWN queues are part of the topology: they are decla
 queues are created by others and waited for. OPTIONAL queues are declared by us, and done without where the broker
 refuses them or does not answer. Deliveries come on *lanes*, which are channels: one for all OWN wishes, one for each
 OPTIONAL wish, and one for each LABEL wish until there are `Options.label_lanes` of them, then the one with the fewest
-wishes. What happens to one lane changes nothing on any other. What is asked of the broker is a `Command`. The driver
-takes it from `next_command`, carries it out without blocking, and reports how it ended. Each lane has one command at a
-time, as have the topology (DECLARE, RECREATE) and the looks (LOOK), which have channels of their own.
+wishes (unless the broker does not allow that: `keep_apart`). What happens to one lane changes nothing on any other.
+What is asked of the broker is a `SubscriptionCommand`. The driver takes it from `next_command`, carries it out without
+blocking, and reports how it ended. Each lane has one command at a time, as have the topology (DECLARE, RECREATE) and
+the looks (LOOK), which have channels of their own.
 
 ========== ===================================== ======================================================================
 State      Event                                 Next
@@ -46,20 +47,31 @@ of an ENDED wish reaches its owner; the driver sees to that when `ended` is call
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
-from enum import Enum
-from itertools import count
 from math import inf
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-__all__ = ["Command", "Kind", "Lane", "Method", "Options", "Ports", "State", "Subscriptions", "Wish"]
+from amphora.core.alarms import Alarms
+from amphora.core.delivery_lanes import DeliveryLanes
+from amphora.core.subscription_ports import Options, Ports
+from amphora.core.wishes import (
+    AGAIN,
+    AGAIN_MOST,
+    STEADY,
+    Kind,
+    Lane,
+    Method,
+    State,
+    SubscriptionCommand,
+    Wish,
+    pause_after_close,
+    pause_after_failure,
+)
+
+__all__ = ["Kind", "Lane", "Method", "Options", "Ports", "State", "SubscriptionCommand", "Subscriptions", "Wish"]
 
 #: Seconds: first and longest pause before a missing queue is looked for again, and the longest where it may exist.
 _SOON, _LATE, _LATEST = 0.05, 1.0, 30.0
-
-#: Seconds before a queue is declared or consumed from again after a failure, first and longest.
-_AGAIN, _AGAIN_MOST = 0.5, 30.0
 
 #: Seconds for which an optional queue is done without, first and longest.
 _WITHOUT, _WITHOUT_MOST = 60.0, 600.0
@@ -70,158 +82,7 @@ _CANCEL = 5.0
 #: After so many attempts in a row that the broker did not answer, a queue that only this endpoint uses is deleted.
 _HANGS = 2
 
-#: Seconds of consuming after which failures count from the beginning.
-_STEADY = 1.0
-
-#: This many closed channels, each within these seconds after the one before, are followed by growing pauses.
-_CLOSES, _CLOSES_IN = 3, 60.0
-
-
-class Kind(Enum):
-    """Whose queue it is; see above."""
-
-    OWN = "own"
-    LABEL = "label"
-    OPTIONAL = "optional"
-
-
-class State(Enum):
-    """See the table above."""
-
-    WANTED = "wanted"
-    DECLARING = "declaring"
-    LOOKING = "looking"
-    MISSING = "missing"
-    STARTING = "starting"
-    CONSUMING = "consuming"
-    CANCELED = "canceled"
-    CANCELING = "canceling"
-    WITHOUT = "without"
-    RECREATING = "recreating"
-    ENDED = "ended"
-
-
-class Method(Enum):
-    """What is asked of the broker."""
-
-    #: Declare the topology (no wish), or an optional queue.
-    DECLARE = "declare"
-    LOOK = "look"
-    CONSUME = "consume"
-    CANCEL = "cancel"
-    #: Delete a queue that only this endpoint uses, and declare it again.
-    RECREATE = "recreate"
-    #: Close a lane that nothing needs any more.
-    CLOSE = "close"
-
-
-class Options(NamedTuple):
-    """How subscriptions are made.
-
-    Args:
-        label_lanes: How many lanes label queues have, before they share them.
-    """
-
-    label_lanes: int = 32
-
-
-class Lane:
-    """A channel for deliveries, which the driver opens with the first CONSUME.
-
-    Attributes:
-        kind: Which wishes it is for.
-        wishes: Those that are started on it.
-        unsettled: Deliveries on it that may still be settled; not counted for OWN.
-        live: Whether it is usable.
-    """
-
-    __slots__ = ("busy", "kind", "listed", "live", "todo", "unsettled", "wishes")
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-        self.wishes: dict[Wish, None] = {}
-        self.unsettled = 0
-        self.live = True
-        self.busy: Command | None = None
-        self.todo: deque[tuple[Method, Wish]] = deque()
-        self.listed = False
-
-
-class Wish:
-    """A wish to consume from one queue; the driver's record derives from it.
-
-    Args:
-        kind: Whose queue it is.
-        private: Whether only this endpoint uses the queue, so that it may be deleted and declared again.
-
-    Attributes:
-        state: Where it stands.
-        tag: Its live consumer tag, if it has one.
-        failures: How often in a row it could not be consumed from.
-    """
-
-    __slots__ = (
-        "_close_pause",
-        "_closed_at",
-        "_closes",
-        "_due",
-        "_hangs",
-        "_pause",
-        "_since",
-        "failures",
-        "kind",
-        "lane",
-        "private",
-        "state",
-        "tag",
-    )
-
-    def __init__(self, kind: Kind, *, private: bool = False) -> None:
-        self.kind = kind
-        self.private = private
-        self.state = State.WANTED
-        self.tag: str | None = None
-        self.lane: Lane | None = None
-        self.failures = 0
-        self._due = inf
-        self._pause = 0.0
-        self._hangs = 0
-        self._since = inf
-        self._closes = 0
-        self._closed_at = -inf
-        self._close_pause = 0.0
-
-
 W = TypeVar("W", bound=Wish)
-Q = TypeVar("Q", bound=Wish, contravariant=True)
-
-
-class Command:
-    """Something to ask of the broker; reported once as `done`, `refused` or `timed_out`, or forgotten with `lost`."""
-
-    __slots__ = ("lane", "method", "tag", "wish")
-
-    def __init__(self, method: Method, wish: Wish | None, lane: Lane | None = None, tag: str = "") -> None:
-        self.method = method
-        self.wish = wish
-        self.lane = lane
-        self.tag = tag
-
-    def __repr__(self) -> str:
-        return f"<{self.method.value} {self.wish!r}>"
-
-
-class Ports(Protocol[Q]):
-    """What the machine tells its driver; none of these blocks or raises."""
-
-    def settled(self, wish: Q, *, missing: bool) -> None:
-        """Take note that the queue was found, or found missing."""
-
-    def ended(self, wish: Q) -> None:
-        """Take note that no delivery of it comes any more."""
-
-    def alarm(self, at: float) -> None:
-        """Call `tick` at this time."""
 
 
 class Subscriptions(Generic[W]):
@@ -242,22 +103,15 @@ class Subscriptions(Generic[W]):
         self.declared = False
         self.declare_failures = 0
         self._ports = ports
-        self._label_lanes = options.label_lanes
-        self._tags = count(1)
+        self._lanes: DeliveryLanes[W] = DeliveryLanes(options.label_lanes)
         # Used as ordered sets.
         self._wishes: dict[W, None] = {}
-        self._lanes: dict[Lane, None] = {}
-        self._own: Lane | None = None
         self._declare_due = inf
-        self._control: Command | None = None
+        self._control: SubscriptionCommand | None = None
         self._recreate: deque[W] = deque()
-        self._looking: Command | None = None
+        self._looking: SubscriptionCommand | None = None
         self._looks: deque[W] = deque()
-        self._ready: deque[Lane] = deque()
-        self._idle: deque[Lane] = deque()
-        self._later: list[tuple[float, int, W]] = []
-        self._order = count()
-        self._alarm_at = inf
+        self._alarms: Alarms[W] = Alarms(ports.alarm)
 
     # -- what is known ----------------------------------------------------------------------
 
@@ -275,9 +129,7 @@ class Subscriptions(Generic[W]):
     @property
     def next_deadline(self) -> float:
         """When `tick` has something to do; `inf` for never."""
-        while self._later and self._later[0][2]._due != self._later[0][0]:
-            heapq.heappop(self._later)
-        return min(self._declare_due, self._later[0][0] if self._later else inf)
+        return min(self._declare_due, self._alarms.next)
 
     # -- from above -------------------------------------------------------------------------
 
@@ -289,10 +141,10 @@ class Subscriptions(Generic[W]):
     def cancel(self, wish: W, now: float) -> None:
         """End a wish; `Ports.ended` follows."""
         state = wish.state
-        if state is State.CONSUMING or (state is State.STARTING and self._is_under_way(wish)):
+        if state is State.CONSUMING or (state is State.STARTING and self._lanes.is_under_way(wish)):
             assert wish.lane is not None
             self._enter(wish, State.CANCELING, now + _CANCEL)
-            self._push(wish.lane, Method.CANCEL, wish)
+            self._lanes.push(wish.lane, Method.CANCEL, wish)
         elif state is not State.ENDED and state is not State.CANCELING:
             self._end(wish)
 
@@ -322,12 +174,10 @@ class Subscriptions(Generic[W]):
         """
         self.attached = self.declared = False
         self._declare_due = inf
-        self._control = self._looking = self._own = None
-        for lane in self._lanes:
-            lane.live = False
-        self._lanes.clear()
-        for queue in (self._recreate, self._looks, self._ready, self._idle):
-            queue.clear()
+        self._control = self._looking = None
+        self._lanes.lose_all()
+        self._recreate.clear()
+        self._looks.clear()
         ending = []
         for wish in self._wishes:
             wish.lane = wish.tag = None
@@ -345,72 +195,43 @@ class Subscriptions(Generic[W]):
 
     # -- commands ---------------------------------------------------------------------------
 
-    def next_command(self, now: float) -> Command | None:
+    def next_command(self, now: float) -> SubscriptionCommand | None:
         """Return what is to be asked of the broker next; None if there is nothing at present."""
         if not self.attached:
             return None
-        return self._control_command(now) or self._look_command() or self._lane_command() or self._close_command()
+        return self._control_command(now) or self._look_command() or self._lanes.next_command()
 
-    def _control_command(self, now: float) -> Command | None:
+    def _control_command(self, now: float) -> SubscriptionCommand | None:
         if self._control is not None:
             return None
         if self._recreate:
             wish = self._recreate.popleft()
             if wish.state is State.RECREATING:
-                self._control = Command(Method.RECREATE, wish)
+                self._control = SubscriptionCommand(Method.RECREATE, wish)
                 return self._control
         if self._declare_due <= now:
             self._declare_due = inf
             for wish in self._wishes:
-                if wish.kind is Kind.OWN and wish.state is State.WANTED and wish._due == inf:
+                if wish.kind is Kind.OWN and wish.state is State.WANTED and wish.due == inf:
                     self._enter(wish, State.DECLARING)
-            self._control = Command(Method.DECLARE, None)
+            self._control = SubscriptionCommand(Method.DECLARE, None)
             return self._control
         return None
 
-    def _look_command(self) -> Command | None:
+    def _look_command(self) -> SubscriptionCommand | None:
         while self._looking is None and self._looks:
             wish = self._looks.popleft()
             if wish.state is not State.WANTED:
                 continue
             label = wish.kind is Kind.LABEL
             self._enter(wish, State.LOOKING if label else State.DECLARING)
-            self._looking = Command(Method.LOOK if label else Method.DECLARE, wish)
+            self._looking = SubscriptionCommand(Method.LOOK if label else Method.DECLARE, wish)
             return self._looking
         return None
 
-    def _lane_command(self) -> Command | None:
-        while self._ready:
-            lane = self._ready.popleft()
-            lane.listed = False
-            while lane.live and lane.busy is None and lane.todo:
-                method, wish = lane.todo.popleft()
-                wanted = State.STARTING if method is Method.CONSUME else State.CANCELING
-                if wish.lane is not lane or wish.state is not wanted:
-                    continue
-                if method is Method.CONSUME:
-                    wish.tag = f"amphora-{next(self._tags)}"
-                assert wish.tag is not None
-                lane.busy = Command(method, wish, lane, wish.tag)
-                return lane.busy
-            self._close_if_idle(lane)
-        return None
-
-    def _close_command(self) -> Command | None:
-        while self._idle:
-            lane = self._idle.popleft()
-            if lane.live and not lane.wishes and not lane.unsettled and lane.busy is None:
-                self._drop(lane)
-                return Command(Method.CLOSE, None, lane)
-        return None
-
-    def _is_under_way(self, wish: Wish) -> bool:
-        lane = wish.lane
-        return lane is not None and lane.busy is not None and lane.busy.wish is wish
-
     # -- how commands ended -----------------------------------------------------------------
 
-    def done(self, command: Command, now: float) -> None:
+    def done(self, command: SubscriptionCommand, now: float) -> None:
         """The broker has done it."""
         wish = self._answered(command)
         if command.method is Method.DECLARE and command.wish is None:
@@ -435,7 +256,7 @@ class Subscriptions(Generic[W]):
         elif wish.state in (State.LOOKING, State.DECLARING):
             self._start(wish)
 
-    def refused(self, command: Command, now: float, *, missing: bool, closed: bool) -> None:
+    def refused(self, command: SubscriptionCommand, now: float, *, missing: bool, closed: bool) -> None:
         """The broker refuses it.
 
         Args:
@@ -444,19 +265,19 @@ class Subscriptions(Generic[W]):
             missing: Whether the broker says that there is no such queue.
             closed: Whether it has closed the lane for it.
         """
-        others = self._lose_lane(command) if closed else []
+        others = self._lanes.lose(command) if closed else []
         self._failed(command, now, missing=missing, hung=False)
         self._lane_lost(others, now)
 
-    def timed_out(self, command: Command, now: float) -> None:
+    def timed_out(self, command: SubscriptionCommand, now: float) -> None:
         """The broker does not answer: the channel that it was asked on is not used any more."""
-        others = self._lose_lane(command)
+        others = self._lanes.lose(command)
         self._failed(command, now, missing=False, hung=True)
         self._lane_lost(others, now)
 
-    def argument_refused(self, command: Command, now: float) -> None:
+    def argument_refused(self, command: SubscriptionCommand, now: float) -> None:
         """The broker has closed the lane because of an argument of this CONSUME, which is left out from now on."""
-        others = self._lose_lane(command)
+        others = self._lanes.lose(command)
         wish = self._answered(command)
         if wish is not None and wish.state is State.STARTING:
             self._want(wish, now)
@@ -464,33 +285,29 @@ class Subscriptions(Generic[W]):
             self._end(wish)
         self._lane_lost(others, now)
 
-    def _lose_lane(self, command: Command) -> list[Wish]:
-        """Drop the lane of a command, and return the other wishes on it."""
-        lane = command.lane
-        if lane is None or not lane.live:
-            return []
-        self._drop(lane)
-        return [wish for wish in lane.wishes if wish is not command.wish]
+    def keep_apart(self) -> None:
+        """Never start two wishes on one lane: the broker allows no more consumers on a channel."""
+        self._lanes.apart = True
 
-    def no_lane(self, command: Command, now: float) -> None:
+    def no_lane(self, command: SubscriptionCommand, now: float) -> None:
         """The lane of this CONSUME cannot be opened: there are too many channels on the connection."""
         wish = self._answered(command)
         lane = command.lane
         if lane is not None and lane.live:
-            self._drop(lane)
-        self._label_lanes = max(1, sum(each.kind is Kind.LABEL for each in self._lanes))
+            self._lanes.drop(lane)
+        self._lanes.lower_limit()
         if wish is not None and wish.state is State.CANCELING:
             self._end(wish)
         elif wish is not None:
-            self._leave_lane(wish)
-            self._enter(wish, State.MISSING, now + (0.0 if self._sharable() else _LATE))
+            self._lanes.leave(wish)
+            self._enter(wish, State.MISSING, now + (0.0 if self._lanes.sharable else _LATE))
 
-    def _failed(self, command: Command, now: float, *, missing: bool, hung: bool) -> None:
+    def _failed(self, command: SubscriptionCommand, now: float, *, missing: bool, hung: bool) -> None:
         wish = self._answered(command)
         if command.method is Method.DECLARE and command.wish is None:
             self.declared = False
             self.declare_failures += 1
-            self._declare_due = now + min(_AGAIN_MOST, _AGAIN * 2.0 ** min(self.declare_failures - 1, 10))
+            self._declare_due = now + min(AGAIN_MOST, AGAIN * 2.0 ** min(self.declare_failures - 1, 10))
             for each in self._wishes:
                 if each.kind is Kind.OWN and each.state is State.DECLARING:
                     each.failures += 1
@@ -507,7 +324,7 @@ class Subscriptions(Generic[W]):
 
     def _retreat(self, wish: W, now: float, *, missing: bool) -> None:
         """A wish could not be fulfilled: it is tried again later."""
-        self._leave_lane(wish)
+        self._lanes.leave(wish)
         if wish.kind is Kind.LABEL:
             wish._pause = min(_LATE if missing else _LATEST, max(_SOON, 2 * wish._pause))
             self._enter(wish, State.MISSING, now + wish._pause)
@@ -523,21 +340,19 @@ class Subscriptions(Generic[W]):
 
     def _again(self, wish: W, now: float) -> None:
         """Declare an OWN queue again before it is consumed from, after a pause that grows."""
-        pause = _grown(wish, now)
+        pause = pause_after_failure(wish, now)
         self.declared = False
         self._declare_due = min(self._declare_due, now + pause)
         self._enter(wish, State.WANTED, now + pause)
 
-    def _answered(self, command: Command) -> W | None:
+    def _answered(self, command: SubscriptionCommand) -> W | None:
         """A command is no longer under way; return its wish, unless that has nothing to do with it any more."""
         if command is self._control:
             self._control = None
         elif command is self._looking:
             self._looking = None
         elif command.lane is not None and command.lane.busy is command:
-            lane = command.lane
-            lane.busy = None
-            self._list(lane)
+            self._lanes.answered(command.lane)
         else:
             # Of an earlier connection.
             return None
@@ -558,9 +373,9 @@ class Subscriptions(Generic[W]):
             self._end(wish)
         elif wish.state in (State.STARTING, State.CONSUMING):
             # One that had lasted is declared again at once: what is published meanwhile has nowhere to go.
-            steady = wish.kind is Kind.OWN and now - wish._since >= _STEADY
-            pause = 0.0 if steady else _AGAIN
-            self._leave_lane(wish)
+            steady = wish.kind is Kind.OWN and now - wish._since >= STEADY
+            pause = 0.0 if steady else AGAIN
+            self._lanes.leave(wish)
             wish._since = inf
             if wish.kind is Kind.OWN:
                 self.declared = False
@@ -571,7 +386,7 @@ class Subscriptions(Generic[W]):
         """The broker has closed the channel of a lane."""
         if lane.live:
             wishes = list(lane.wishes)
-            self._drop(lane)
+            self._lanes.drop(lane)
             self._lane_lost(wishes, now)
 
     def _lane_lost(self, wishes: list[Wish], now: float) -> None:
@@ -581,7 +396,7 @@ class Subscriptions(Generic[W]):
             if wish.state is State.CANCELING:
                 self._end(wish)
             elif wish.state is not State.ENDED:
-                pause = _pause_after_close(wish, now)
+                pause = pause_after_close(wish, now)
                 wish._since = inf
                 if wish.kind is Kind.OWN:
                     # Its queue may be gone as well.
@@ -600,23 +415,17 @@ class Subscriptions(Generic[W]):
     def settle(self, lane: Lane) -> bool:
         """One of them was settled; return whether `next_command` has something to say about it."""
         lane.unsettled -= 1
-        return self._close_if_idle(lane)
+        return self._lanes.close_if_idle(lane)
 
     def tick(self, now: float) -> None:
         """See what is due."""
-        self._alarm_at = inf
-        while self._later and self._later[0][0] <= now:
-            due, _, wish = heapq.heappop(self._later)
-            if wish._due != due:
-                continue
-            wish._due = inf
+        self._alarms.fired()
+        for wish in self._alarms.take(now):
             if wish.state is State.CANCELING:
                 self._end(wish)
             elif wish.state is not State.ENDED:
                 self._want(wish, now)
         self._set_alarm()
-
-    # -- lanes ------------------------------------------------------------------------------
 
     def _to_recreating(self, wish: W) -> None:
         wish._hangs = 0
@@ -627,64 +436,14 @@ class Subscriptions(Generic[W]):
         if wish.private and wish._hangs >= _HANGS:
             self._to_recreating(wish)
             return
-        lane = self._lane_for(wish)
-        lane.wishes[wish] = None
-        wish.lane = lane
         self._enter(wish, State.STARTING)
-        self._push(lane, Method.CONSUME, wish)
-
-    def _lane_for(self, wish: W) -> Lane:
-        if wish.kind is Kind.OWN:
-            if self._own is None or not self._own.live:
-                self._own = self._new_lane(Kind.OWN)
-            return self._own
-        if wish.kind is Kind.LABEL:
-            lanes = [lane for lane in self._lanes if lane.kind is Kind.LABEL]
-            if len(lanes) >= self._label_lanes:
-                return min(lanes, key=lambda lane: len(lane.wishes))
-        return self._new_lane(wish.kind)
-
-    def _new_lane(self, kind: Kind) -> Lane:
-        lane = Lane(kind)
-        self._lanes[lane] = None
-        return lane
-
-    def _sharable(self) -> bool:
-        return any(lane.kind is Kind.LABEL for lane in self._lanes)
-
-    def _push(self, lane: Lane, method: Method, wish: W) -> None:
-        lane.todo.append((method, wish))
-        self._list(lane)
-
-    def _list(self, lane: Lane) -> None:
-        if lane.live and lane.busy is None and not lane.listed and (lane.todo or not lane.wishes):
-            lane.listed = True
-            self._ready.append(lane)
-
-    def _leave_lane(self, wish: W) -> None:
-        lane, wish.lane, wish.tag = wish.lane, None, None
-        if lane is not None:
-            lane.wishes.pop(wish, None)
-            self._close_if_idle(lane)
-
-    def _close_if_idle(self, lane: Lane) -> bool:
-        idle = lane.live and lane.kind is not Kind.OWN and not lane.wishes and not lane.unsettled and lane.busy is None
-        if idle:
-            self._idle.append(lane)
-        return idle
-
-    def _drop(self, lane: Lane) -> None:
-        lane.live = False
-        lane.todo.clear()
-        self._lanes.pop(lane, None)
-        if lane is self._own:
-            self._own = None
+        self._lanes.join(wish)
 
     # -- states -----------------------------------------------------------------------------
 
     def _want(self, wish: W, now: float) -> None:
         """Fulfil a wish as soon as possible."""
-        self._leave_lane(wish)
+        self._lanes.leave(wish)
         self._enter(wish, State.WANTED)
         if not self.attached:
             return
@@ -701,23 +460,19 @@ class Subscriptions(Generic[W]):
             self._declare_due = min(self._declare_due, now)
 
     def _end(self, wish: W) -> None:
-        self._leave_lane(wish)
+        self._lanes.leave(wish)
         self._enter(wish, State.ENDED)
         self._wishes.pop(wish, None)
         self._ports.ended(wish)
 
     def _enter(self, wish: W, state: State, due: float = inf) -> None:
         wish.state = state
-        wish._due = due
+        self._alarms.set(wish, due)
         if due < inf:
-            heapq.heappush(self._later, (due, next(self._order), wish))
             self._set_alarm()
 
     def _set_alarm(self) -> None:
-        at = self.next_deadline
-        if at < self._alarm_at:
-            self._alarm_at = at
-            self._ports.alarm(at)
+        self._alarms.announce(self.next_deadline)
 
     # -- for tests --------------------------------------------------------------------------
 
@@ -733,38 +488,14 @@ class Subscriptions(Generic[W]):
             assert wish.tag is None or on_lane
             if self.attached and wish.state is not State.CONSUMING:
                 assert self._goes_on(wish), ("U2", wish.state)
-        for lane in self._lanes:
-            assert lane.live
-            assert lane.kind is not Kind.OPTIONAL or len(lane.wishes) <= 1, "U3"
+        self._lanes.check()
 
     def _goes_on(self, wish: W) -> bool:
-        if wish._due < inf or wish in self._looks or wish in self._recreate:
+        if wish.due < inf or wish in self._looks or wish in self._recreate:
             return True
         if any(command is not None and command.wish is wish for command in (self._control, self._looking)):
             return True
         if wish.lane is not None:
-            return self._is_under_way(wish) or any(each is wish for _, each in wish.lane.todo)
+            return self._lanes.is_under_way(wish) or any(each is wish for _, each in wish.lane.todo)
         declaring = self._control is not None and self._control.method is Method.DECLARE
         return wish.kind is Kind.OWN and (self._declare_due < inf or declaring)
-
-
-def _grown(wish: Wish, now: float) -> float:
-    """Return the pause after a failure of an OWN wish, longer than that after the one before."""
-    if now - wish._since >= _STEADY:
-        wish._pause = 0.0
-    wish._since = inf
-    wish._pause = min(_AGAIN_MOST, max(_AGAIN, 2 * wish._pause))
-    return wish._pause
-
-
-def _pause_after_close(wish: Wish, now: float) -> float:
-    if now - wish._closed_at > _CLOSES_IN + wish._close_pause:
-        wish._closes = 0
-    wish._closes += 1
-    wish._closed_at = now
-    further = wish._closes - _CLOSES
-    if further >= 0:
-        wish._close_pause = min(30.0, 2.0 ** min(further, 5))
-    else:
-        wish._close_pause = 0.0 if wish.kind is Kind.OWN else _AGAIN
-    return wish._close_pause

@@ -56,17 +56,20 @@ class Suspicion:
     """Counts how many connections in a row each message has broken.
 
     It is true while a message has broken a connection and was neither handled well since then nor forgotten.
+
+    Attributes:
+        counts: How many connections each has broken, by its key. Only the machine changes it.
     """
 
-    __slots__ = ("_counts", "_last")
+    __slots__ = ("_last", "counts")
 
     def __init__(self) -> None:
         # The least recent first.
-        self._counts: dict[bytes, int] = {}
+        self.counts: dict[bytes, int] = {}
         self._last = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self._counts)
+        return bool(self.counts)
 
     def blame(self, header: bytes, now: float) -> bool:
         """Note that a connection broke while this message was in hand.
@@ -81,29 +84,29 @@ class Suspicion:
         self.tick(now)
         self._last = now
         key = key_of(header)
-        count = self._counts.pop(key, 0) + 1
-        self._counts[key] = count
-        if len(self._counts) > KEPT:
-            del self._counts[next(iter(self._counts))]
+        count = self.counts.pop(key, 0) + 1
+        self.counts[key] = count
+        if len(self.counts) > KEPT:
+            del self.counts[next(iter(self.counts))]
         return count == LIMIT
 
     def is_suspect(self, header: bytes) -> bool:
         """Return whether this message has broken `LIMIT` connections in a row: it must not be parsed again."""
-        return self._counts.get(key_of(header), 0) >= LIMIT
+        return self.counts.get(key_of(header), 0) >= LIMIT
 
     def clear(self, header: bytes) -> None:
         """Note that a connection has outlived this message, because it was handled or set aside."""
-        self._counts.pop(key_of(header), None)
+        self.counts.pop(key_of(header), None)
 
     def tick(self, now: float) -> None:
         """Forget all messages when the last loss was long ago; called at each new connection."""
-        if self._counts and now - self._last > AGE:
-            self._counts.clear()
+        if self.counts and now - self._last > AGE:
+            self.counts.clear()
 
     def check(self) -> None:
         """Assert the invariants."""
-        assert len(self._counts) <= KEPT, "more messages than are kept"
-        assert all(count >= 1 for count in self._counts.values()), "a message that broke nothing"
+        assert len(self.counts) <= KEPT, "more messages than are kept"
+        assert all(count >= 1 for count in self.counts.values()), "a message that broke nothing"
 
 
 def key_of(header: bytes) -> bytes:

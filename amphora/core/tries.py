@@ -38,6 +38,7 @@ from enum import Enum
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
+from amphora.core.alarms import Alarms
 from amphora.core.gate import Gate
 
 __all__ = ["Attempt", "Ports", "State", "Tries"]
@@ -130,7 +131,7 @@ class Tries(Generic[R]):
         unexpected: Events that came in a state that does not list them; they change nothing.
     """
 
-    __slots__ = ("_attempts", "_gate", "_not_begun", "_ports", "_turns", "limit", "unexpected")
+    __slots__ = ("_alarms", "_attempts", "_gate", "_not_begun", "_ports", "_turns", "limit", "unexpected")
 
     def __init__(self, limit: int, ports: Ports[R]) -> None:
         self.limit = limit
@@ -138,6 +139,8 @@ class Tries(Generic[R]):
         self._ports = ports
         self._gate: Gate[Attempt[R]] = Gate()
         self._attempts: dict[R, Attempt[R]] = {}
+        # Its owner asks for the alarm, as it has one for things of its own too.
+        self._alarms: Alarms[Attempt[R]] = Alarms(lambda _: None)
         #: Admitted attempts that wait for a free slot, in order.
         self._turns: dict[Attempt[R], None] = {}
         self._not_begun: OrderedDict[Hashable, int] = OrderedDict()
@@ -152,7 +155,7 @@ class Tries(Generic[R]):
     @property
     def next_deadline(self) -> float:
         """When `tick` has something to do."""
-        return min((each.due for each in self._attempts.values()), default=inf)
+        return self._alarms.next
 
     # -- events -----------------------------------------------------------------------------
 
@@ -165,7 +168,7 @@ class Tries(Generic[R]):
             now: The time.
         """
         attempt = self._attempts[suspect] = Attempt(suspect, key)
-        attempt.due = now + ANSWER
+        self._alarms.set(attempt, now + ANSWER)
         self._ports.ask(suspect)
 
     def told(self, suspect: R, count: int, now: float) -> None:
@@ -221,7 +224,7 @@ class Tries(Generic[R]):
             return
         if attempt.exclusive:
             attempt.state = State.LEAVING
-            attempt.due = now + LEAVE
+            self._alarms.set(attempt, now + LEAVE)
         else:
             self._drop(attempt, now)
 
@@ -248,7 +251,7 @@ class Tries(Generic[R]):
             del self._turns[attempt]
             if self._ports.wanted(attempt.suspect):
                 attempt.state = State.COUNTING
-                attempt.due = now + ANSWER
+                self._alarms.set(attempt, now + ANSWER)
                 attempt.charged = True
                 self._ports.count(attempt.suspect)
             else:
@@ -256,16 +259,14 @@ class Tries(Generic[R]):
 
     def tick(self, now: float) -> None:
         """Handle what is due."""
-        for attempt in [each for each in self._attempts.values() if each.due <= now]:
-            if self._attempts.get(attempt.suspect) is not attempt or attempt.due > now:
-                continue
+        for attempt in self._alarms.take(now):
             if attempt.state is State.LEAVING:
                 self._drop(attempt, now)
             elif self._ports.can_publish():
                 self._hold(attempt, now)
             else:
                 # Nothing is given back for want of a connection: up to RabbitMQ 4.2 every return counts.
-                attempt.due = now + ANSWER
+                self._alarms.set(attempt, now + ANSWER)
 
     def check(self) -> None:
         """Assert the invariants."""

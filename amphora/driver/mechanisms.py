@@ -11,6 +11,8 @@ from typing import Any
 
 from amqp import sasl
 
+from amphora.options.advice import OWN_CERTIFICATE
+
 __all__ = ["NoMechanism", "SmallFrames", "check_frames", "explain_mechanisms", "mechanisms"]
 
 #: The smallest ``frame_max`` that RabbitMQ agrees on since 4.1 (https://www.rabbitmq.com/docs/configure#config-items).
@@ -61,16 +63,18 @@ def mechanisms(user: str, password: str, *, encrypted: bool) -> tuple[Any, ...]:
     return (*by_password, sasl.EXTERNAL()) if encrypted else by_password
 
 
-def explain_mechanisms(error: NoMechanism) -> str:
-    """Return what to do about it."""
+def explain_mechanisms(error: NoMechanism) -> tuple[str, str | None]:
+    """Return what to do about it, and what that advises to set."""
     if not error.encrypted and (not error.offered or "EXTERNAL" in error.offered):
         # (RabbitMQ offers EXTERNAL with TLS only.)
-        return (
+        told = (
             "it lets no user log in by password without TLS. If it offers EXTERNAL, which logs in by a client "
-            "certificate, use amqps:// with ssl={'certfile': ..., 'keyfile': ...}"
+            f"certificate, use amqps:// with {OWN_CERTIFICATE}"
         )
+        return told, OWN_CERTIFICATE
     offered = ", ".join(error.offered) or "no mechanism"
-    return (
+    told = (
         f"it offers {offered} only, and Amphora logs in with PLAIN, AMQPLAIN or (with TLS) EXTERNAL: enable one of "
         "them with auth_mechanisms in rabbitmq.conf"
     )
+    return told, None

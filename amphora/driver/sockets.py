@@ -26,7 +26,7 @@ from amphora.driver.frames import HEARTBEAT
 from amphora.driver.progress import SECOND, Silence
 from amphora.driver.tls_faults import NoTls, TlsPort
 from amphora.driver.tls_session import TlsSession
-from amphora.interrupts import contained, from_signal
+from amphora.interrupts import contained, from_signal, hand_on
 
 __all__ = ["BatchingSocket"]
 
@@ -273,7 +273,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             self._flush()
         else:
             # In this order: where a signal's handler raises in between, it is only flushed once more.
-            self._loop.run_callback(contained, self._flush_later)
+            self._loop.run_callback(self._flush_later)
             self._flush_scheduled = True
 
     def wake(self) -> None:
@@ -319,20 +319,21 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         Raises:
             OSError: The connection is broken.
         """
-        if self._failed():
+        if self._error is not None and self._failed():
             return
         if self._readable is None:
             raise OSError(errno.ENOTCONN, "the connection is closed")
         if not self._woken:
             waiter = self._waiter = Waiter()
             if not self._readable.active:
-                self._readable.start(contained, self._on_readable)
+                self._readable.start(self._on_readable)
             try:
                 waiter.get()
             finally:
                 self._waiter = None
         self._woken = False
-        self._failed()
+        if self._error is not None:
+            self._failed()
 
     def _failed(self) -> bool:
         """Tell whether sending has failed and the broker has said something before that: why, probably.
@@ -353,11 +354,14 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
         return True
 
     def _on_readable(self) -> None:
-        if self._waiter is not None:
-            self._waiter.switch(None)
-        else:
-            # The owner is busy elsewhere: it looks again when it waits the next time.
-            self._readable.stop()
+        try:
+            if self._waiter is not None:
+                self._waiter.switch(None)
+            else:
+                # The owner is busy elsewhere: it looks again when it waits the next time.
+                self._readable.stop()
+        except Exception as error:  # noqa: BLE001  (it is raised again)
+            hand_on(error)
 
     def receive(self) -> bytes:
         """Return what has arrived, ``b""`` if nothing has.
@@ -421,15 +425,16 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
 
     # -- sending ----------------------------------------------------------------------------
 
-    def _writable_active(self) -> bool:
-        return self._writable is not None and self._writable.active
-
     def _flush_later(self) -> None:
-        self._flush_scheduled = False
-        self._flush()
+        try:
+            self._flush_scheduled = False
+            self._flush()
+        except Exception as error:  # noqa: BLE001  (it is raised again)
+            hand_on(error)
 
     def _flush(self) -> None:
-        if self.sock is None or self._error is not None or self._writable_active():
+        writable = self._writable
+        if self.sock is None or self._error is not None or (writable is not None and writable.active):
             return
         try:
             done = self._send() if self._session is None else self._send_encrypted(self._session)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from amphora.exceptions import BrokerUnreachable
+from amphora.options.advice import KEY_PASSWORD
 from amphora.options.settings import SslOption
 
 __all__ = ["tls_context"]
@@ -49,7 +50,8 @@ def _authorities(option: Mapping[str, Any]) -> Any:
         except OSError as error:
             raise BrokerUnreachable(
                 f"ssl: ca_certs {str(path)!r} cannot be used ({_why(error)}): it must be a file with the certificates "
-                "of the authorities that sign the broker's, in PEM format"
+                "of the authorities that sign the broker's, in PEM format",
+                tls=True,
             ) from error
     return path
 
@@ -63,7 +65,9 @@ def _load_own_certificate(context: ssl.SSLContext, option: Mapping[str, Any]) ->
         keyfile = option.get("keyfile") or option["certfile"]
         raise BrokerUnreachable(
             f"ssl: certfile {str(option['certfile'])!r} with keyfile {str(keyfile)!r} cannot be used ({_why(error)}): "
-            "they must be a certificate (with those between it and its authority) and its private key, in PEM format"
+            "they must be a certificate (with those between it and its authority) and its private key, in PEM format",
+            tls=True,
+            advice=KEY_PASSWORD if isinstance(error, _PasswordMissing) else None,
         ) from error
 
 
@@ -72,7 +76,7 @@ class _PasswordMissing(Exception):
 
 
 def _no_password() -> NoReturn:
-    raise _PasswordMissing("the key is encrypted: give ssl={'password': ...} too")
+    raise _PasswordMissing(f"the key is encrypted: {KEY_PASSWORD}")
 
 
 def _why(error: Exception) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 
+from amphora.options.advice import AUTHORITIES, OWN_CERTIFICATE, SERVER_NAME
+
 __all__ = ["NoTls", "TlsPort", "explain_tls"]
 
 #: How OpenSSL numbers the flaws of a certificate; x509_vfy.h.
@@ -21,13 +23,11 @@ _NOT_TLS = (
     "UNEXPECTED_MESSAGE",
 )
 
-_OWN_CERTIFICATE = "ssl={'certfile': ..., 'keyfile': ...}"
-
 #: Alerts of the broker (and errors like them) that trying again does not change.
 _REFUSALS = {
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": f"it wants a client certificate: give one with {_OWN_CERTIFICATE}",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": f"it wants a client certificate: give one with {OWN_CERTIFICATE}",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": (
-        f"it refuses the handshake: it wants a client certificate and got none (give one with {_OWN_CERTIFICATE}), or "
+        f"it refuses the handshake: it wants a client certificate and got none (give one with {OWN_CERTIFICATE}), or "
         "there is no cipher that both sides accept"
     ),
     "TLSV1_ALERT_UNKNOWN_CA": (
@@ -54,9 +54,14 @@ _REFUSALS = {
         ),
         "there is no version of TLS that both sides accept: allow TLS 1.2 or 1.3 on the broker",
     ),
-    "TLSV1_UNRECOGNIZED_NAME": (
-        "it knows no such host name: use the name that its certificate bears, or ssl={'server_hostname': ...}"
-    ),
+    "TLSV1_UNRECOGNIZED_NAME": f"it knows no such host name: use the name that its certificate bears, or {SERVER_NAME}",
+}
+
+#: What the texts of those advise.
+_ADVICE = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": OWN_CERTIFICATE,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": OWN_CERTIFICATE,
+    "TLSV1_UNRECOGNIZED_NAME": SERVER_NAME,
 }
 
 
@@ -68,35 +73,38 @@ class TlsPort(OSError):
     """Plain AMQP was spoken to a port that wants TLS."""
 
 
-def explain_tls(error: ssl.SSLError) -> tuple[str, bool]:
-    """Give the cause and the remedy in words, and whether trying again cannot help."""
+def explain_tls(error: ssl.SSLError) -> tuple[str, bool, str | None]:
+    """Return the cause and the remedy in words, whether trying again cannot help, and what the words advise to set."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _flaw(error), True
+        text, advice = _flaw(error)
+        return text, True, advice
     # Those that are made by hand have none.
     reason = getattr(error, "reason", None) or ""
     if reason in _REFUSALS:
-        return f"{_REFUSALS[reason]} ({reason})", True
+        return f"{_REFUSALS[reason]} ({reason})", True, _ADVICE.get(reason)
     if reason in _NOT_TLS:
-        return f"what answers there does not speak TLS: name the broker's TLS port, usually 5671 ({reason})", True
+        return f"what answers there does not speak TLS: name the broker's TLS port, usually 5671 ({reason})", True, None
     if isinstance(error, ssl.SSLEOFError):
-        return "it ended the connection in the middle (is it a TLS port?)", False
-    return reason or str(error), False
+        return "it ended the connection in the middle (is it a TLS port?)", False, None
+    return reason or str(error), False, None
 
 
-def _flaw(error: ssl.SSLCertVerificationError) -> str:
+def _flaw(error: ssl.SSLCertVerificationError) -> tuple[str, str | None]:
     code, text = getattr(error, "verify_code", 0), error.verify_message.rstrip(".")
     if code == _EXPIRED:
-        return f"its certificate is not valid any more: renew it, or set this machine's clock right ({text})"
+        return f"its certificate is not valid any more: renew it, or set this machine's clock right ({text})", None
     if code == _NOT_YET_VALID:
-        return f"its certificate is not valid yet: set the clocks right ({text})"
+        return f"its certificate is not valid yet: set the clocks right ({text})", None
     if code in _OTHER_HOST:
-        return (
+        told = (
             "its certificate is not valid for this host name: use a name that the certificate bears, or give that with "
-            f"ssl={{'server_hostname': ...}} ({text})"
+            f"{SERVER_NAME} ({text})"
         )
+        return told, SERVER_NAME
     if code in _UNTRUSTED:
-        return (
+        told = (
             "its certificate is not valid here, because nobody trusted has signed it: give the certificate of its "
-            f"authority with ssl={{'ca_certs': ...}} ({text})"
+            f"authority with {AUTHORITIES} ({text})"
         )
-    return f"its certificate is not valid here: {text}"
+        return told, AUTHORITIES
+    return f"its certificate is not valid here: {text}", None

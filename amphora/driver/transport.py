@@ -171,7 +171,8 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
             self._dispatch_all()
         if self._others:
             self._end_turn()
-        self._beat()
+        if self._beat_due:
+            self._beat()
 
     def _end_turn(self) -> None:
         """Let the greenlets that wait for answers look whether theirs was among what was dispatched."""
@@ -312,7 +313,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
             method = data[start + 7 : start + 11]
             if method == DELIVER:
                 # While a message is suspected, each is looked at before it is parsed, once its frames are collected.
-                if not self.suspicion and self._deliver_whole(channel_id, data, start + 11, end + 1):
+                if not self.suspicion.counts and self._deliver_whole(channel_id, data, start + 11, end + 1):
                     return True
                 self._contents[channel_id] = Content(data[start + 7 : end])
                 return False

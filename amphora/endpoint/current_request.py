@@ -14,13 +14,21 @@ from amphora.driver.incoming_message import IncomingMessage
 from amphora.protocol.deadlines import deadline_of
 from amphora.protocol.messages import message_id_of
 
-__all__ = ["CurrentRequest", "call_deadline", "current_deadline", "current_request", "enter_request"]
+__all__ = [
+    "CurrentRequest",
+    "call_deadline",
+    "current_deadline",
+    "current_request",
+    "deadline_limit",
+    "enter_request",
+    "running_request",
+]
 
-#: The delivery, and the name of the function; what functions see is made when one asks for it.
-_running: ContextVar[tuple[IncomingMessage, str] | None] = ContextVar("amphora_request", default=None)
+#: The delivery, and the name of the function; what functions see is made when one asks for it. Servers set it.
+running_request: ContextVar[tuple[IncomingMessage, str] | None] = ContextVar("amphora_request", default=None)
 
-#: A deadline (`time.time`) that the program itself has set for calls.
-_limit: ContextVar[float | None] = ContextVar("amphora_call_deadline", default=None)
+#: A deadline (`time.time`) that the program itself has set for calls; see `call_deadline`.
+deadline_limit: ContextVar[float | None] = ContextVar("amphora_call_deadline", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ def current_request() -> CurrentRequest | None:
     so there it is None too, unless the context is handed over: ``gevent.spawn(copy_context().run,
     function)``, with `contextvars.copy_context`.
     """
-    running = _running.get()
+    running = running_request.get()
     if running is None:
         return None
     delivery, function = running
@@ -81,7 +89,7 @@ def current_request() -> CurrentRequest | None:
 
 def enter_request(delivery: IncomingMessage, function: str) -> None:
     """Make a request the current one, until the end of the calling context."""
-    _running.set((delivery, function))
+    running_request.set((delivery, function))
 
 
 @contextmanager
@@ -105,17 +113,17 @@ def call_deadline(deadline: float | None) -> Iterator[None]:
     """
     if deadline is not None and deadline != deadline:
         raise ValueError("a deadline is a time in seconds, not nan")
-    outer = _limit.get()
-    token = _limit.set(outer if deadline is None else deadline if outer is None else min(outer, deadline))
+    outer = deadline_limit.get()
+    token = deadline_limit.set(outer if deadline is None else deadline if outer is None else min(outer, deadline))
     try:
         yield
     finally:
-        _limit.reset(token)
+        deadline_limit.reset(token)
 
 
 def current_deadline() -> float | None:
     """Return the deadline (`time.time`) of the current request and of `call_deadline`; None if there is none."""
-    running = _running.get()
-    limit = _limit.get()
+    running = running_request.get()
+    limit = deadline_limit.get()
     deadline = None if running is None else deadline_of(running[0].properties)
     return limit if deadline is None else deadline if limit is None else min(deadline, limit)

@@ -14,18 +14,12 @@ from gevent.queue import Empty, Queue
 
 from amphora.core.messages import OutgoingMessage
 from amphora.driver.incoming_message import IncomingMessage
-from amphora.endpoint.endpoint import Endpoint
+from amphora.endpoint.endpoint import Endpoint, check_patched
 from amphora.exceptions import AmqpRpcException, BrokerError, BrokerUnreachable, Unroutable, WrongRequest
 from amphora.links.topology import QueueStatus, Topology, purge_queue
-from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of, user_of
-from amphora.options.settings import (
-    MAX_RECEIVED_SIZE,
-    LinkSettings,
-    OutboxLimits,
-    SslOption,
-    seconds,
-    ssl_of,
-)
+from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST
+from amphora.options.dead_letter_options import DeadLetterOptions
+from amphora.options.settings import MAX_RECEIVED_SIZE, OutboxLimits, SslOption
 from amphora.protocol.dead_letters import (
     ROUTING_KEY,
     Target,
@@ -34,11 +28,11 @@ from amphora.protocol.dead_letters import (
     request_of,
     target_of,
 )
-from amphora.protocol.messages import Codec, Request, message_id_of
-from amphora.protocol.names import Names
+from amphora.protocol.messages import Request, message_id_of
 from amphora.protocol.signatures import sign_request, signatures_of
 from amphora.protocol.signed_fields import SIGNATURE, SIGNATURE_2, SIGNATURE_OF_LETTER
 from amphora.serializers import RpcJsonSerializer, SerializerOption
+from amphora.value_checks import seconds
 
 __all__ = ["DeadLetter", "DeadLetters"]
 
@@ -101,15 +95,24 @@ class DeadLetters(Endpoint):
     Args:
         service_name: Namespace of the RPC service.
         serializer: Decodes requests; a subclass of `AbstractRpcSerializer`, or an instance.
-        broker_url: See `AmqpRpcServer`, as for those below.
+        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them separated by ``;``
+            (the nodes of a cluster, tried in order), or ``memory://`` (this process only, for tests and demos). Instead
+            of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
         amqp_password: Password.
         amqp_vhost: Virtual host.
-        ssl: TLS.
-        heartbeat: Seconds (whole ones) between heartbeats.
+        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of ``ca_certs``,
+            ``certfile``, ``keyfile``, ``password``, ``server_hostname``, ``check_hostname`` and ``verify``.
+            Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many processes
+            do not all use the first one.
+        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken for lost. 0
+            switches heartbeats off, and with them the notice of a silent network.
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
+        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made at once, then the
+            delay grows, with jitter.
         accept: Further serializers whose requests are understood.
         signing_keys: Keys of the service; what is given back is signed with the first one.
         identify: Whether what is given back names the broker's user, as that of `AmqpRpcClient` does: functions with
@@ -120,6 +123,8 @@ class DeadLetters(Endpoint):
         RuntimeError: The program is not monkey-patched.
         TypeError, ValueError: An argument is wrong.
     """
+
+    _options_type = DeadLetterOptions
 
     def __init__(
         self,
@@ -133,27 +138,27 @@ class DeadLetters(Endpoint):
         amqp_password: str = AMQP_PASSWORD,
         amqp_vhost: str = AMQP_VHOST,
         ssl: SslOption = False,
+        shuffle_brokers: bool = False,
         heartbeat: int = 30,
         connect_timeout: float = 10.0,
+        reconnect_delay_max: float = 1.0,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
         identify: bool = False,
         max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
-        self._check_patched()
-        self._names = Names(service_name)
+        check_patched(type(self).__name__)
+        options = DeadLetterOptions.of(locals())
+        self._names = options.names
         self._queue = self._names.dead_letters
-        self._codec = Codec.of(serializer, accept, max_received_size)
-        self._signatures = signatures_of(signing_keys, service=service_name)
-        self._signing_keys = signing_keys
-        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost)
-        self._user = user_of(brokers) if identify else None
-        ssl = ssl_of(ssl, brokers)
-        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout)
+        self._codec = options.codec
+        self._signatures = signatures_of(options.signing_keys, service=service_name)
+        self._signing_keys = options.signing_keys
+        self._user = options.user
         super().__init__(
             service_name,
             "dead letters",
-            settings,
+            options.link_settings,
             OutboxLimits(),
             publishes=Topology([]),
             consumes=Topology([]),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Self
@@ -18,16 +20,19 @@ from gevent.event import Event
 
 from amphora.driver.forks import let_go_after_fork
 from amphora.durations import Histogram
+from amphora.endpoint.at_exit import UnconfirmedRequests
 from amphora.endpoint.health import Health
 from amphora.endpoint.loop_lag import LoopLag
 from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.links.connection import BrokerInfo
 from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher, nack_retry_seconds
+from amphora.links.queue_types import CLASSIC, QueueTypes
 from amphora.links.topology import QueueStatus, Topology, queue_status
+from amphora.options.broker_options import BrokerOptions
 from amphora.options.settings import LinkSettings, OutboxLimits
 
-__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched"]
+__all__ = ["Endpoint", "allow_unpatched_thread", "check_patched", "in_hub_thread"]
 
 #: Seconds that stopping may take to bring things to a good end while the broker answers.
 _FAREWELL = 5.0
@@ -49,13 +54,18 @@ def allow_unpatched_thread() -> None:
     _bridge.allowed = True
 
 
+def in_hub_thread() -> bool:
+    """Return whether the calling thread is one for which `allow_unpatched_thread` was called."""
+    return getattr(_bridge, "allowed", False)
+
+
 def check_patched(class_name: str) -> None:
     """Insist on gevent's monkey-patching.
 
     Raises:
         RuntimeError: Sockets are not patched; the text says what to add and where.
     """
-    if not monkey.is_module_patched("socket") and not getattr(_bridge, "allowed", False):
+    if not monkey.is_module_patched("socket") and not in_hub_thread():
         raise RuntimeError(
             f"{class_name} needs gevent's monkey-patching. Add\n\n"
             "    from gevent import monkey; monkey.patch_all()\n\n"
@@ -76,8 +86,11 @@ class Endpoint:
         publishes: What is declared before anything is published.
         consumes: What is declared before anything is consumed.
         acks_on_delivery: Whether a message is acknowledged once it was taken.
-        queue_type: Type of the queues.
+        types: Types of the queues.
     """
+
+    #: The options that the arguments of the constructor become.
+    _options_type: ClassVar[type[BrokerOptions]] = BrokerOptions
 
     #: Whether the connections are closed when the program drops the endpoint. Not those of a server, which serves
     #: though nothing refers to it.
@@ -93,37 +106,41 @@ class Endpoint:
         publishes: Topology,
         consumes: Topology,
         acks_on_delivery: bool,
-        queue_type: str = "classic",
+        types: QueueTypes | None = None,
     ) -> None:
         name = f"{service_name} {role}"
         self._service_name = service_name
         self._brokers = settings.brokers
         # The greenlets of the links must not keep what is to be closed when it is dropped.
         on_fatal = _weakly(self._on_fatal) if self._closes_when_dropped else self._on_fatal
+        types = QueueTypes(CLASSIC) if types is None else types
         self._publisher = Publisher(
-            name, settings, limits, publishes, on_fatal=on_fatal, patience=nack_retry_seconds(queue_type)
+            name, settings, limits, publishes, on_fatal=on_fatal, patience=nack_retry_seconds(types.current)
         )
         self._consumer = Consumer(
             name,
             settings,
             consumes,
             ack_on_delivery=acks_on_delivery,
-            insists=queue_type == "classic",
+            insists=types.current == CLASSIC,
             on_fatal=on_fatal,
         )
+        types.on_found = partial(_adapt, self._publisher, self._consumer if consumes.leads else None)
         self._failure: BrokerError | None = None
         self._ended = Event()
         self._loop_lag = LoopLag()
         self._forked = False
         self._stopping: gevent.Greenlet[[], None] | None = None
         self._finalizer: finalize[..., Any] | None = None
+        self._unconfirmed: UnconfirmedRequests | None = None
         let_go_after_fork(self)
 
     @classmethod
     def check_arguments(cls, *args: Any, **kwargs: Any) -> None:
         """Check arguments for the constructor without making anything that lasts; nothing connects.
 
-        For whoever looks at a configuration only: the program need not be monkey-patched.
+        For programs that only look at a configuration: they need not be monkey-patched. A subclass with a constructor
+        of its own is not made either: what it passes on is checked.
 
         Args:
             *args: As for the constructor.
@@ -132,10 +149,8 @@ class Endpoint:
         Raises:
             TypeError, ValueError: An argument is wrong.
         """
-        type(cls.__name__, (_Trial, cls), {})(*args, **kwargs)
-
-    def _check_patched(self) -> None:
-        check_patched(type(self).__name__)
+        owner = next(each for each in cls.__mro__ if "_options_type" in vars(each))
+        cls._options_type.of(inspect.signature(owner).bind(*args, **kwargs).arguments)
 
     @property
     def service_name(self) -> str:
@@ -165,6 +180,12 @@ class Endpoint:
         """
         links = (self._consumer.link, self._publisher.link)
         return next((link.state for link in links if not link.connected), links[0].state)
+
+    @property
+    def trouble(self) -> BrokerError | None:
+        """What keeps it from being connected, as the last attempt has told; None where nothing has failed yet."""
+        links = (self._consumer.link, self._publisher.link)
+        return next((link.trouble for link in links if not link.connected), None)
 
     @property
     def broker_info(self) -> BrokerInfo | None:
@@ -312,6 +333,22 @@ class Endpoint:
         if not (self._publisher.link.in_owner or self._consumer.link.in_owner):
             stopping.get()
 
+    def stop_for_good(self, event: str = "the client was stopped") -> None:
+        """Stop where nothing will call `serve` again: what is unconfirmed is waited for and then reported.
+
+        Called by Amphora itself, when it throws an endpoint away.
+
+        Args:
+            event: What the report is to say has happened.
+        """
+        if self._forked:
+            return
+        if self._unconfirmed is not None:
+            self._unconfirmed.wait()
+        self.stop()
+        if self._unconfirmed is not None:
+            self._unconfirmed.report(event)
+
     def _stop(self) -> None:
         """Do what `stop` does, in a greenlet of its own: it goes on where the caller of `stop` is interrupted."""
         deadline = monotonic() + _FAREWELL
@@ -360,7 +397,9 @@ class Endpoint:
         """Have the connections closed when the program refers to this endpoint no longer."""
         if not self._closes_when_dropped or (self._finalizer is not None and self._finalizer.alive):
             return
-        leave = partial(_leave, self._publisher, self._consumer, self._loop_lag, self._pending_count())
+        leave = partial(
+            _leave, self._publisher, self._consumer, self._loop_lag, self._pending_count(), self._unconfirmed
+        )
         self._finalizer = finalize(self, _on_dropped, gevent.get_hub().loop, leave, repr(self))
         self._finalizer.atexit = False
 
@@ -386,17 +425,14 @@ class Endpoint:
         """Raise the error that ended `serve`, as a new exception each time; or that this is another process."""
         self._insist_on_own_process()
         if self._failure is not None:
-            raise type(self._failure)(*self._failure.args) from self._failure
+            raise copy(self._failure) from self._failure
 
 
-class _Trial(Endpoint):
-    """An endpoint whose arguments are tried out: it serves nothing, and so needs no patched program."""
-
-    def _check_patched(self) -> None:
-        pass
-
-    def serve(self, nowait: bool = True) -> None:
-        pass
+def _adapt(publisher: Publisher, consumer: Consumer | None, queue_type: str) -> None:
+    """Treat the service's own queue as its type asks for."""
+    publisher.patience = nack_retry_seconds(queue_type)
+    if consumer is not None:
+        consumer.insists = queue_type == CLASSIC
 
 
 def _weakly(method: Callable[[BrokerError], None]) -> Callable[[BrokerError], None]:
@@ -421,16 +457,26 @@ def _on_dropped(loop: Any, leave: Callable[[], None], name: str) -> None:
     warnings.warn(f"{name} was dropped without stop(): closing its connections", ResourceWarning, stacklevel=2)
 
 
-def _leave(publisher: Publisher, consumer: Consumer, loop_lag: LoopLag, pending: Callable[[], int]) -> None:
+def _leave(
+    publisher: Publisher,
+    consumer: Consumer,
+    loop_lag: LoopLag,
+    pending: Callable[[], int],
+    unconfirmed: UnconfirmedRequests | None,
+) -> None:
     """Close the connections of an endpoint that was dropped, when what was begun with it has come to an end."""
     while pending():
         gevent.sleep(_LOOK)
     # What was asked of the publisher leaves before: commands, then messages.
     publisher.run(lambda _: None).wait(_FAREWELL)
     publisher.flush(_FAREWELL)
+    if unconfirmed is not None:
+        unconfirmed.wait()
     consumer.link.stop(_FAREWELL)
     publisher.link.stop(_FAREWELL)
     loop_lag.stop()
+    if unconfirmed is not None:
+        unconfirmed.report("the client was dropped")
 
 
 def _stop_publisher(publisher: Publisher, deadline: float) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amphora.endpoint.endpoint import Endpoint
+from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import QueueStatus, Topology
-from amphora.options.settings import LinkSettings, OutboxLimits, seconds
+from amphora.options.settings import LinkSettings, OutboxLimits
 from amphora.protocol.names import Names
+from amphora.value_checks import seconds
 
 __all__ = ["ServiceEndpoint"]
 
@@ -24,7 +26,7 @@ class ServiceEndpoint(Endpoint):
         publishes: What is declared before anything is published.
         consumes: What is declared before anything is consumed.
         acks_on_delivery: Whether a message is acknowledged once it was taken.
-        queue_type: Type of the queues.
+        types: Types of the queues.
         queues: Names of the queues that `queue_status` asks for where it is given no label.
     """
 
@@ -39,13 +41,14 @@ class ServiceEndpoint(Endpoint):
         publishes: Topology,
         consumes: Topology,
         acks_on_delivery: bool,
-        queue_type: str,
+        types: QueueTypes,
         queues: Sequence[str],
     ) -> None:
         self._names = names
         self._uuid = uuid
         self._queues = tuple(queues)
         self._publishes = publishes
+        self._types = types
         super().__init__(
             names.namespace,
             role,
@@ -54,7 +57,7 @@ class ServiceEndpoint(Endpoint):
             publishes=publishes,
             consumes=consumes,
             acks_on_delivery=acks_on_delivery,
-            queue_type=queue_type,
+            types=types,
         )
 
     def __repr__(self) -> str:
@@ -64,6 +67,14 @@ class ServiceEndpoint(Endpoint):
     def uuid(self) -> str:
         """Identifier of this client or server."""
         return self._uuid
+
+    @property
+    def queue_type(self) -> str | None:
+        """Type of the service's own queue on the broker, ``classic`` or ``quorum``; None before it was declared.
+
+        A client with ``declare=False`` does not find it out, and a fan-out service has no such queue.
+        """
+        return self._types.found
 
     @property
     def adapted_queues(self) -> list[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from amphora.links.own_queue import OwnQueue
+from amphora.links.queue_types import AUTO, CLASSIC, Form, QueueTypes
 from amphora.links.topology import (
     Topology,
     Witness,
     dead_letter_queue,
     direct_exchange,
     durable_queue,
-    earlier_arguments,
-    earlier_request_arguments,
     fanout_exchange,
-    queue_arguments,
-    request_arguments,
+    queue_forms,
+    request_forms,
 )
 from amphora.protocol.names import Names
 
@@ -29,14 +29,14 @@ class ServiceTopology:
     Args:
         names: Their names.
         fanout: Whether every server gets every request.
-        queue_type: ``classic`` or ``quorum``.
+        types: The types of the queues.
         limit: How many tries a request has; None for any number.
         declare: Whether the exchanges, and a client's request queue, are declared. Otherwise they are looked for.
     """
 
     names: Names
     fanout: bool
-    queue_type: str
+    types: QueueTypes
     limit: int | None
     declare: bool = True
 
@@ -52,27 +52,34 @@ class ServiceTopology:
         return direct_exchange(self.names.response_exchange, declared=self.declare)
 
     @property
-    def request_arguments(self) -> dict[str, Any]:
+    def request_forms(self) -> list[Form]:
         """Arguments of the service's own queue, and of its label queues."""
-        return request_arguments(self.queue_type, self.limit, self.names.dead_letters)
+        return request_forms(self.types.configured, self.limit, self.names.dead_letters)
 
     @property
-    def earlier_arguments(self) -> list[dict[str, Any]]:
-        """The same of earlier releases."""
-        return earlier_request_arguments(self.queue_type, self.limit, self.names.dead_letters)
-
-    @property
-    def request_queue(self) -> Any:
+    def request_queue(self) -> OwnQueue:
         """The queue that all servers share; of a service that is not fan-out."""
         return durable_queue(
             self.names.request_queue,
             self.request_exchange,
             "",
-            arguments=self.request_arguments,
-            earlier=self.earlier_arguments,
+            types=self.types,
+            forms=self.request_forms,
+            leads=True,
         )
 
-    def server_queue(self, uuid: str, x_expires: int) -> Any:
+    def label_queue(self, name: str, routing_key: str, x_expires: int | None) -> OwnQueue:
+        """Give the queue of a label; see `durable_queue` for the arguments."""
+        return durable_queue(
+            name,
+            self.request_exchange,
+            routing_key,
+            x_expires=x_expires,
+            types=self.types,
+            forms=self.request_forms,
+        )
+
+    def server_queue(self, uuid: str, x_expires: int) -> OwnQueue:
         """Give the queue that a server takes its requests from.
 
         Args:
@@ -81,31 +88,24 @@ class ServiceTopology:
         """
         if not self.fanout:
             return self.request_queue
-        return durable_queue(
-            self.names.fanout_queue(uuid),
-            self.request_exchange,
-            "",
-            x_expires=x_expires,
-            arguments=queue_arguments(self.queue_type),
-            earlier=earlier_arguments(self.queue_type),
-        )
+        return self._temporary_queue(self.names.fanout_queue(uuid), self.request_exchange, "", x_expires)
 
-    def response_queue(self, uuid: str, x_expires: int) -> Any:
+    def response_queue(self, uuid: str, x_expires: int) -> OwnQueue:
         """Give the queue of a client's replies; see `server_queue` for the arguments."""
-        return durable_queue(
-            self.names.response_queue(uuid),
-            self.response_exchange,
-            uuid,
-            x_expires=x_expires,
-            arguments=queue_arguments(self.queue_type),
-            earlier=earlier_arguments(self.queue_type),
-        )
+        return self._temporary_queue(self.names.response_queue(uuid), self.response_exchange, uuid, x_expires)
+
+    def _temporary_queue(self, name: str, exchange: Any, routing_key: str, x_expires: int) -> OwnQueue:
+        forms = queue_forms(self.types.configured)
+        return durable_queue(name, exchange, routing_key, x_expires=x_expires, types=self.types, forms=forms)
 
     def for_replies(self) -> Topology:
         """Give what a server declares before it publishes: where replies go, and dead letters."""
         entities = [self.response_exchange]
         if self.limit is not None:
-            entities.append(dead_letter_queue(self.names.dead_letters, self.queue_type))
+            # Broadcasts have no queue of the service's own.
+            types = QueueTypes(CLASSIC) if self.fanout and self.types.configured == AUTO else self.types
+            leader = None if self.fanout else self.request_queue
+            entities.append(dead_letter_queue(self.names.dead_letters, types, leader))
         return Topology(entities)
 
     def for_requests(self, response_queue: Any, witness: Witness) -> Topology:

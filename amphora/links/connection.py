@@ -121,7 +121,7 @@ class Link:
             settings.reconnect_delay_max,
             random.random,
         )
-        self._machine = LinkMachine(options, _Ports(self))
+        self._machine = LinkMachine(options, _LinkPorts(self))
         self._connection: Any = None
         self._greenlet: gevent.Greenlet[[int], None] | None = None
         self._timer: Any = None
@@ -137,6 +137,11 @@ class Link:
     def running(self) -> bool:
         """Whether it is connected or tries to be."""
         return self._machine.running
+
+    @property
+    def stopped(self) -> Event:
+        """Set when the link stops the next time."""
+        return self._stopped
 
     @property
     def connected(self) -> bool:
@@ -166,6 +171,11 @@ class Link:
         in ``in_hand``; see `amphora.core.suspicion`.
         """
         return self._machine.suspicion
+
+    @property
+    def trouble(self) -> BrokerError | None:
+        """What keeps it from being connected; None while it is connected, and where nothing has failed yet."""
+        return self._trouble
 
     @property
     def state(self) -> str:
@@ -357,7 +367,7 @@ class Link:
         logger.info("%s: the broker takes messages again", self.name)
 
 
-class _Ports:
+class _LinkPorts:
     """Does for a link what its machine says."""
 
     def __init__(self, link: Link) -> None:

@@ -13,22 +13,22 @@ from time import monotonic
 from typing import Any
 
 import gevent
-from amqp.exceptions import AMQPError, ChannelError, InternalError, ResourceError
+from amqp.exceptions import AMQPError, ChannelError, InternalError, NotAllowed, ResourceError
 from gevent import get_hub
 from gevent.event import AsyncResult
 from kombu import Queue
 
-from amphora.core.subscriptions import Command as MachineCommand
-from amphora.core.subscriptions import Kind, Lane, Method, Options, State, Subscriptions
+from amphora.core.subscriptions import Kind, Lane, Method, Options, State, SubscriptionCommand, Subscriptions
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.driver.progress import Silence, Unanswered
 from amphora.exceptions import BrokerUnreachable
 from amphora.interrupts import contained, let_through
 from amphora.links.connection import Link
-from amphora.links.control import Command, is_not_found
-from amphora.links.declare_channel import DeclareChannel
+from amphora.links.declare_channel import QueuedAction, is_not_found
 from amphora.links.errands import ask_anything
 from amphora.links.faults import explain
+from amphora.links.reply_texts import names_argument
+from amphora.links.side_channel import SideChannel
 from amphora.links.subscription import Subscription
 from amphora.links.topology import Topology, create_queue, delete_queue
 from amphora.logs.note_log import NoteLogger
@@ -46,6 +46,9 @@ _CHECK = 30.0
 #: declared again at once, RabbitMQ 3 keeps the consumer without a word and sends it nothing more (it takes
 #: the new queue for a mirror of the old one). Source: https://www.rabbitmq.com/docs/3.13/ha#cancellation.
 _CANCEL = "x-cancel-on-ha-failover"
+
+#: AMQP 0-9-1: class and method of `basic.consume`.
+_BASIC_CONSUME = (60, 20)
 
 #: How often an own queue is tried on a new connection before that is given up for another one.
 _TRIES = 3
@@ -70,6 +73,7 @@ class Consumer:
         on_fatal: See `Link`.
 
     Attributes:
+        insists: The same, as far as is known now.
         on_suspect: What to do with a message that has broken several connections; see `Channel`.
     """
 
@@ -87,13 +91,13 @@ class Consumer:
         self.on_suspect: Callable[[IncomingMessage], None] | None = None
         self._topology = topology
         self._ack_on_delivery = ack_on_delivery
-        self._insists = insists
+        self.insists = insists
         self._machine: Subscriptions[Subscription] = Subscriptions(Options(), self)
         self._connection: Any = None
-        self._control: DeclareChannel | None = None
-        self._looks: DeclareChannel | None = None
+        self._control: SideChannel | None = None
+        self._looks: SideChannel | None = None
         # For the commands of others, which may ask for queues that do not answer.
-        self._asks: DeclareChannel | None = None
+        self._asks: SideChannel | None = None
         self._channels: dict[Lane, Any] = {}
         self._lanes: dict[Any, Lane] = {}
         self._prefetches: dict[Lane, int] = {}
@@ -111,8 +115,8 @@ class Consumer:
         self._hung: list[Any] = []
         self._silences = 0
         self._patience = 0.0
-        self._running: dict[MachineCommand, gevent.Greenlet[..., None]] = {}
-        self._commands: list[Command] = []
+        self._running: dict[SubscriptionCommand, gevent.Greenlet[..., None]] = {}
+        self._commands: list[QueuedAction] = []
         self._executor: gevent.Greenlet[..., None] | None = None
         self._check_interval = settings.heartbeat or _CHECK
         self._check: Any = None
@@ -175,7 +179,7 @@ class Consumer:
         return self._machine.consuming
 
     def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
-        """Do something on the control channel, as soon as the connection is up.
+        """Do something on a channel for declarations, as soon as the connection is up.
 
         Args:
             action: Takes the channel; runs in a greenlet of its own, again if the connection broke in the middle.
@@ -184,7 +188,7 @@ class Consumer:
             Its result, or the error that it ended with: the `BrokerError` that the broker refused it with, or
             `BrokerUnreachable` where no answer came.
         """
-        command = Command(action)
+        command = QueuedAction(action)
         self._commands.append(command)
         self._stir()
         return command.result
@@ -211,7 +215,7 @@ class Consumer:
     def attach(self, connection: Any) -> None:
         """Declare the topology and take up every subscription; see `Worker`."""
         self._connection = connection
-        self._control, self._looks, self._asks = (DeclareChannel(connection, self._hung.append) for _ in range(3))
+        self._control, self._looks, self._asks = (SideChannel(connection, self._hung.append) for _ in range(3))
         self._ready = self._looked = False
         self._trouble, self._silences = None, 0
         self._machine.attach(monotonic())
@@ -245,6 +249,10 @@ class Consumer:
         self._hung.clear()
         self._connection = self._control = self._looks = self._asks = None
         self._ready = False
+        error = self.link.ended_by
+        if isinstance(error, NotAllowed) and error.method_sig == _BASIC_CONSUME:
+            # `consumer_max_per_channel`. Label queues share channels, the own queue of an endpoint has one of its own.
+            self._machine.keep_apart()
         self._machine.lost(internal_error=isinstance(self.link.ended_by, InternalError))
 
     def finish(self) -> None:
@@ -310,7 +318,7 @@ class Consumer:
 
     # -- carrying out commands, in greenlets of their own -----------------------------------
 
-    def _carry_out(self, command: MachineCommand) -> None:
+    def _carry_out(self, command: SubscriptionCommand) -> None:
         try:
             self._raise_if_closed(command.lane)
             self._ask(command)
@@ -351,7 +359,7 @@ class Consumer:
         if error is not None:
             raise error
 
-    def _ask(self, command: MachineCommand) -> None:
+    def _ask(self, command: SubscriptionCommand) -> None:
         control, looks = self._control, self._looks
         if control is None or looks is None:
             return
@@ -384,7 +392,7 @@ class Consumer:
             self._looked = True
             control.run(self._topology.declare)
 
-    def _consume(self, subscription: Subscription, command: MachineCommand) -> None:
+    def _consume(self, subscription: Subscription, command: SubscriptionCommand) -> None:
         lane: Any = command.lane
         tag = command.tag
         channel = self._channels.get(lane)
@@ -402,7 +410,7 @@ class Consumer:
         channel.basic_consume(
             subscription.queue,
             consumer_tag=tag,
-            arguments={_CANCEL: True} if self._insists else None,
+            arguments={_CANCEL: True} if self.insists else None,
             on_cancel=on_cancel,
         )
 
@@ -445,7 +453,7 @@ class Consumer:
 
         return take
 
-    def _close(self, command: MachineCommand) -> None:
+    def _close(self, command: SubscriptionCommand) -> None:
         channel = self._forget(command.lane)
         if channel is not None:
             channel.abandon()
@@ -465,7 +473,7 @@ class Consumer:
                 self._executor = None
                 self._stir()
 
-    def _execute(self, command: Command, asks: DeclareChannel, control: DeclareChannel) -> bool:
+    def _execute(self, command: QueuedAction, asks: SideChannel, control: SideChannel) -> bool:
         """Carry out a command; return whether it has an outcome."""
         try:
             command.result.set(asks.run(command.action))
@@ -486,7 +494,7 @@ class Consumer:
             command.result.set_exception(error)
         return True
 
-    def _ask_anything(self, control: DeclareChannel) -> None:
+    def _ask_anything(self, control: SideChannel) -> None:
         """Find out whether it is the connection that does not answer."""
         try:
             control.run(ask_anything)
@@ -498,7 +506,7 @@ class Consumer:
 
     # -- how they ended ---------------------------------------------------------------------
 
-    def _on_hung(self, command: MachineCommand, error: Silence) -> None:
+    def _on_hung(self, command: SubscriptionCommand, error: Silence) -> None:
         """The broker does not answer: the node of a queue is down, say."""
         if command.wish is None or command.wish.kind is Kind.OWN:
             self._silences += 1
@@ -519,12 +527,12 @@ class Consumer:
             once=(self.link.name, "hung", what),
         )
 
-    def _on_refused(self, command: MachineCommand, error: ChannelError) -> None:
+    def _on_refused(self, command: SubscriptionCommand, error: ChannelError) -> None:
         now, lane = monotonic(), command.lane
         closed = self._is_closed(lane)
-        if command.method is Method.CONSUME and self._insists and _CANCEL in str(error):
+        if command.method is Method.CONSUME and self.insists and names_argument(error, _CANCEL):
             # Not a classic queue of RabbitMQ 3: it does not know the argument, nor does it need it.
-            self._insists = False
+            self.insists = False
             self._forget(lane)
             self._machine.argument_refused(command, now)
             return
@@ -533,7 +541,7 @@ class Consumer:
         self._machine.refused(command, now, missing=is_not_found(error), closed=closed)
         self._on_failed(command, error)
 
-    def _on_failed(self, command: MachineCommand, error: Exception) -> None:
+    def _on_failed(self, command: SubscriptionCommand, error: Exception) -> None:
         """Keep the error, and note it where it is not one that is to be expected."""
         kind = None if command.wish is None else command.wish.kind
         if kind in (None, Kind.OWN):
@@ -647,5 +655,5 @@ def _drop(_: IncomingMessage) -> None:
     """Leave a delivery to the end of its channel."""
 
 
-def _what(command: MachineCommand) -> str:
+def _what(command: SubscriptionCommand) -> str:
     return f"queue {command.wish.queue!r}" if isinstance(command.wish, Subscription) else "exchanges and queues"

@@ -6,7 +6,7 @@ from typing import Any
 
 from amqp.exceptions import ChannelError, PreconditionFailed
 
-from amphora.links.control import DeclareAgain, is_not_found
+from amphora.links.declare_channel import DeclareAgain, is_not_found
 
 __all__ = ["OpenCounter"]
 

@@ -1,68 +1,79 @@
-"""`DeclareChannel`: a channel for synchronous methods that no connection has to wait for."""
+"""`DeclareChannel`: the channel of a connection's owner for declarations; the broker closes it when it refuses one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from amqp.exceptions import ChannelError
-from gevent.lock import Semaphore
+from gevent.event import AsyncResult
 
-from amphora.driver.channel import Silence
-from amphora.links.control import DeclareAgain
+__all__ = ["DeclareAgain", "DeclareChannel", "QueuedAction", "is_not_found"]
 
-__all__ = ["DeclareChannel"]
+
+class DeclareAgain(Exception):
+    """The broker refused a declaration and closed the channel; the action is to be carried out on a new one."""
+
+
+class QueuedAction:
+    """Something to do on a channel for declarations.
+
+    Args:
+        action: Takes the channel; called in the owner's greenlet, again where the connection broke in the middle.
+
+    Attributes:
+        result: What it returned, or the error that it ended with.
+    """
+
+    __slots__ = ("action", "result")
+
+    def __init__(self, action: Callable[[Any], Any]) -> None:
+        self.action = action
+        self.result: AsyncResult[Any] = AsyncResult()
 
 
 class DeclareChannel:
-    """A channel for synchronous methods, one action at a time; for greenlets that do not own the connection.
-
-    It is opened when first needed, after each refusal, and after an action that the broker did not answer in time:
-    what hangs costs this channel and nothing else.
+    """A channel for synchronous methods; opened when first needed, and after each refusal.
 
     Args:
-        connection: The connection; its owner goes on pumping it.
-        on_abandoned: Called with each channel that is given up.
+        connection: The connection; only its owner may call `run`.
     """
 
-    def __init__(self, connection: Any, on_abandoned: Callable[[Any], None]) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._on_abandoned = on_abandoned
         self._channel: Any = None
-        self._turn = Semaphore(1)
 
     def run(self, action: Callable[[Any], Any]) -> Any:
         """Return what the action returns when called with the channel.
 
         Raises:
             ChannelError: The broker refused, and closed the channel.
-            Silence: The broker did not answer; the channel is given up.
         """
-        with self._turn:
-            while True:
-                with suppress(DeclareAgain):
-                    return self._run(action)
+        while True:
+            if self._channel is None or self._channel.connection is None:
+                # (None of its own: an action may catch the refusal that closed it.)
+                self._channel = self._connection.channel()
+                self._channel.on_closed = self._on_closed
+            try:
+                return action(self._channel)
+            except DeclareAgain:
+                continue
+            except ChannelError:
+                # The memory transport raises as well, but leaves its channel open.
+                if self._channel is not None and self._channel.connection is None:
+                    self._channel = None
+                raise
 
-    def let_go(self) -> None:
-        """Close the channel without waiting for the broker; it is not needed any more."""
+    def give_up(self) -> None:
+        """Give up the channel, on which the broker does not answer."""
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.abandon()
 
-    def _run(self, action: Callable[[Any], Any]) -> Any:
-        # (None of its own: an action may catch the refusal that closed it.)
-        if self._channel is None or self._channel.connection is None:
-            self._channel = self._connection.channel()
-            self._channel.on_closed = self._on_closed
-        channel = self._channel
-        try:
-            return action(channel)
-        except Silence:
-            self._channel = None
-            channel.abandon()
-            self._on_abandoned(channel)
-            raise
-
     def _on_closed(self, error: ChannelError) -> None:
-        """The broker closed the channel; the one that waits for an answer on it gets the error."""
+        self._channel = None
+
+
+def is_not_found(error: ChannelError) -> bool:
+    """Return whether an error says that there is no such queue or exchange."""
+    return str(error.reply_code) == "404"

@@ -15,10 +15,10 @@ import gevent
 from amqp.exceptions import AMQPError
 from gevent import get_hub
 
-from amphora.core.messages import Command
+from amphora.core.messages import ChannelCommand
 from amphora.driver.progress import Silence, Unanswered
 from amphora.interrupts import contained, let_through
-from amphora.links.declare_channel import DeclareChannel
+from amphora.links.side_channel import SideChannel
 
 __all__ = ["Errands", "ask_anything"]
 
@@ -49,8 +49,8 @@ class Errands:
         self,
         connection: Any,
         *,
-        on_overdue: Callable[[Command], None],
-        on_end: Callable[[Command, Any, Exception | None], None],
+        on_overdue: Callable[[ChannelCommand], None],
+        on_end: Callable[[ChannelCommand, Any, Exception | None], None],
         wake: Callable[[], None],
     ) -> None:
         self.fault: BaseException | None = None
@@ -60,13 +60,13 @@ class Errands:
         self._wake = wake
         self._hung: list[Any] = []
         self._channel = self._new_channel()
-        self._running: dict[Command, gevent.Greenlet[..., None]] = {}
-        self._overdue: set[Command] = set()
-        self._timers: dict[Command, Any] = {}
+        self._running: dict[ChannelCommand, gevent.Greenlet[..., None]] = {}
+        self._overdue: set[ChannelCommand] = set()
+        self._timers: dict[ChannelCommand, Any] = {}
         self._asking: gevent.Greenlet[..., None] | None = None
         self._ended = False
 
-    def start(self, command: Command) -> None:
+    def start(self, command: ChannelCommand) -> None:
         """Begin a command; `on_end` follows, unless the connection is lost before."""
         self._running[command] = gevent.spawn(self._carry_out, command, self._channel)
         self._after(_SOONER if self._overdue else _OVERDUE, command, self._on_overdue_now)
@@ -83,7 +83,7 @@ class Errands:
 
     # -- in the greenlet of an errand -------------------------------------------------------
 
-    def _carry_out(self, command: Command, channel: DeclareChannel) -> None:
+    def _carry_out(self, command: ChannelCommand, channel: SideChannel) -> None:
         try:
             value, error = self._outcome(command, channel)
         except gevent.GreenletExit:
@@ -101,7 +101,7 @@ class Errands:
         self._on_end(command, value, error)
         self._wake()
 
-    def _outcome(self, command: Command, channel: DeclareChannel) -> tuple[Any, Exception | None]:
+    def _outcome(self, command: ChannelCommand, channel: SideChannel) -> tuple[Any, Exception | None]:
         try:
             return self._run(command, channel), None
         except Unanswered as error:
@@ -115,7 +115,7 @@ class Errands:
             let_through(error)
             return None, error
 
-    def _run(self, command: Command, channel: DeclareChannel) -> Any:
+    def _run(self, command: ChannelCommand, channel: SideChannel) -> Any:
         if command.limit is not None and self._is_hanging():
             raise Unanswered(f"no answer yet to {_ABANDONED} other questions about queues")
         return channel.run(command.action)
@@ -142,35 +142,35 @@ class Errands:
 
     # -- in the hub -------------------------------------------------------------------------
 
-    def _on_overdue_now(self, command: Command) -> None:
+    def _on_overdue_now(self, command: ChannelCommand) -> None:
         self._overdue.add(command)
         self._channel = self._new_channel()
         self._asking = gevent.spawn(self._ask_for, command)
         self._on_overdue(command)
 
-    def _ask_for(self, command: Command) -> None:
+    def _ask_for(self, command: ChannelCommand) -> None:
         if self._ask() and command in self._running:
             self._after(_LIMIT if command.limit is None else command.limit, command, self._give_up)
 
-    def _give_up(self, command: Command) -> None:
+    def _give_up(self, command: ChannelCommand) -> None:
         limit = _LIMIT if command.limit is None else command.limit
         self._running[command].throw(Unanswered(f"no answer about a queue for {limit:.3g} s, though to others", limit))
 
-    def _new_channel(self) -> DeclareChannel:
-        return DeclareChannel(self._connection, self._hung.append)
+    def _new_channel(self) -> SideChannel:
+        return SideChannel(self._connection, self._hung.append)
 
-    def _after(self, seconds: float, command: Command, action: Callable[[Command], None]) -> None:
+    def _after(self, seconds: float, command: ChannelCommand, action: Callable[[ChannelCommand], None]) -> None:
         """Have something done with a command, unless it has ended by then."""
         self._stop_timer(command)
         timer = self._timers[command] = get_hub().loop.timer(seconds)
         timer.start(contained, self._on_time, command, action)
 
-    def _on_time(self, command: Command, action: Callable[[Command], None]) -> None:
+    def _on_time(self, command: ChannelCommand, action: Callable[[ChannelCommand], None]) -> None:
         self._stop_timer(command)
         if command in self._running:
             action(command)
 
-    def _stop_timer(self, command: Command) -> None:
+    def _stop_timer(self, command: ChannelCommand) -> None:
         timer = self._timers.pop(command, None)
         if timer is not None:
             timer.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import errno
 import socket as stdlib_socket
 import ssl as stdlib_ssl
 from typing import NamedTuple
@@ -21,20 +21,12 @@ from amphora.exceptions import (
     TopologyConflict,
     VhostNotFound,
 )
+from amphora.links import reply_texts
+from amphora.links.reply_texts import reply_code, reply_text
+from amphora.options.advice import USE_TLS
 from amphora.options.brokers import BrokerAddress
 
 __all__ = ["Fault", "explain"]
-
-
-#: What RabbitMQ says of a queue of another type: "current is none" until 3.11, "current is 'classic'" since.
-_QUEUE_TYPE = re.compile(
-    r"inequivalent arg 'x-queue-type' for queue '(?P<queue>.*?)' in vhost.*current is (the value )?'?(?P<current>\w+)"
-)
-
-#: Arguments of a request queue that follow from its type and limit. The broker names the first one that differs.
-_TYPE_OR_LIMIT = re.compile(
-    r"inequivalent arg 'x-(delivery-limit|dead-letter-exchange|dead-letter-routing-key)' for queue '(?P<queue>.*?)' in"
-)
 
 
 class Fault(NamedTuple):
@@ -61,7 +53,10 @@ def explain(error: Exception, address: BrokerAddress | str) -> Fault:
         address: The broker it is about.
     """
     fault = _explain(error, address)
-    fault.error.__cause__ = error
+    if fault.error is not error:
+        fault.error.__cause__ = error
+        fault.error.reply_code = reply_code(error)
+        fault.error.reply_text = reply_text(error) if fault.error.reply_code is not None else None
     return fault
 
 
@@ -70,15 +65,18 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
         return Fault(error, fatal=True)
     user = address.user if isinstance(address, BrokerAddress) else "the user"
     vhost = address.vhost if isinstance(address, BrokerAddress) else "?"
-    text = _reply_text(error)
+    text = reply_text(error)
     if isinstance(error, amqp.AccessRefused):
-        if "mechanism EXTERNAL" in text:
+        certificate = reply_texts.by_certificate(text)
+        login = certificate or error.method_name == "" or reply_texts.by_password(text)
+        if certificate:
             why = "the client certificate is not that of a user of the broker"
-        elif error.method_name == "" or "login" in text.lower():
+        elif login:
             why = f"wrong user or password for {user!r}"
         else:
             why = f"user {user!r} lacks a permission"
-        return Fault(AccessRefused(f"the broker at {address} refuses access: {why} ({text})"), True)
+        told = f"the broker at {address} refuses access: {why} ({text})"
+        return Fault(AccessRefused(told, login_failed=login), True)
     if isinstance(error, amqp.NotAllowed):
         return _not_allowed(text, address, user, vhost)
     if isinstance(error, amqp.PreconditionFailed):
@@ -93,19 +91,21 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
     if isinstance(error, SmallFrames):
         return Fault(BrokerUnreachable(f"the broker at {address} cannot be used: {error}"), True, local=True)
     if isinstance(error, NoMechanism):
-        why = explain_mechanisms(error)
-        return Fault(AccessRefused(f"the broker at {address} cannot be logged in to: {why}"), True)
+        why, advice = explain_mechanisms(error)
+        told = f"the broker at {address} cannot be logged in to: {why}"
+        return Fault(AccessRefused(told, login_failed=True, advice=advice), True)
     if isinstance(error, AMQPError):
         return Fault(BrokerUnreachable(f"the broker at {address} ended it: {text}"), False)
     if isinstance(error, NoTls):
         why = "this port speaks plain AMQP: name the broker's TLS port, usually 5671, or leave TLS out"
-        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), True, local=True)
+        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}", tls=True), True, local=True)
     if isinstance(error, TlsPort):
-        why = "this port wants TLS: begin the URL with amqps://, or give ssl="
-        return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}"), True, local=True)
+        told = f"no connection to the broker at {address}: this port wants TLS: {USE_TLS}"
+        return Fault(BrokerUnreachable(told, tls=True, advice=USE_TLS), True, local=True)
     if isinstance(error, stdlib_ssl.SSLError):
-        why, fatal = explain_tls(error)
-        return Fault(BrokerUnreachable(f"no TLS with the broker at {address}: {why}"), fatal, local=True)
+        why, fatal, advice = explain_tls(error)
+        told = f"no TLS with the broker at {address}: {why}"
+        return Fault(BrokerUnreachable(told, tls=True, advice=advice), fatal, local=True)
     if isinstance(error, stdlib_socket.gaierror):
         why = f"its host name cannot be resolved: {error.strerror}"
         return Fault(BrokerUnreachable(f"the broker at {address} cannot be found: {why}"), False)
@@ -113,31 +113,32 @@ def _explain(error: Exception, address: BrokerAddress | str) -> Fault:
         return Fault(BrokerUnreachable(f"the broker at {address}: {error} (is the node of the queue down?)"), False)
     if isinstance(error, OSError):
         why = error.strerror or str(error) or type(error).__name__
-        return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}"), False)
+        number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno
+        return Fault(BrokerUnreachable(f"no connection to the broker at {address}: {why}", errno=number), False)
     why = f"{type(error).__name__}: {error}"
     return Fault(BrokerError(f"trouble with the broker at {address}: {why}"), False, True)
 
 
 def _not_allowed(text: str, address: BrokerAddress | str, user: str, vhost: str) -> Fault:
-    if "not found" in text:
+    if reply_texts.is_unknown_vhost(text):
         return Fault(VhostNotFound(f"the broker at {address} has no vhost {vhost!r} ({text})"), True)
-    # A limit on connections is no refusal for good: others may leave, as in a rolling restart.
-    if "refused" in text and "is reached" not in text:
+    # (A limit on connections is no refusal for good: others may leave, as in a rolling restart.)
+    if reply_texts.is_refusal(text):
         why = f"user {user!r} may not use vhost {vhost!r}"
         return Fault(AccessRefused(f"the broker at {address} refuses access: {why} ({text})"), True)
     return Fault(BrokerUnreachable(f"the broker at {address} refuses the connection: {text}"), False)
 
 
 def _conflict(text: str, address: BrokerAddress | str) -> str:
-    if "inequivalent arg 'type' for exchange" in text:
+    if reply_texts.is_other_exchange_type(text):
         return _shared_name(text, address)
-    types = _QUEUE_TYPE.search(text)
-    if types:
-        return _other_type(types["queue"], types["current"], address, text)
-    type_or_limit = _TYPE_OR_LIMIT.search(text)
-    if type_or_limit:
-        return _other_type_or_limit(type_or_limit["queue"], address, text)
-    if "inequivalent arg" in text:
+    other_type = reply_texts.other_queue_type(text)
+    if other_type is not None:
+        return _other_type(*other_type, address, text)
+    queue = reply_texts.other_type_or_limit(text)
+    if queue is not None:
+        return _other_type_or_limit(queue, address, text)
+    if reply_texts.is_other_property(text):
         return (
             f"it exists on the broker at {address} with other properties than Amphora declares; "
             f"delete it, or choose another name ({text})"
@@ -146,7 +147,6 @@ def _conflict(text: str, address: BrokerAddress | str) -> str:
 
 
 def _other_type(queue: str, current: str, address: BrokerAddress | str, text: str) -> str:
-    current = "classic" if current == "none" else current
     if current not in ("classic", "quorum"):
         return (
             f"queue {queue!r} on the broker at {address} is a {current} queue, which Amphora cannot use. Delete it "
@@ -154,7 +154,7 @@ def _other_type(queue: str, current: str, address: BrokerAddress | str, text: st
         )
     return (
         f"queue {queue!r} on the broker at {address} is a {current} queue, and the type of a queue cannot be changed. "
-        f"Either give queue_type={current!r} to every client and server of the service, or migrate: "
+        f"Either give queue_type={current!r} or 'auto' to every client and server of the service, or migrate: "
         f"{_migration(queue)} with the new queue_type ({text})"
     )
 
@@ -162,7 +162,8 @@ def _other_type(queue: str, current: str, address: BrokerAddress | str, text: st
 def _other_type_or_limit(queue: str, address: BrokerAddress | str, text: str) -> str:
     return (
         f"queue {queue!r} on the broker at {address} was declared with another queue_type or delivery_limit, and a "
-        f"queue cannot be changed. Either give every client and server of the service the same ones, or migrate: "
+        f"queue cannot be changed. Either give every client and server of the service the same ones, or "
+        f"queue_type='auto', or migrate: "
         f"{_migration(queue)} with the new ones ({text})"
     )
 
@@ -179,8 +180,3 @@ def _shared_name(text: str, address: BrokerAddress | str) -> str:
         f"a direct and a fan-out service cannot share one name; choose another service_name "
         f"for one of them (the broker at {address} says: {text})"
     )
-
-
-def _reply_text(error: Exception) -> str:
-    text = getattr(error, "reply_text", None)
-    return str(text) if text else str(error)

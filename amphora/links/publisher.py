@@ -6,7 +6,6 @@ commands and hands on what the broker says. Source: RabbitMQ's publisher confirm
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from functools import partial
@@ -20,18 +19,19 @@ from gevent.event import AsyncResult, Event
 from kombu import Queue
 
 from amphora.core.limiter import Limiter, TicketState
-from amphora.core.messages import Command, Lane, OutgoingMessage
+from amphora.core.messages import ChannelCommand, Lane, OutgoingMessage
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
 from amphora.driver.progress import AnswerWatch, Silence, Unanswered
 from amphora.durations import Histogram
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, MessageRejected, MessageTooLarge
 from amphora.links.connection import Link
-from amphora.links.control import ControlChannel, is_not_found
-from amphora.links.declare_channel import DeclareChannel
+from amphora.links.declare_channel import DeclareChannel, is_not_found
 from amphora.links.errands import Errands, ask_anything
 from amphora.links.faults import explain
+from amphora.links.reply_texts import reply_code, reply_text, size_limit
 from amphora.links.restoring import removed, restore
+from amphora.links.side_channel import SideChannel
 from amphora.links.topology import Topology, create_queue
 from amphora.links.wire import Wire
 from amphora.logs.note_log import NoteLogger
@@ -70,6 +70,9 @@ class Publisher:
         topology: Declared on each new connection before anything is published.
         on_fatal: See `Link`.
         patience: Seconds for which a message that the broker refuses (nacks) is sent again.
+
+    Attributes:
+        largest: Bytes that a message's body may have, as far as is known; see `check_size`.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class Publisher:
         self._wire = Wire(self.link, patience)
         self._limiter = Limiter(limits.count, limits.size)
         self._outbox = Outbox(self._wire, self._limiter, patience=patience)
-        self._largest = limits.message_size
+        self.largest = limits.message_size
         self._topology = topology
         self._connection: Any = None
         self._control: Any = None
@@ -101,6 +104,15 @@ class Publisher:
         return self._limiter.count
 
     @property
+    def patience(self) -> float:
+        """Seconds for which a message that the broker refuses (nacks) is sent again."""
+        return self._outbox.patience
+
+    @patience.setter
+    def patience(self, value: float) -> None:
+        self._outbox.patience = self._wire.patience = value
+
+    @property
     def confirm_times(self) -> Histogram:
         """How long the broker took to confirm what it has taken, each from its last sending on."""
         return self._wire.confirm_times.so_far()
@@ -111,8 +123,9 @@ class Publisher:
         Raises:
             MessageTooLarge: It is.
         """
-        if len(body) > self._largest:
-            raise MessageTooLarge(f"a message of {len(body)} bytes is larger than the limit of {self._largest} bytes")
+        if len(body) > self.largest:
+            text = f"a message of {len(body)} bytes is larger than the limit of {self.largest} bytes"
+            raise MessageTooLarge(text, size=len(body), limit=self.largest)
 
     def publish(self, message: OutgoingMessage, *, deadline: float | None) -> None:
         """Take a message; wait for room in the outbox first if it is full.
@@ -125,9 +138,14 @@ class Publisher:
             Backlogged: No room came in time.
             AmqpRpcException: What `turn_away` or `refuse_all` was called with meanwhile.
         """
-        if not self._limiter.admits(message.size):
-            self._wait_for_room(message.size, deadline)
-        self.publish_now(message)
+        limiter, size = self._limiter, message.size
+        # Where there is plenty of room, that is seen without a call.
+        plenty = limiter.count < limiter.max_count and limiter.size + size <= limiter.max_size
+        if (not plenty or limiter.line or limiter.reserved) and not limiter.admits(size):
+            self._wait_for_room(size, deadline)
+        outbox = self._outbox
+        outbox.blocked = self.link.blocked
+        outbox.submit(message, monotonic())
 
     def publish_now(self, message: OutgoingMessage) -> None:
         """Take a message whether or not there is room.
@@ -154,7 +172,7 @@ class Publisher:
         holds: Lane | None = None,
         limit: float | None = None,
     ) -> AsyncResult[Any]:
-        """Do something on a control channel, after the messages before it.
+        """Do something on a channel for declarations, after the messages before it.
 
         Args:
             action: Takes the channel; runs in a greenlet of its own, again if the connection broke in the middle.
@@ -162,12 +180,12 @@ class Publisher:
             expendable: Whether the action may be dropped where a thousand of these wait; its result is an error then.
             holds: The exchange and routing key whose messages wait for it, however long it takes. Others wait for a
                 second at most.
-            limit: Seconds to wait for an answer that does not come, for what can be done without; see `Command`.
+            limit: Seconds to wait for an answer that does not come, for what can be done without; see `ChannelCommand`.
 
         Returns:
             Its result, or the `BrokerError` that it ended with.
         """
-        command = Command(action, AsyncResult(), key=key, expendable=expendable, holds=holds, limit=limit)
+        command = ChannelCommand(action, AsyncResult(), key=key, expendable=expendable, holds=holds, limit=limit)
         added = self._outbox.add(command)
         if added is None:
             command.result.set_exception(BrokerError(f"{self.link.name}: dropped, as too many commands wait"))
@@ -187,6 +205,32 @@ class Publisher:
             return bool(empty.wait(timeout))
         finally:
             self._outbox.end_flush(flush)
+
+    def drain(self, timeout: float, *ends: Event) -> bool:
+        """Wait until what was taken before has its outcome, with or without a connection; return whether it has.
+
+        Args:
+            timeout: Seconds to wait at most.
+            ends: Events that end the wait, as stopping the link does.
+        """
+        empty = Event()
+        flush = self._outbox.flush(empty.set)
+        if not flush.left:
+            return True
+        try:
+            gevent.wait([empty, self.link.stopped, *ends], timeout=timeout, count=1)
+        finally:
+            self._outbox.end_flush(flush)
+        return empty.is_set()
+
+    def unconfirmed(self) -> list[OutgoingMessage]:
+        """Return the messages that may still be sent, or are sent but not confirmed; not those that have expired."""
+        now = monotonic()
+        return [
+            each
+            for each in self._outbox.messages()
+            if not each.arrived and (each.expires_at is None or each.expires_at > now)
+        ]
 
     def refuse_all(self, error: BrokerError) -> None:
         """End everything that waits with an error, as the broker will never take it."""
@@ -208,7 +252,9 @@ class Publisher:
             if ticket.state is TicketState.WAITING:
                 raise Backlogged(
                     f"{limiter.count} messages ({limiter.size} bytes) await the broker's "
-                    f"confirmation, no room for one more ({self.link.name}: {self.link.state})"
+                    f"confirmation, no room for one more ({self.link.name}: {self.link.state})",
+                    messages=limiter.count,
+                    size=limiter.size,
                 )
             limiter.redeem(ticket)
         except BaseException:
@@ -220,7 +266,7 @@ class Publisher:
     def attach(self, connection: Any) -> None:
         """Declare the topology, then send what waits; see `Worker`."""
         self._connection = connection
-        self._control = ControlChannel(connection)
+        self._control = DeclareChannel(connection)
         self._errands = Errands(
             connection, on_overdue=self._on_overdue, on_end=self._on_command_ended, wake=self.link.wake
         )
@@ -246,7 +292,8 @@ class Publisher:
 
     def detach(self) -> None:
         """Keep what is not confirmed for the next connection; see `Worker`."""
-        self._connection = self._control = self._wire.channel = None
+        self._connection = self._control = None
+        self._wire.use(None)
         errands, self._errands = self._errands, None
         if errands is not None:
             errands.end()
@@ -313,13 +360,13 @@ class Publisher:
             )
         if silent:
             self._hint()
-            self._asking = gevent.spawn(self._ask_again, DeclareChannel(self._connection, lambda _: None))
+            self._asking = gevent.spawn(self._ask_again, SideChannel(self._connection, lambda _: None))
 
     def _hint(self) -> None:
         names = ", ".join(repr(queue.name) for queue in self._silent)
         self.link.hint = f"but there is no answer about queue {names}: is its node down?" if names else ""
 
-    def _ask_again(self, channel: DeclareChannel) -> None:
+    def _ask_again(self, channel: SideChannel) -> None:
         delay = _ASK_AGAIN
         while self._silent:
             gevent.sleep(delay)
@@ -355,7 +402,7 @@ class Publisher:
     def _open_channel(self) -> None:
         channel = self._connection.channel()
         channel.confirm_select()
-        self._wire.channel = channel
+        self._wire.use(channel)
         epoch = self._outbox.opened()
         channel.on_confirm = partial(self._on_confirm, epoch)
         channel.on_return = partial(self._outbox.returned, epoch)
@@ -363,7 +410,8 @@ class Publisher:
 
     def _renew(self) -> None:
         """Give up the channel for another one."""
-        channel, self._wire.channel = self._wire.channel, None
+        channel = self._wire.channel
+        self._wire.use(None)
         channel.close()
         self._outbox.renewed()
         self._open_channel()
@@ -374,11 +422,11 @@ class Publisher:
 
     # -- commands ---------------------------------------------------------------------------
 
-    def _on_overdue(self, command: Command) -> None:
+    def _on_overdue(self, command: ChannelCommand) -> None:
         self._outbox.overdue(command)
         logger.debug("%s: a command takes long; going on beside it", self.link.name)
 
-    def _on_command_ended(self, command: Command, value: Any, error: Exception | None) -> None:
+    def _on_command_ended(self, command: ChannelCommand, value: Any, error: Exception | None) -> None:
         if error is None:
             if self._outbox.command_ended(command) and command.result is not None:
                 command.result.set(value)
@@ -397,10 +445,10 @@ class Publisher:
     def _on_closed(self, epoch: int, error: ChannelError) -> None:
         """The broker closed the publishing channel because of one of the messages."""
         fault = explain(error, self.link.address).error
-        too_large = re.search(r"message size \d+ .*max size (\d+)", str(error))
-        if too_large:
-            self._largest = int(too_large.group(1))
-            self._outbox.closed_by_size(epoch, self._largest, self._rejection(error))
+        limit = size_limit(error)
+        if limit is not None:
+            self.largest = limit
+            self._outbox.closed_by_size(epoch, self.largest, self._rejection(error))
         elif isinstance(error, amqp.NotFound):
             logger.warning("%s: %s; declaring it again", self.link.name, fault)
             self._outbox.closed_by_missing_exchange(epoch, fault)
@@ -420,6 +468,10 @@ class Publisher:
                 )
 
     def _rejection(self, error: AMQPError) -> MessageRejected:
-        rejection = MessageRejected(f"the broker at {self.link.address} rejects the message: {error.reply_text}")
+        rejection = MessageRejected(
+            f"the broker at {self.link.address} rejects the message: {error.reply_text}",
+            reply_code=reply_code(error),
+            reply_text=reply_text(error),
+        )
         rejection.__cause__ = error
         return rejection

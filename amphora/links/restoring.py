@@ -17,14 +17,14 @@ from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
 from amphora.driver.progress import Unanswered
-from amphora.links.control import is_not_found
+from amphora.links.declare_channel import is_not_found
 from amphora.links.topology import Topology, bind_queue, create_queue, exists
 
 __all__ = ["Loss", "Restored", "removed", "restore"]
 
 Action = Callable[[Any], Any]
 
-#: Runs an action on a control channel, such as `ControlChannel.run`.
+#: Runs an action on a channel for declarations, such as `DeclareChannel.run`.
 Run = Callable[[Action], Any]
 
 
@@ -65,7 +65,7 @@ def restore(topology: Topology, run: Run, is_local: Callable[[Exception], bool])
 
     Args:
         topology: The topology. Queues that were removed are discarded from it.
-        run: Runs an action on the control channel.
+        run: Runs an action on a channel for declarations.
         is_local: Tells an error of an action itself, which cannot be encoded, from one of the connection.
 
     Raises:

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from amqp import Message
-from amqp.exceptions import ChannelError, PreconditionFailed
+from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
-from amphora.links.control import DeclareAgain, is_not_found
-from amphora.logs.note_log import NoteLogger
+from amphora.links.declare_channel import is_not_found
+from amphora.links.own_queue import OwnQueue
+from amphora.links.queue_types import AUTO, CLASSIC, QUORUM, Form, QueueTypes
+from amphora.options.settings import DELIVERY_LIMIT
 
 __all__ = [
-    "OwnQueue",
     "QueueStatus",
     "Topology",
     "Witness",
@@ -28,19 +29,15 @@ __all__ = [
     "delete_queue",
     "direct_exchange",
     "durable_queue",
-    "earlier_arguments",
-    "earlier_request_arguments",
     "exists",
     "fanout_exchange",
     "look_for",
     "purge_queue",
-    "queue_arguments",
+    "queue_forms",
     "queue_status",
-    "request_arguments",
+    "request_forms",
 ]
 
-
-logger = NoteLogger(__name__)
 
 #: Queues that are declared in one round trip.
 _AT_A_TIME = 200
@@ -56,63 +53,11 @@ _DISCONNECTED = 10_000
 #: Where the servers enforce none. Without a limit in the declaration, RabbitMQ 4 has one of 20.
 _NO_LIMIT = 1_000_000_000
 
-
-class OwnQueue(Queue):  # type: ignore[misc]
-    """A queue, with the arguments that earlier releases of Amphora declared it with.
-
-    Attributes:
-        earlier: Arguments to declare it with where the broker has it with others than the current ones.
-        adapted: Whether the broker has it with one of these.
-    """
-
-    earlier: Sequence[Mapping[str, Any]] = ()
-    adapted: bool = False
-    queue_arguments: Any
-    _tried = 0
-    _refusals = 0
-    _current: Any = None
-
-    def declare_on(self, channel: Any) -> None:
-        """Declare it with its exchange and binding.
-
-        Raises:
-            DeclareAgain: The broker refuses these arguments; others will be tried.
-            ChannelError: The broker refuses it.
-        """
-        try:
-            self(channel).declare()
-        except PreconditionFailed as error:
-            self._refusals += 1
-            if self._refusals > len(self.earlier):
-                self._take(0)
-                self._refusals = 0
-                raise
-            self._take((self._tried + 1) % (len(self.earlier) + 1))
-            raise DeclareAgain from error
-        self._refusals = 0
-        self.adapted = self._tried > 0
-        if self.adapted:
-            self._warn()
-
-    def _take(self, number: int) -> None:
-        if not self._tried:
-            self._current = self.queue_arguments
-        self._tried = number
-        self.queue_arguments = dict(self.earlier[number - 1]) if number else self._current
-
-    def _warn(self) -> None:
-        current = self._current or {}
-        if current.get("x-queue-type") == "classic":
-            what = "is not a classic queue, but of the default type of its virtual host or node"
-        else:
-            what = "was declared by an earlier release of Amphora, without the delivery limit of this one"
-        logger.warning(
-            "queue %r %s. RabbitMQ may drop requests that were delivered more often than its own limit allows (20 by "
-            "default since 4.0): set a policy with a higher delivery-limit for it, or declare it again",
-            self.name,
-            what,
-            once=("adapted", self.name),
-        )
+_QUORUM: Mapping[str, Any] = {
+    "x-queue-type": QUORUM,
+    "x-delivery-limit": _NO_LIMIT,
+    "x-consumer-disconnected-timeout": _DISCONNECTED,
+}
 
 
 def direct_exchange(name: str, *, declared: bool = True) -> Exchange:
@@ -131,8 +76,10 @@ def durable_queue(
     routing_key: str,
     *,
     x_expires: int | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    earlier: Sequence[Mapping[str, Any]] = (),
+    types: QueueTypes | None = None,
+    forms: Sequence[Form] = (Form({}, CLASSIC),),
+    leader: OwnQueue | None = None,
+    leads: bool = False,
 ) -> OwnQueue:
     """Give a durable queue with one binding.
 
@@ -141,73 +88,83 @@ def durable_queue(
         exchange: Exchange that it is bound to.
         routing_key: Routing key of the binding.
         x_expires: Milliseconds without a consumer after which the broker deletes the queue.
-        arguments: Further arguments of the queue, see `queue_arguments` and `request_arguments`.
-        earlier: The same of earlier releases, see `OwnQueue`.
+        types: The types of the service's queues.
+        forms: Further arguments that it may have, see `queue_forms` and `request_forms`.
+        leader: See `OwnQueue`, as for the next one.
+        leads: Whether this is the service's own queue.
     """
     expires = {} if x_expires is None else {"x-expires": x_expires}
-    queue = OwnQueue(
+    return OwnQueue.of(
         name,
         exchange,
-        routing_key=routing_key,
-        durable=True,
-        auto_delete=False,
-        queue_arguments={**(arguments or {}), **expires} or None,
+        routing_key,
+        types=QueueTypes(CLASSIC) if types is None else types,
+        forms=[Form({**form.arguments, **expires}, form.queue_type, form.lacking) for form in forms],
+        temporary=x_expires is not None,
+        leader=leader,
+        leads=leads,
     )
-    queue.earlier = [{**each, **expires} for each in earlier]
-    return queue
 
 
-def queue_arguments(queue_type: str) -> dict[str, Any]:
+def queue_forms(queue_type: str) -> list[Form]:
     """Give the arguments of a queue of that type, for messages that servers do not count the deliveries of.
 
     The type is always named: the virtual host or the node may have another default. (For RabbitMQ, ``classic`` and no
     type are the same where the default is classic, so that 0.1.3 can declare such queues too.)
 
     Args:
-        queue_type: ``classic``, or ``quorum`` for a queue that is replicated in the cluster.
+        queue_type: ``classic``, ``quorum`` for a queue that is replicated in a cluster, or ``auto`` for either.
+
+    Returns:
+        Those to declare it with, then those that it is used with where it exists: of earlier releases, too.
     """
-    arguments: dict[str, Any] = {"x-queue-type": queue_type}
-    if queue_type == "quorum":
-        arguments["x-delivery-limit"] = _NO_LIMIT
-        arguments["x-consumer-disconnected-timeout"] = _DISCONNECTED
-    return arguments
+    forms = []
+    if queue_type != QUORUM:
+        forms.append(Form({"x-queue-type": CLASSIC}, CLASSIC))
+    if queue_type != CLASSIC:
+        forms.append(Form(_QUORUM, QUORUM))
+        forms.append(Form({"x-queue-type": QUORUM}, QUORUM, lacking=True))
+    if queue_type != QUORUM:
+        # What is no classic queue without a type is one of the default of the virtual host or the node.
+        forms.append(Form({}, QUORUM, lacking=True))
+    return forms
 
 
-def earlier_arguments(queue_type: str) -> list[dict[str, Any]]:
-    """Give what 1.0.0a1 and 0.1.3 declared instead of `queue_arguments`."""
-    return [{} if queue_type == "classic" else {"x-queue-type": queue_type}]
-
-
-def request_arguments(queue_type: str, delivery_limit: int | None, dead_letters: str) -> dict[str, Any]:
+def request_forms(queue_type: str, delivery_limit: int | None, dead_letters: str) -> list[Form]:
     """Give the arguments of request and label queues, equal for all who declare them.
 
     Servers enforce the delivery limit themselves, with any queue. A quorum queue of RabbitMQ 4 has a limit of its own,
-    20 unless declared otherwise, which counts requests that were prefetched by a server that was lost. It gets one
-    that servers reach long before, and a dead-letter exchange for what may reach it all the same.
+    20 unless declared otherwise, which counts requests that were prefetched by a server that was lost. With ``quorum``,
+    it gets one that servers reach long before, and a dead-letter exchange for what may reach it all the same. With
+    ``auto``, it gets none: so servers and clients may have different limits, as with classic queues.
     Source: https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling.
 
     Args:
-        queue_type: ``classic`` or ``quorum``.
+        queue_type: ``classic``, ``quorum`` or ``auto``.
         delivery_limit: How many tries a request has; None for any number.
         dead_letters: Name of the dead-letter exchange, and routing key of its queue.
+
+    Returns:
+        See `queue_forms`.
     """
-    arguments = queue_arguments(queue_type)
-    if queue_type == "quorum" and delivery_limit is not None:
-        limit = max(_BROKERS_LEAST, _BROKERS_LIMIT * delivery_limit)
-        arguments |= {"x-delivery-limit": limit, **_dead_lettering(dead_letters)}
-    return arguments
+    forms = queue_forms(queue_type)
+    dead = {"x-dead-letter-exchange": dead_letters, "x-dead-letter-routing-key": dead_letters}
+    if queue_type == QUORUM and delivery_limit is not None:
+        # (The last one is that of `auto`.)
+        return [*_limited(delivery_limit, dead), Form(_QUORUM, QUORUM)]
+    if queue_type != AUTO:
+        return forms
+    # Those of programs that name the type, with this limit or the default one.
+    limits = {each: None for each in (delivery_limit, DELIVERY_LIMIT) if each is not None}
+    return [*forms, *(form for limit in limits for form in _limited(limit, dead))]
 
 
-def earlier_request_arguments(queue_type: str, delivery_limit: int | None, dead_letters: str) -> list[dict[str, Any]]:
-    """Give what 1.0.0a1 and 0.1.3 declared instead of `request_arguments`."""
-    [arguments] = earlier_arguments(queue_type)
-    if queue_type == "quorum" and delivery_limit is not None:
-        arguments |= {"x-delivery-limit": _BROKERS_LIMIT * delivery_limit, **_dead_lettering(dead_letters)}
-    return [arguments]
-
-
-def _dead_lettering(dead_letters: str) -> dict[str, Any]:
-    return {"x-dead-letter-exchange": dead_letters, "x-dead-letter-routing-key": dead_letters}
+def _limited(delivery_limit: int, dead: Mapping[str, Any]) -> list[Form]:
+    """Give the arguments with a limit, and those of 1.0.0a1."""
+    earlier = _BROKERS_LIMIT * delivery_limit
+    arguments = {**_QUORUM, "x-delivery-limit": max(_BROKERS_LEAST, earlier), **dead}
+    lacking = {"x-queue-type": QUORUM, "x-delivery-limit": earlier, **dead}
+    return [Form(arguments, QUORUM), Form(lacking, QUORUM, lacking=True)]
 
 
 def control_queue(name: str, exchange: Exchange, routing_key: str, x_expires: int) -> Queue:
@@ -223,11 +180,10 @@ def control_queue(name: str, exchange: Exchange, routing_key: str, x_expires: in
     )
 
 
-def dead_letter_queue(name: str, queue_type: str) -> Queue:
+def dead_letter_queue(name: str, types: QueueTypes, leader: OwnQueue | None = None) -> OwnQueue:
     """Give the dead-letter queue, with its exchange; exchange, queue and routing key have one name."""
-    return durable_queue(
-        name, direct_exchange(name), name, arguments=queue_arguments(queue_type), earlier=earlier_arguments(queue_type)
-    )
+    forms = queue_forms(types.configured)
+    return durable_queue(name, direct_exchange(name), name, types=types, forms=forms, leader=leader)
 
 
 def create_queue(queue: Queue, channel: Any) -> None:
@@ -432,6 +388,11 @@ class Topology:
             action(channel)
 
     @property
+    def leads(self) -> bool:
+        """Whether the service's own queue is in the fixed part, see `OwnQueue`."""
+        return any(isinstance(entity, OwnQueue) and entity.leads for entity in self._fixed)
+
+    @property
     def adapted(self) -> list[str]:
         """Names of the queues that the broker has with arguments of an earlier release, see `OwnQueue`."""
         queues = (*self._fixed, *self.added)
@@ -457,6 +418,8 @@ class Topology:
         queues = self.added
         for start in range(0, len(queues), _AT_A_TIME):
             for queue in queues[start : start + _AT_A_TIME]:
+                if isinstance(queue, OwnQueue):
+                    queue.prepare(channel)
                 step(queue(channel))
             # Any synchronous method will do: its answer says that those before it went well.
             channel.basic_qos(0, 0, False)

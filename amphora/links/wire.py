@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
 import gevent
 from gevent import get_hub
 
-from amphora.core.messages import Command, Outcome, OutgoingMessage
+from amphora.core.messages import ChannelCommand, Outcome, OutgoingMessage
 from amphora.durations import Durations
 from amphora.exceptions import (
     AmqpRpcException,
@@ -17,6 +17,7 @@ from amphora.exceptions import (
     MessageTooLarge,
     NoResult,
     PublishNacked,
+    RequestStage,
     Unroutable,
 )
 from amphora.interrupts import contained, from_signal, raise_in_main
@@ -39,13 +40,21 @@ class Wire:
     Attributes:
         channel: The channel that messages are published on; None while there is none.
         confirm_times: How long the broker took to confirm what it has taken, each from its last sending on.
+        patience: The same as the argument; may be set at any time.
     """
 
     def __init__(self, link: Link, patience: float) -> None:
         self.channel: Any = None
+        #: See `Ports.write`: the channel's own method.
+        self.write: Callable[..., None] = _no_channel
         self.confirm_times = Durations()
         self._link = link
-        self._patience = patience
+        self.patience = patience
+
+    def use(self, channel: Any) -> None:
+        """Publish on this channel from now on; None for none."""
+        self.channel = channel
+        self.write = _no_channel if channel is None else channel.write
 
     def encode(self, message: OutgoingMessage, remaining: float | None) -> Sequence[bytes | memoryview]:
         """Return the frames of a message, with the time that it has left."""
@@ -60,20 +69,19 @@ class Wire:
         )
         return frames
 
-    def write(self, frames: Sequence[bytes | memoryview], *, at_once: bool) -> None:
-        """Queue frames for sending."""
-        self.channel.write(frames, at_once=at_once)
-
     def confirmed(self, message: OutgoingMessage, now: float) -> None:
         """Tell the owner of a message that the broker has it."""
         self.confirm_times.add(now - message.sent_at)
-        self._tell(message, None)
+        try:
+            message.done(message, None)
+        except Exception as error_of_owner:  # noqa: BLE001  (whatever an owner raises)
+            self._owner_failed(error_of_owner)
 
     def settled(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> None:
         """Tell the owner of a message of any other outcome."""
         self._tell(message, self._error_of(message, outcome, detail))
 
-    def command_refused(self, command: Command, error: Any) -> None:
+    def command_refused(self, command: ChannelCommand, error: Any) -> None:
         """Tell the owner of a command that it is not run (again)."""
         if command.result is not None:
             command.result.set_exception(error)
@@ -86,7 +94,7 @@ class Wire:
             self._link.name,
             message.exchange,
             message.routing_key,
-            self._patience,
+            self.patience,
             once=("lane refused", self._link.name, message.exchange, message.routing_key),
         )
 
@@ -107,30 +115,35 @@ class Wire:
     def _tell(self, message: OutgoingMessage, error: AmqpRpcException | None) -> None:
         try:
             message.done(message, error)
-        except Exception as error_of_owner:
-            interrupt = from_signal(error_of_owner)
-            if interrupt is not None:
-                # When the others have their outcomes.
-                get_hub().loop.run_callback(raise_in_main, interrupt)
-                return
-            # One owner's mistake must not cost the others their outcomes, nor the connection.
-            logger.exception("%s: error while a message was settled", self._link.name)
+        except Exception as error_of_owner:  # noqa: BLE001  (whatever an owner raises)
+            self._owner_failed(error_of_owner)
+
+    def _owner_failed(self, error: Exception) -> None:
+        interrupt = from_signal(error)
+        if interrupt is not None:
+            # When the others have their outcomes.
+            get_hub().loop.run_callback(raise_in_main, interrupt)
+            return
+        # One owner's mistake must not cost the others their outcomes, nor the connection.
+        logger.error("%s: error while a message was settled", self._link.name, exc_info=error)
 
     def _error_of(self, message: OutgoingMessage, outcome: Outcome, detail: Any) -> AmqpRpcException | None:
         if outcome is Outcome.CONFIRMED:
             return None
         if outcome is Outcome.UNROUTABLE:
-            return Unroutable(_unroutable(message, detail))
+            return Unroutable(_unroutable(message, detail), exchange=message.exchange, routing_key=message.routing_key)
         if outcome is Outcome.NACKED:
-            return PublishNacked(self._nacked(message))
+            return PublishNacked(self._nacked(message), exchange=message.exchange, routing_key=message.routing_key)
         if outcome is Outcome.EXPIRED:
-            return NoResult(_expired(message))
+            return NoResult(_expired(message), stage=_stage(message))
         if outcome is Outcome.WITHDRAWN:
-            return NoResult(f"a message to exchange {message.exchange!r} was withdrawn")
+            return NoResult(f"a message to exchange {message.exchange!r} was withdrawn", stage=_stage(message))
         if outcome is Outcome.TOO_LARGE:
             return MessageTooLarge(
                 f"a message of {message.size} bytes is larger than the broker's limit of {detail} bytes "
-                "(max_message_size)"
+                "(max_message_size)",
+                size=message.size,
+                limit=detail,
             )
         if isinstance(detail, AmqpRpcException):
             return detail
@@ -143,12 +156,20 @@ class Wire:
 
     def _nacked(self, message: OutgoingMessage) -> str:
         what = f"a message to exchange {message.exchange!r}, routing key {message.routing_key!r}"
-        if not self._patience:
+        if not self.patience:
             return f"the broker refused (nacked) {what}: is a queue full?"
         return (
-            f"the broker refused (nacked) {what}, for {self._patience:g} s: is a queue full, or are most nodes of a "
+            f"the broker refused (nacked) {what}, for {self.patience:g} s: is a queue full, or are most nodes of a "
             "quorum queue down?"
         )
+
+
+def _no_channel(*_: Any, **__: Any) -> None:
+    raise AssertionError("an outbox without a channel has sent something")
+
+
+def _stage(message: OutgoingMessage) -> RequestStage:
+    return RequestStage.SENT if message.sent else RequestStage.NOT_SENT
 
 
 def _unroutable(message: OutgoingMessage, text: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import re
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
-from amphora.options.overrides import overrides
 from amphora.options.urls import UrlError, split_url
 
 __all__ = [
@@ -18,8 +17,11 @@ __all__ = [
     "AMQP_VHOST",
     "BrokerAddress",
     "addresses",
-    "brokers_of",
     "given_in_url",
+    "host_of",
+    "port_of",
+    "text_of",
+    "url_of",
     "user_of",
 ]
 
@@ -86,37 +88,6 @@ def user_of(brokers: tuple[BrokerAddress, ...]) -> str:
     return str(users.pop() or AMQP_USER)
 
 
-def brokers_of(
-    broker_url: str | None,
-    amqp_host: str,
-    amqp_port: int,
-    amqp_user: str,
-    amqp_password: str,
-    amqp_vhost: str,
-    shuffle_brokers: bool = False,
-) -> tuple[BrokerAddress, ...]:
-    """Work out the brokers from the arguments that clients and servers take, and from what overrides them.
-
-    Both connections of an endpoint try them in the same order, shuffled or not.
-
-    Raises:
-        TypeError, ValueError: See `addresses`.
-    """
-    if not isinstance(shuffle_brokers, bool):
-        raise TypeError(f"shuffle_brokers must be a bool, not {shuffle_brokers!r}")
-    brokers = addresses(
-        broker_url, host=amqp_host, port=amqp_port, user=amqp_user, password=amqp_password, vhost=amqp_vhost
-    )
-    given = overrides()
-    if given.broker_url is not None:
-        brokers = given_in_url(given.broker_url)
-    elif given.default_broker_url is not None and broker_url is None and brokers == given_in_url(None):
-        brokers = given_in_url(given.default_broker_url)
-    if shuffle_brokers:
-        brokers = tuple(random.sample(brokers, len(brokers)))
-    return brokers
-
-
 def addresses(
     broker_url: str | None, *, host: str, port: int, user: str, password: str, vhost: str
 ) -> tuple[BrokerAddress, ...]:
@@ -136,16 +107,11 @@ def addresses(
     }
     by_hand = [name for name, (value, default) in given.items() if value is not default]
     if broker_url is None:
-        if isinstance(port, bool) or not isinstance(port, int):
-            raise TypeError(f"amqp_port must be an int, not {_kind(port)}")
-        if not 0 < port < 65536:
-            raise ValueError(f"amqp_port must be between 1 and 65535, not {port}")
+        port_of("amqp_port", port)
         for name, (value, _) in given.items():
-            if name != "amqp_port" and not isinstance(value, str):
-                # No value: whatever was given in the place of another argument may be the password.
-                raise TypeError(f"{name} must be a str, not {_kind(value)}")
-        if not _HOST.fullmatch(host):
-            raise ValueError("amqp_host must be a host name or an IP address; a URL is given as broker_url")
+            if name != "amqp_port":
+                text_of(name, value)
+        host_of("amqp_host", host)
         return (BrokerAddress("amqp", str(host), int(port), str(user), str(password), str(vhost)),)
     if by_hand:
         raise ValueError(f"give either broker_url or {', '.join(by_hand)}, not both: the URL says it all")
@@ -158,6 +124,51 @@ def addresses(
     if len(found) > 1 and any(each.scheme == "memory" for each in found):
         raise ValueError("memory:// cannot be combined with other brokers")
     return found
+
+
+def host_of(name: str, value: Any) -> str:
+    """Return a host name or an IP address.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    if not _HOST.fullmatch(text_of(name, value)):
+        raise ValueError(f"{name} must be a host name or an IP address; a URL is given as broker_url")
+    return value  # type: ignore[no-any-return]
+
+
+def port_of(name: str, value: Any) -> int:
+    """Return a TCP port.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {_kind(value)}")
+    if not 0 < value < 65536:
+        raise ValueError(f"{name} must be between 1 and 65535, not {value}")
+    return value
+
+
+def text_of(name: str, value: Any) -> str:
+    """Return a text.
+
+    Raises:
+        TypeError: It is none. The error does not show it: the password may have been given in the wrong place.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {_kind(value)}")
+    return value
+
+
+def url_of(name: str, value: Any) -> str | None:  # noqa: ARG001  (the errors of a URL name it)
+    """Return the URL of a broker, or of several; None for none.
+
+    Raises:
+        TypeError, ValueError: See `addresses`.
+    """
+    given_in_url(value)
+    return value  # type: ignore[no-any-return]
 
 
 def given_in_url(broker_url: str | None) -> tuple[BrokerAddress, ...]:

@@ -66,8 +66,12 @@ class UrlParts:
         return f", not {self.scheme!r}" if self.scheme in _FAMILIAR else f"; {ENCODE}"
 
 
-def split_url(url: str) -> UrlParts:
+def split_url(url: str, *, schemes: str = "amqp://, amqps:// or memory://") -> UrlParts:
     """Split a URL, strictly.
+
+    Args:
+        url: The URL.
+        schemes: What it may begin with, for the text of the error.
 
     Raises:
         UrlError: It is none, or one that could be meant differently. It has no cause.
@@ -82,8 +86,7 @@ def split_url(url: str) -> UrlParts:
     if found is None:
         if "://" not in url:
             raise UrlError(
-                "must begin with amqp://, amqps:// or memory://. A ';' separates several URLs: if it belongs to the "
-                f"password, {ENCODE}"
+                f"must begin with {schemes}. A ';' separates several URLs: if it belongs to the password, {ENCODE}"
             )
         raise UrlError(
             f"has a port or an address that cannot be read. If the password has a '/', ':', '@' or '[' in it, {ENCODE}"

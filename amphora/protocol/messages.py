@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from amphora.exceptions import AmqpRpcException, DeadLettered, Forbidden, RemoteException, WrongRequest, WrongResult
 from amphora.interrupts import let_through
-from amphora.options.settings import received_size_of
 from amphora.protocol.deadlines import deadline_header
-from amphora.serializers import AbstractRpcSerializer, RpcJsonSerializer, SerializerOption, make_serializer
+from amphora.serializers import AbstractRpcSerializer, RpcJsonSerializer
 
 __all__ = [
     "PERSISTENT",
@@ -121,6 +120,9 @@ class Codec:
         serializer: Encodes requests, and is taken for messages without a content type.
         accepted: Further serializers whose content types are understood.
         max_size: Bytes of a body that is decoded, at most; None for any number.
+
+    Attributes:
+        content_type: Content type of what is encoded here, unless it answers another one.
     """
 
     def __init__(
@@ -131,24 +133,14 @@ class Codec:
         max_size: int | None = None,
     ) -> None:
         self._own = serializer
+        self.content_type = serializer.content_type
         self._max_size = math.inf if max_size is None else max_size
-        self._by_type = {each.content_type: each for each in (*accepted, serializer)}
-
-    @classmethod
-    def of(cls, serializer: SerializerOption, accept: Iterable[SerializerOption], max_received_size: int) -> Self:
-        """Make one from the arguments that clients and servers take.
-
-        Raises:
-            TypeError: One of them is no serializer, or the size is no integer.
-            ValueError: The size is less than one.
-        """
-        size = received_size_of(max_received_size)
-        return cls(make_serializer(serializer), [make_serializer(one) for one in accept], max_size=size)
-
-    @property
-    def content_type(self) -> str:
-        """Content type of what is encoded here, unless it answers another one."""
-        return self._own.content_type
+        self._by_type: dict[str | None, AbstractRpcSerializer] = {
+            **{each.content_type: each for each in (*accepted, serializer)},
+            # A message of 0.1 has none.
+            None: serializer,
+            "": serializer,
+        }
 
     def encode_request(self, function: str, args: Iterable[Any], kwargs: dict[str, Any]) -> bytes:
         """Encode a request's body.
@@ -157,10 +149,13 @@ class Codec:
             TypeError: An argument cannot be encoded.
         """
         try:
-            return _dumps(self._own, {"func": function, "args": list(args), "kwargs": kwargs})
+            body = self._own.dumps({"func": function, "args": list(args), "kwargs": kwargs})
+            if not isinstance(body, bytes):
+                raise _not_bytes(self._own, body)
         except Exception as error:
             let_through(error)
             raise TypeError(f"arguments of {function!r} cannot be encoded as {self.content_type}: {error}") from error
+        return body
 
     def read_request(self, properties: Mapping[str, Any], body: bytes) -> Request:
         """Decode a request.
@@ -173,7 +168,8 @@ class Codec:
                 f"The request has {len(body)} bytes, and this server reads {self._max_size} at most (max_received_size)"
             )
         try:
-            value = self._serializer(properties).loads(body)
+            content_type = properties.get("content_type")
+            value = (self._by_type.get(content_type) or self._serializer(content_type)).loads(body)
         except Exception as error:
             let_through(error)
             raise WrongRequest(f"Unreadable request: {error}; body: {_quoted(body)}") from error
@@ -185,7 +181,7 @@ class Codec:
             raise WrongRequest(f"func must be text; body: {_quoted(body)}")
         if not isinstance(args, (list, tuple)):
             raise WrongRequest(f"args must be a list; body: {_quoted(body)}")
-        if not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
+        if not isinstance(kwargs, dict) or (kwargs and not all(isinstance(key, str) for key in kwargs)):
             raise WrongRequest(f"kwargs must be an object with names; body: {_quoted(body)}")
         return Request(function, list(args), kwargs)
 
@@ -196,13 +192,16 @@ class Codec:
             Content type and body. A value that cannot be encoded becomes the encoded `TypeError`
             that says so: a caller is always answered.
         """
-        serializer = self._replying(content_type)
+        serializer = self._by_type.get(content_type) or self._replying(content_type)
         try:
-            return serializer.content_type, _dumps(serializer, {"result": value})
+            body = serializer.dumps({"result": value})
+            if not isinstance(body, bytes):
+                raise _not_bytes(serializer, body)
         except Exception as error:  # noqa: BLE001  (a user's serializer)
             let_through(error)
             text = f"the result cannot be encoded as {serializer.content_type}: {_text(error)}"
             return self.encode_error(TypeError(text), content_type=content_type)
+        return serializer.content_type, body
 
     def encode_error(
         self,
@@ -248,7 +247,8 @@ class Codec:
             )
             return Failure(WrongResult(text))
         try:
-            value = self._serializer(properties).loads(body)
+            content_type = properties.get("content_type")
+            value = (self._by_type.get(content_type) or self._serializer(content_type)).loads(body)
         except Exception as error:  # noqa: BLE001  (a user's serializer)
             let_through(error)
             return Failure(WrongResult(f"Unreadable reply: {error}; body: {_quoted(body)}"))
@@ -260,13 +260,11 @@ class Codec:
             return Result(value["result"])
         return Failure(WrongResult(f"Neither result nor exception in it; body: {_quoted(body)}"))
 
-    def _serializer(self, properties: Mapping[str, Any]) -> AbstractRpcSerializer:
-        content_type = properties.get("content_type")
+    def _serializer(self, content_type: Any) -> AbstractRpcSerializer:
         found = self._find(content_type)
         if found is None:
-            raise ValueError(
-                f"content type {content_type!r} is not accepted here (accepted: {', '.join(sorted(self._by_type))})"
-            )
+            accepted = ", ".join(sorted(filter(None, self._by_type)))
+            raise ValueError(f"content type {content_type!r} is not accepted here (accepted: {accepted})")
         return found
 
     def _replying(self, content_type: str | None) -> AbstractRpcSerializer:
@@ -323,9 +321,13 @@ def _described(error: RemoteException, depth: int) -> dict[str, Any]:
 def _dumps(serializer: AbstractRpcSerializer, value: Any) -> bytes:
     body = serializer.dumps(value)
     if not isinstance(body, bytes):
-        # Found out later, in the outbox, it would break every connection that tries to send it.
-        raise TypeError(f"{type(serializer).__name__}.dumps returned a {type(body).__name__}, not bytes")
+        raise _not_bytes(serializer, body)
     return body
+
+
+def _not_bytes(serializer: AbstractRpcSerializer, body: object) -> TypeError:
+    # Found out later, in the outbox, it would break every connection that tries to send it.
+    return TypeError(f"{type(serializer).__name__}.dumps returned a {type(body).__name__}, not bytes")
 
 
 def _arguments(error: BaseException) -> list[Any]:

@@ -15,10 +15,14 @@ TuningFunction = Callable[[Sequence[Any], Mapping[str, Any]], Any]
 
 
 class Router:
-    """Knows the tuning function of each remote function."""
+    """Knows the tuning function of each remote function.
+
+    Attributes:
+        tuning: Tuning functions by the names of their remote functions.
+    """
 
     def __init__(self) -> None:
-        self._tuning: dict[str, TuningFunction] = {}
+        self.tuning: dict[str, TuningFunction] = {}
 
     def tune(self, func_name: str, tuning: TuningFunction) -> None:
         """Let a tuning function choose the routing key of a remote function's calls.
@@ -31,7 +35,7 @@ class Router:
             raise TypeError(f"func_name must be the name of a remote function, not {func_name!r}")
         if not callable(tuning):
             raise TypeError(f"the tuning function of {func_name!r} is not callable: {tuning!r}")
-        self._tuning[func_name] = tuning
+        self.tuning[func_name] = tuning
 
     def routing_key(self, func_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return the routing key of a call; ``""``, the service's own queue, where none is tuned.
@@ -40,7 +44,7 @@ class Router:
             TypeError: The tuning function returned something that is no routing key.
             Exception: Whatever the tuning function raises.
         """
-        tuning = self._tuning.get(func_name)
+        tuning = self.tuning.get(func_name)
         if tuning is None:
             return ""
         answer = tuning(args, kwargs)

@@ -17,7 +17,6 @@ from time import time
 from typing import Any
 
 from amphora.exceptions import WrongRequest, WrongResult
-from amphora.options.settings import seconds
 from amphora.protocol.signed_fields import (
     LETTER,
     REPLY,
@@ -28,8 +27,9 @@ from amphora.protocol.signed_fields import (
     head_2,
     kind_of,
 )
+from amphora.value_checks import seconds
 
-__all__ = ["SIGNATURE_VERSIONS", "Signatures", "sign_request", "signatures_of"]
+__all__ = ["SIGNATURE_VERSIONS", "Signatures", "check_versions", "sign_request", "signatures_of"]
 
 #: Versions that are sent and accepted unless an endpoint is told otherwise.
 SIGNATURE_VERSIONS = (1, 2)
@@ -72,7 +72,7 @@ class Signatures:
         self._started = tuple(hmac.new(key, digestmod=sha256) for key in _checked(keys))
         self._service = service
         self._window = None if window is None else seconds("signature_window", window)
-        self._versions = _versions(versions)
+        self._versions = check_versions(versions)
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -240,7 +240,7 @@ def signatures_of(
     """
     if window is not None:
         seconds("signature_window", window)
-    _versions(versions)
+    check_versions(versions)
     if not isinstance(keys, (str, bytes)) and not keys:
         return None
     return Signatures(keys, service=service, window=window, versions=versions)
@@ -286,7 +286,12 @@ def sign_request(
     return signatures.sign_request(stamped, body, routing_key=routing_key or "")
 
 
-def _versions(versions: Any) -> frozenset[int]:
+def check_versions(versions: Any) -> frozenset[int]:
+    """Return the versions of the signature that are chosen.
+
+    Raises:
+        TypeError, ValueError: They are no sequence, none, or unknown.
+    """
     if isinstance(versions, (str, bytes)) or not isinstance(versions, Sequence):
         raise TypeError(f"signature_versions must be a sequence such as (1, 2), not {versions!r}")
     chosen = frozenset(versions)

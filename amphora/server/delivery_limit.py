@@ -92,7 +92,7 @@ class DeliveryLimit:
     def attach(self, served: ServedRequests[ServedRequest]) -> None:
         """Tell these requests what the broker says."""
         self._served = served
-        self._tries = served.tries = Tries(self.limit, _Ports(self, served))
+        self._tries = served.tries = Tries(self.limit, _TriesPorts(self, served))
 
     def can_publish(self) -> bool:
         """Return whether the broker can be asked."""
@@ -225,7 +225,7 @@ def _size(properties: Mapping[str, Any]) -> int:
         return maxsize
 
 
-class _Ports:
+class _TriesPorts:
     """What `Tries` asks of the guard, and of the requests."""
 
     def __init__(self, guard: DeliveryLimit, served: ServedRequests[ServedRequest]) -> None:

@@ -84,6 +84,7 @@ class Replies:
         self.undeliverable = 0
         self._name = name
         self._names = names
+        self._exchange = names.response_exchange
         self._codec = codec
         self._publisher = publisher
         self._send_tracebacks = send_tracebacks
@@ -98,7 +99,9 @@ class Replies:
 
     def encode_result(self, job: ServedRequest, value: Any) -> Reply:
         """Return the reply with what a function returned; if it is too large, the reply that says so."""
-        return self._sized(job, Reply(*self._codec.encode_result(value, content_type=job.content_type)))
+        content_type, body = self._codec.encode_result(value, content_type=job.content_type)
+        reply = Reply(content_type, body)
+        return self._sized(job, reply) if len(body) > self._publisher.largest else reply
 
     def encode_error(self, job: ServedRequest, error: BaseException, *, of_function: bool = False) -> Reply:
         """Return the reply with what a function raised, or with what is wrong with the request."""
@@ -132,7 +135,7 @@ class Replies:
         # A signed answer to what anybody may have sent would be one to the genuine request with that id.
         if self._signatures is not None and not job.untrusted:
             properties = self._signatures.sign_reply(properties, reply.body, client=client, version=job.version)
-        exchange = self._names.response_exchange
+        exchange = self._exchange
         if client in self._direct and not job.untrusted:
             exchange = ""
         done = partial(self._on_sent, job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -14,7 +14,7 @@ from amphora.core.finished import FinishedRequests
 from amphora.core.requests import Exit, Options, ServedRequests, State
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.durations import Histogram
-from amphora.endpoint.current_request import enter_request
+from amphora.endpoint.current_request import running_request
 from amphora.endpoint.log_fields import request_fields
 from amphora.exceptions import Forbidden, WrongRequest
 from amphora.interrupts import contained, from_signal, let_through
@@ -22,7 +22,7 @@ from amphora.links.consumer import Consumer
 from amphora.links.publisher import Publisher
 from amphora.logs.note_log import NoteLogger
 from amphora.protocol.deadlines import is_expired
-from amphora.protocol.messages import Codec, Request
+from amphora.protocol.messages import Codec
 from amphora.protocol.names import Names
 from amphora.protocol.signatures import Signatures
 from amphora.server.delivery_limit import DeliveryLimit
@@ -31,8 +31,9 @@ from amphora.server.registry import Ignored, Raised, Registry, Returned
 from amphora.server.replies import Replies
 from amphora.server.run_times import RunTimes
 from amphora.server.served_request import ServedRequest
+from amphora.server.worker_pool import Pool
 
-__all__ = ["Pool", "RequestHandler"]
+__all__ = ["RequestHandler"]
 
 logger = NoteLogger(__name__)
 
@@ -52,19 +53,6 @@ _COUNTED = (
 )
 
 
-class Pool(Protocol):
-    """What runs functions."""
-
-    def submit(self, job: ServedRequest) -> None:
-        """Run a job soon; never blocks."""
-
-    def take_back(self) -> list[ServedRequest]:
-        """Return the jobs that have not begun; they will not run."""
-
-    def dismiss(self) -> None:
-        """Let what is idle end."""
-
-
 class RequestHandler:
     """Runs requests, replies to them, and acknowledges them after that.
 
@@ -77,7 +65,7 @@ class RequestHandler:
         publisher: Takes the replies.
         consumer: Brings the requests, and takes their acknowledgements.
         finished: Memory of the finished requests.
-        new_pool: Gives what runs functions; takes the function that runs one job.
+        pool: Runs the functions.
         concurrency: How many requests run at the same time.
         ignore_delay: Seconds to wait before a request is given back that was ignored before.
         drop_ignored: Acknowledge ignored requests instead of giving them back.
@@ -97,7 +85,7 @@ class RequestHandler:
         publisher: Publisher,
         consumer: Consumer,
         finished: FinishedRequests,
-        new_pool: Callable[[Callable[[ServedRequest], None]], Pool],
+        pool: Pool[ServedRequest],
         concurrency: int,
         ignore_delay: float,
         drop_ignored: bool,
@@ -116,13 +104,17 @@ class RequestHandler:
         self._counts = dict.fromkeys(_COUNTED, 0)
         self._run_times = RunTimes(registry.__contains__)
         self._one_less = Event()
+        self._waiters = 0
         self._alarm: Any = None
-        self._pool = new_pool(self._work)
+        self._pool = pool
+        pool.attach(self._work)
         ports = _Ports(self, self._pool, consumer)
         options = Options(
             slots=concurrency, ignore_delay=ignore_delay, drop_ignored=drop_ignored, letters=poison is not None
         )
         self._served: ServedRequests[ServedRequest] = ServedRequests(options, ports, finished)
+        # How an ordinary request leaves is of interest only while something waits for it.
+        self._served.tells_each = False
         if poison is not None:
             poison.attach(self._served)
         self._replies = Replies(
@@ -161,6 +153,18 @@ class RequestHandler:
         """Return what `AmqpRpcServer.run_times` documents."""
         return self._run_times.so_far()
 
+    def find(self, client: str | None, message_id: str) -> list[ServedRequest]:
+        """Return the requests with this id that a client has sent and that have not left.
+
+        Mostly one or none: only a foreign client uses an id again. Without those that are not trusted. All that the
+        server has are looked through, so that no request pays for an index.
+        """
+        return [
+            job
+            for job in self._served.records
+            if job.message_id == message_id and job.client == client and not job.untrusted
+        ]
+
     def give_back_waiting(self) -> None:
         """Give the requests that have not begun back to their queues; those that run are the last for now."""
         self._served.give_back_waiting(monotonic())
@@ -178,12 +182,18 @@ class RequestHandler:
         """
         own = gevent.getcurrent()
         deadline = None if timeout is None else monotonic() + timeout
-        while any(job.greenlet is not own for job in self._served.records):
-            self._one_less.clear()
-            remaining = None if deadline is None else deadline - monotonic()
-            if remaining is not None and remaining <= 0:
-                return False
-            self._one_less.wait(remaining)
+        self._waiters += 1
+        self._served.tells_each = True
+        try:
+            while any(job.greenlet is not own for job in self._served.records):
+                self._one_less.clear()
+                remaining = None if deadline is None else deadline - monotonic()
+                if remaining is not None and remaining <= 0:
+                    return False
+                self._one_less.wait(remaining)
+        finally:
+            self._waiters -= 1
+            self._served.tells_each = self._waiters > 0
         return True
 
     def deliver(self, delivery: IncomingMessage, receiver: Receiver | None = None) -> None:
@@ -255,59 +265,59 @@ class RequestHandler:
     # -- in a greenlet of the pool ----------------------------------------------------------
 
     def _work(self, job: ServedRequest) -> None:
-        served = self._served
+        served, delivery = self._served, job.delivery
         try:
-            if served.begin(job, monotonic()):
-                self._run(job)
-        finally:
-            # Whatever was raised: it does not stay here without a worker.
+            if not served.begin(job, monotonic()):
+                return
+            self._counts["requests"] += 1
+            properties = delivery.properties
+            try:
+                request = self._codec.read_request(properties, delivery.body)
+            except WrongRequest as error:
+                self._refuse(job, error)
+                return
+            delivery.body = b""
+            function = job.function = request.function
+            job.greenlet = gevent.getcurrent()
+            running_request.set((delivery, function))
+            began = monotonic()
+            try:
+                outcome = self._registry.execute(request, properties.get("user_id") or None)
+            except KeyboardInterrupt as error:
+                if from_signal(error) is not None:
+                    # The program is being ended: another server gets the request.
+                    raise
+                outcome = Raised(error)
+            # What holds a greenlet after its request keeps it from having another one.
+            job.greenlet = None
+            now = monotonic()
+            self._run_times[function].add(now - began)
+            if isinstance(outcome, Returned):
+                served.finished(job, self._replies.encode_result(job, outcome.value), now)
+            else:
+                self._end_without_result(job, outcome, now)
+        except BaseException:
+            # It does not stay here without a worker.
             served.ended(job, monotonic())
+            raise
 
-    def _run(self, job: ServedRequest) -> None:
-        delivery = job.delivery
-        self._counts["requests"] += 1
-        try:
-            request = self._codec.read_request(delivery.properties, delivery.body)
-        except WrongRequest as error:
-            self._refuse(job, error)
-            return
-        delivery.body = b""
-        job.function = request.function
-        job.greenlet = gevent.getcurrent()
-        enter_request(delivery, request.function)
-        began = monotonic()
-        outcome = self._execute(request, delivery.properties.get("user_id") or None)
-        # What holds a greenlet after its request keeps it from having another one.
-        job.greenlet = None
-        now = monotonic()
-        self._run_times.add(request.function, now - began)
+    def _end_without_result(self, job: ServedRequest, outcome: Raised | Ignored, now: float) -> None:
         if isinstance(outcome, Ignored):
             self._counts["ignored"] += 1
             self._served.ignored(job, now)
-        elif isinstance(outcome, Raised):
-            if isinstance(outcome.error, Forbidden) and outcome.refused:
-                logger.warning(
-                    "%s: request %r is refused: %s",
-                    self._name,
-                    job.message_id,
-                    outcome.error,
-                    extra=request_fields(job.message_id, job.function),
-                    once=("forbidden", self._name, request.function),
-                )
-            self._counts["wrong_requests" if outcome.refused else "errors"] += 1
-            reply = self._replies.encode_error(job, outcome.error, of_function=not outcome.refused)
-            self._served.finished(job, reply, now)
-        else:
-            self._served.finished(job, self._replies.encode_result(job, outcome.value), now)
-
-    def _execute(self, request: Request, user: str | None) -> Returned | Raised | Ignored:
-        try:
-            return self._registry.execute(request, user)
-        except KeyboardInterrupt as error:
-            if from_signal(error) is not None:
-                # The program is being ended: another server gets the request.
-                raise
-            return Raised(error)
+            return
+        if isinstance(outcome.error, Forbidden) and outcome.refused:
+            logger.warning(
+                "%s: request %r is refused: %s",
+                self._name,
+                job.message_id,
+                outcome.error,
+                extra=request_fields(job.message_id, job.function),
+                once=("forbidden", self._name, job.function),
+            )
+        self._counts["wrong_requests" if outcome.refused else "errors"] += 1
+        reply = self._replies.encode_error(job, outcome.error, of_function=not outcome.refused)
+        self._served.finished(job, reply, now)
 
     def _refuse(self, job: ServedRequest, error: WrongRequest) -> None:
         """Answer a request that cannot be read, if it says where to."""
@@ -328,8 +338,7 @@ class RequestHandler:
 
     def expired(self, job: ServedRequest) -> bool:
         """Return whether the deadline of a request has passed."""
-        properties = job.delivery.properties
-        return "headers" in properties and is_expired(properties)
+        return is_expired(job.delivery.properties)
 
     def bury(self, job: ServedRequest) -> None:
         """Dead-letter a request."""
@@ -381,7 +390,7 @@ class _Ports:
     restore_route: Callable[[ServedRequest], None]
     abandoned: Callable[[ServedRequest, str], None]
 
-    def __init__(self, handler: RequestHandler, pool: Pool, consumer: Consumer) -> None:
+    def __init__(self, handler: RequestHandler, pool: Pool[ServedRequest], consumer: Consumer) -> None:
         self.current = consumer.is_current
         self.ack = consumer.ack
         self.give_back = partial(consumer.reject, requeue=True)

@@ -9,27 +9,16 @@ from typing import Any, ClassVar, TypeVar, overload
 
 from amphora.core.finished import FinishedRequests
 from amphora.durations import Histogram
+from amphora.endpoint.endpoint import check_patched
 from amphora.endpoint.service_endpoint import ServiceEndpoint
 from amphora.endpoint.service_topology import ServiceTopology
 from amphora.exceptions import BrokerError
+from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import Topology
-from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST, brokers_of
-from amphora.options.overrides import overrides
-from amphora.options.settings import (
-    MAX_RECEIVED_SIZE,
-    LinkSettings,
-    OutboxLimits,
-    SslOption,
-    at_least_one,
-    concurrency_of,
-    milliseconds,
-    queue_type_of,
-    seconds,
-    ssl_of,
-    tries_limit,
-)
-from amphora.protocol.messages import Codec
-from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, Names, uuid_of
+from amphora.options.brokers import AMQP_HOST, AMQP_PASSWORD, AMQP_PORT, AMQP_USER, AMQP_VHOST
+from amphora.options.server_options import ServerOptions
+from amphora.options.settings import MAX_RECEIVED_SIZE, SslOption, tries_limit
+from amphora.protocol.names import DEFAULT_QUEUE_TEMPLATE, uuid_of
 from amphora.protocol.signatures import SIGNATURE_VERSIONS, signatures_of
 from amphora.serializers import RpcJsonSerializer, SerializerOption
 from amphora.server.delivery_limit import DeliveryLimit
@@ -40,7 +29,9 @@ from amphora.server.receiver import Receiver
 from amphora.server.receiving import Receiving
 from amphora.server.registry import Registry
 from amphora.server.request_handler import RequestHandler
-from amphora.server.worker_pool import WorkerPool
+from amphora.server.served_request import ServedRequest
+from amphora.server.worker_pool import Pool, WorkerPool
+from amphora.value_checks import at_least_one, seconds
 
 __all__ = ["AmqpRpcServer"]
 
@@ -71,38 +62,39 @@ class AmqpRpcServer(ServiceEndpoint):
 
     Args:
         service_name: Namespace of the RPC service.
-        serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or
-            an instance.
-        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them
-            separated by ``;`` (the nodes of a cluster, tried in order), or ``memory://`` (this process
-            only, for tests and demos). Instead of the ``amqp_*`` arguments.
+        serializer: Decodes requests and encodes replies; a subclass of `AbstractRpcSerializer`, or an instance.
+        broker_url: ``amqp://user:password@host:port/vhost``, ``amqps://...`` (TLS), several of them separated by ``;``
+            (the nodes of a cluster, tried in order), or ``memory://`` (this process only, for tests and demos). Instead
+            of the ``amqp_*`` arguments.
         amqp_host: Host name or IP address of the broker.
         amqp_port: TCP port of the broker.
         amqp_user: User name.
         amqp_password: Password.
         amqp_vhost: Virtual host.
-        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of
-            ``ca_certs``, ``certfile``, ``keyfile``, ``password``, ``server_hostname``,
-            ``check_hostname`` and ``verify``. Certificates are verified unless that says otherwise.
-        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many
-            processes do not all use the first one.
-        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken
-            for lost. A function may keep the processor busy for nearly as long. 0 switches heartbeats
-            off, and with them the notice of a silent network.
+        ssl: TLS: True for the system's certificates, an `ssl.SSLContext`, or a dict with any of ``ca_certs``,
+            ``certfile``, ``keyfile``, ``password``, ``server_hostname``, ``check_hostname`` and ``verify``.
+            Certificates are verified unless that says otherwise.
+        shuffle_brokers: Whether to try the brokers of ``broker_url`` in a random order instead, so that many processes
+            do not all use the first one.
+        heartbeat: Seconds (whole ones) between heartbeats; a broker silent for two of them is taken for lost. A
+            function may keep the processor busy for nearly as long. 0 switches heartbeats off, and with them the notice
+            of a silent network.
         connect_timeout: Seconds for an attempt to connect, and for any one answer of the broker.
-        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made
-            at once, then the delay grows, with jitter.
-        concurrency: How many requests run at the same time, of all queues together; also how many
-            the broker sends ahead.
-        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``;
-            the same on client and server.
-        queue_type: ``"classic"``, or ``"quorum"`` for queues that RabbitMQ replicates in a cluster: they
-            outlive the loss of a node. The same for all clients and servers of a service; existing queues
-            keep their type (`TopologyConflict`).
-        delivery_limit: How many tries a request has that is not finished, because its server dies or
-            loses its connection, or its function ignores it; at least 2. After that it is
-            dead-lettered to the queue ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`.
-            0 for any number. By default 20 with quorum queues, and any number with classic ones.
+        reconnect_delay_max: The most seconds between attempts to connect; the first attempt is made at once, then the
+            delay grows, with jitter.
+        concurrency: How many requests run at the same time, of all queues together; also how many the broker sends
+            ahead.
+        queue_template: Template of label queues' names, with ``{label}`` and perhaps ``{namespace}``; the same on
+            client and server.
+        queue_type: ``"auto"``: queues that exist are used as they are; new ones are quorum queues on RabbitMQ 4, if
+            they last, and classic otherwise (responses, broadcasts, label queues with ``x_expires``). A classic queue
+            of RabbitMQ 4 confirms messages before they are on disk. ``"classic"`` or ``"quorum"`` for all queues:
+            quorum queues outlive the loss of a node of a cluster. A program that names the type gets a
+            `TopologyConflict` where a queue has the other one. See docs/operations.md.
+        delivery_limit: How many tries a request has that is not finished, because its server dies or loses its
+            connection, or its function ignores it; at least 2. After that it is dead-lettered to the queue
+            ``rpc_{service_name}_dead``, and its caller gets `DeadLettered`. 0 for any number. By default 20 with
+            ``queue_type="quorum"``, and any number otherwise.
         accept: Further serializers whose requests are understood, and answered in kind.
         signing_keys: Keys shared by the clients and servers of the service, at least 16 bytes each: every reply is
             signed with the first one, and a request that was signed with none of them is refused (HMAC-SHA256, see
@@ -113,23 +105,21 @@ class AmqpRpcServer(ServiceEndpoint):
             Amphora 1.0.0a1, and does not cover the routing key and most headers. Pass ``(2,)`` when no client of that
             release is left; 1.1 will have that as its default.
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
-        ignore_delay: Seconds to wait before a request that a function ignores again and again is
-            given back to the queue. While it waits it counts among the ``concurrency`` requests that
-            the broker sends ahead: as many requests that nobody ever takes keep out all others.
+        ignore_delay: Seconds to wait before a request that a function ignores again and again is given back to the
+            queue. While it waits it counts among the ``concurrency`` requests that the broker sends ahead: as many
+            requests that nobody ever takes keep out all others.
         remember_count: How many finished requests are remembered, so that none runs twice.
         remember_bytes: Bytes that their replies may take together. Beyond that the oldest replies are dropped; the
             requests stay remembered.
         remember_seconds: Seconds for which they are remembered.
-        send_tracebacks: Whether a remote exception carries its traceback; off by default, as it
-            shows the server's inside to its clients.
+        send_tracebacks: Whether a remote exception carries its traceback; off by default, as it shows the server's
+            inside to its clients.
         introspection: Whether to answer `AmqpRpcClient.inspect` and calls of the reserved functions ``amphora.ping``,
             ``amphora.functions``, ``amphora.stats`` and ``amphora.health``: who and where this server is, its functions
             with their docstrings, its counts, how it is. A server that is not fan-out has a queue
             ``rpc_{service_name}_{uuid}_control`` for it, and does without where it lacks the permission.
-        fanout_queue_expires: Seconds that the broker keeps the queue of a fan-out server that is not
-            connected.
-        max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0,
-            16 MiB since.
+        fanout_queue_expires: Seconds that the broker keeps the queue of a fan-out server that is not connected.
+        max_message_size: Bytes of one reply's body; RabbitMQ's own limit is 128 MiB until 4.0, 16 MiB since.
         max_received_size: Bytes of one request's body that are decoded; a larger one is answered with `WrongRequest`,
             and not run. JSON and MessagePack take up to 75 times their size in memory while they are decoded.
 
@@ -138,6 +128,7 @@ class AmqpRpcServer(ServiceEndpoint):
         TypeError, ValueError: An argument is wrong.
     """
 
+    _options_type = ServerOptions
     _fanout: ClassVar[bool] = False
 
     def __init__(
@@ -158,7 +149,7 @@ class AmqpRpcServer(ServiceEndpoint):
         reconnect_delay_max: float = 1.0,
         concurrency: int = 100,
         queue_template: str = DEFAULT_QUEUE_TEMPLATE,
-        queue_type: str = "classic",
+        queue_type: str = "auto",
         delivery_limit: int | None = None,
         accept: Sequence[SerializerOption] = (),
         signing_keys: Sequence[bytes | str] = (),
@@ -175,35 +166,35 @@ class AmqpRpcServer(ServiceEndpoint):
         max_message_size: int = 128 * 1024 * 1024,
         max_received_size: int = MAX_RECEIVED_SIZE,
     ) -> None:
-        self._check_patched()
-        names = Names(service_name, queue_template)
-        uuid = uuid_of(uuid)
-        given = overrides().concurrency
-        self._concurrency = concurrency_of(concurrency if given is None else given)
-        codec = Codec.of(serializer, accept, max_received_size)
-        queue_type = queue_type_of(queue_type)
-        brokers = brokers_of(broker_url, amqp_host, amqp_port, amqp_user, amqp_password, amqp_vhost, shuffle_brokers)
-        ssl = ssl_of(ssl, brokers)
-        settings = LinkSettings(brokers, ssl, heartbeat, connect_timeout, reconnect_delay_max=reconnect_delay_max)
+        check_patched(type(self).__name__)
+        options = ServerOptions.of(locals())
+        names = options.names
+        uuid = uuid_of(options.uuid)
+        self._concurrency = options.concurrency
         # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
-        limit = tries_limit(delivery_limit, "classic" if self._fanout else queue_type)
-        declared = ServiceTopology(names, self._fanout, queue_type, limit)
-        queue = declared.server_queue(uuid, milliseconds("fanout_queue_expires", fanout_queue_expires))
+        limit = tries_limit(options.delivery_limit, "classic" if self._fanout else options.queue_type)
+        types = QueueTypes(options.queue_type)
+        declared = ServiceTopology(names, self._fanout, types, limit)
+        queue = declared.server_queue(uuid, options.fanout_queue_milliseconds)
         topology = declared.for_replies()
         super().__init__(
             names,
             uuid,
             "server",
-            settings,
-            OutboxLimits(message_size=max_message_size),
+            options.link_settings,
+            options.outbox_limits,
             publishes=topology,
             consumes=Topology([queue]),
             acks_on_delivery=False,
-            queue_type=queue_type,
+            types=types,
             queues=[queue.name] if limit is None else [queue.name, names.dead_letters],
         )
+        codec = options.codec
         signatures = signatures_of(
-            signing_keys, service=names.namespace, window=signature_window, versions=signature_versions
+            options.signing_keys,
+            service=names.namespace,
+            window=options.signature_window,
+            versions=options.signature_versions,
         )
         poison = None
         if limit is not None:
@@ -217,7 +208,7 @@ class AmqpRpcServer(ServiceEndpoint):
                 fanout=self._fanout,
             )
         self._registry = Registry()
-        for each in overrides().server_middleware:
+        for each in options.outermost_middleware:
             self.add_middleware(each)
         self._handler = RequestHandler(
             repr(self),
@@ -228,20 +219,20 @@ class AmqpRpcServer(ServiceEndpoint):
             publisher=self._publisher,
             consumer=self._consumer,
             finished=FinishedRequests(
-                count=at_least_one("remember_count", remember_count),
-                size=at_least_one("remember_bytes", remember_bytes),
-                age=seconds("remember_seconds", remember_seconds),
+                count=options.remember_count,
+                size=options.remember_bytes,
+                age=options.remember_seconds,
             ),
-            new_pool=partial(WorkerPool, self._concurrency),
+            pool=self._new_pool(),
             concurrency=self._concurrency,
-            ignore_delay=seconds("ignore_delay", ignore_delay, zero=True),
+            ignore_delay=options.ignore_delay,
             drop_ignored=self._fanout,
-            send_tracebacks=send_tracebacks,
+            send_tracebacks=options.send_tracebacks,
             poison=poison,
             signatures=signatures,
         )
         control = None
-        if introspection:
+        if options.introspection:
             reserved = introspection_of(
                 uuid=uuid,
                 concurrency=self._concurrency,
@@ -418,6 +409,10 @@ class AmqpRpcServer(ServiceEndpoint):
         self._receiving.end(_ANSWER)
         self._handler.give_back_waiting()
         super()._stop()
+
+    def _new_pool(self) -> Pool[ServedRequest]:
+        """Return what runs the functions, ``concurrency`` at the same time; overridden to run them elsewhere."""
+        return WorkerPool(self._concurrency)
 
     def _fail_pending(self, error: BrokerError) -> None:  # noqa: ARG002  (`receive_from_queue` raises it)
         self._receiving.close_all()

@@ -6,18 +6,35 @@ import contextvars
 from collections import deque
 from collections.abc import Callable
 from sys import getrefcount
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import gevent
 
 from amphora.interrupts import from_signal, raise_in_main
 
-__all__ = ["WorkerPool"]
+__all__ = ["Pool", "WorkerPool"]
 
 Job = TypeVar("Job")
+J = TypeVar("J")
 
 #: What a greenlet that waits here is switched to with, and with nothing else.
 _AWAKE = object()
+
+
+class Pool(Protocol[J]):
+    """What runs the functions of a server: greenlets (`WorkerPool`), or whatever else is passed in."""
+
+    def attach(self, run: Callable[[J], None]) -> None:
+        """Take the function that runs one job; called once, before the first job."""
+
+    def submit(self, job: J) -> None:
+        """Run a job soon, by calling that function once; never blocks."""
+
+    def take_back(self) -> list[J]:
+        """Return the jobs that have not begun; they will not run."""
+
+    def dismiss(self) -> None:
+        """Let what is idle end; jobs may be submitted again."""
 
 
 class WorkerPool(Generic[Job]):
@@ -33,17 +50,20 @@ class WorkerPool(Generic[Job]):
 
     Args:
         size: Number of greenlets at the most.
-        run: Runs one job; must not raise anything that does not end the greenlet.
     """
 
-    def __init__(self, size: int, run: Callable[[Job], None]) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._run = run
+        self._run: Callable[[Job], None]
         self._context = contextvars.copy_context()
         self._jobs: deque[Job] = deque()
         self._idle: list[Any] = []
         self._greenlets: set[gevent.Greenlet[[], None]] = set()
         self._dismissed = False
+
+    def attach(self, run: Callable[[Job], None]) -> None:
+        """Take the function that runs one job; it must not raise anything that does not end the greenlet."""
+        self._run = run
 
     def submit(self, job: Job) -> None:
         """Run a job as soon as a greenlet is free; never blocks."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -16,16 +17,33 @@ from gevent.event import AsyncResult, Event
 
 from amphora.client.client import AmqpRpcClient
 from amphora.core.handover import Handover, HubState
+from amphora.driver.forks import let_go_after_fork
 from amphora.endpoint.endpoint import allow_unpatched_thread
 from amphora.exceptions import NoResult
 from amphora.logs.note_log import NoteLogger
 
-__all__ = ["HubThread"]
+__all__ = ["HubFuture", "HubThread"]
 
 logger = NoteLogger(__name__)
 
-#: Seconds for which stopping may take, beyond what the client itself takes.
-_FAREWELL = 10.0
+#: Seconds that stopping may take, beyond those for which unconfirmed requests are waited for.
+_FAREWELL = 20.0
+
+
+class HubFuture(Future[Any]):
+    """What `HubThread.submit` returns.
+
+    Unlike that of an executor, it can be cancelled as long as it is not done: a function that runs is interrupted.
+    """
+
+    _cancel: Callable[[], bool] | None = None
+
+    def cancel(self) -> bool:
+        """End it with `concurrent.futures.CancelledError`; return whether it is."""
+        if self._cancel is None or not self._cancel():
+            return self.cancelled()
+        super().cancel()
+        return self.set_running_or_notify_cancel() is False
 
 
 class _Task:
@@ -70,6 +88,11 @@ class HubThread:
         self._abandoned: deque[_Task] = deque()
         self._waker: Any = None
         self._client: AmqpRpcClient | None = None
+        self._done = threading.Event()
+        self._hurried = False
+        self._why = "the client was stopped"
+        let_go_after_fork(self)
+        self._farewell = _FAREWELL
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._main, args=(started,), name=name, daemon=True)
         self._thread.start()
@@ -99,19 +122,47 @@ class HubThread:
         if self._client is not None and self._thread is threading.current_thread():
             # It would wait for itself.
             return function(self._client)
-        task = _Task(Future(), function, copy_context())
+        future: HubFuture | None = None
+        try:
+            future = self.submit(function)
+            return future.result()
+        except BaseException:
+            if future is not None:
+                future.cancel()
+            raise
+
+    def submit(self, function: Callable[[AmqpRpcClient], Any]) -> HubFuture:
+        """Run a function with the client in a greenlet there; do not wait for it.
+
+        Returns:
+            A future of what it returns or raises. It always gets an outcome: that, `CancelledError` after
+            ``future.cancel()``, which interrupts the function, or `NoResult` when the thread ends, when it has ended
+            already, or in a forked child, which has no such thread.
+        """
+        future = HubFuture()
+        task = _Task(future, function, copy_context())
+        future._cancel = partial(self._abandon, task)
         try:
             self._submit(task)
-            return task.outcome.result()
+        except NoResult as error:
+            future.set_exception(error)
         except BaseException:
-            with self._lock:
-                kill = self._handover.abandon(task)
-            if kill:
-                self._abandoned.append(task)
-            if not task.outcome.done():
-                # Also where the task had not begun: other threads may have relied on the wake that was to follow it.
-                self._wake()
+            # What a signal's handler raises, perhaps.
+            future.cancel()
             raise
+        return future
+
+    def _abandon(self, task: _Task) -> bool:
+        """Have no thread wait for a task any more; return whether its future is the caller's to end."""
+        with self._lock:
+            kill = self._handover.abandon(task)
+        if kill is None:
+            return False
+        if kill:
+            self._abandoned.append(task)
+        # Also where the task had not begun: other threads may have relied on the wake that was to follow it.
+        self._wake()
+        return True
 
     def defer(self, begin: Callable[[AmqpRpcClient], AsyncResult[Any]], outcome: Future[Any]) -> None:
         """Begin something there whose result comes later, and wait until it has begun.
@@ -126,15 +177,47 @@ class HubThread:
         self.run(lambda client: self._adopt(begin(client), outcome))
 
     def stop(self) -> None:
-        """Stop the client and end the thread. Afterwards, every future has its outcome."""
+        """Stop the client and end the thread. Afterwards, every future has its outcome.
+
+        Unconfirmed requests are waited for first, and reported where they stay unconfirmed.
+        """
         self._begin_to_stop()
         if self._thread is threading.current_thread():
             return
-        self._thread.join(_FAREWELL + 10.0)
+        # Not by `Thread.join`: where a signal's handler raises in it, it takes the thread for ended (CPython 3.11,
+        # https://github.com/python/cpython/issues/90882).
+        if self._done.wait(self._farewell):
+            self._thread.join()
         # Where the thread has ended in good order, nothing is left. Otherwise something blocks its hub.
         self._end(
             NoResult("the client was stopped, and its thread did not end in time: something blocks its event loop")
         )
+
+    def let_go(self) -> None:
+        """End every future, in a child that was just forked: the thread that would complete them is the parent's."""
+        # Other threads of the parent may have held this lock, and those of the futures.
+        self._lock = threading.RLock()
+        self._waker = None
+        self._abandoned.clear()
+        for task in self._handover.end():
+            task.outcome._condition = threading.Condition()
+            task.outcome.set_exception(NoResult("the process was forked: its parent gets the result"))
+
+    # -- at exit: Leaver ----------------------------------------------------------------------
+
+    def begin_to_leave(self) -> None:
+        """Begin to stop; see `amphora.endpoint.at_exit.Leaver`."""
+        self._why = "the process exited"
+        self._begin_to_stop()
+
+    def hurry(self) -> None:
+        """End the wait for unconfirmed requests."""
+        self._hurried = True
+        self._wake()
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        self.stop()
 
     def _begin_to_stop(self) -> None:
         with self._lock:
@@ -186,11 +269,12 @@ class HubThread:
         hub = gevent.get_hub()
         woken = Event()
         waker = hub.loop.async_()
-        waker.start(woken.set)
+        waker.start(self._on_wake, woken)
         client: AmqpRpcClient | None = None
         reason: BaseException = NoResult("the client was stopped")
         try:
             self._client = client = self._make()
+            self._farewell = _FAREWELL + client._unconfirmed.timeout
             self._waker = waker
             started.set_result(None)
             while self._handover.state is HubState.RUNNING:
@@ -213,14 +297,18 @@ class HubThread:
                 self._waker = None
                 waker.stop()
                 waker.close()
+                self._done.set()
                 hub.destroy(destroy_loop=True)
+
+    def _on_wake(self, woken: Event) -> None:
+        woken.set()
+        if self._hurried and self._client is not None:
+            self._client._unconfirmed.hurry()
 
     def _stop_client(self, client: AmqpRpcClient) -> None:
         # Those that were submitted in the last moment, too.
         self._work(client)
-        client.stop()
-        if unsent := client.stats()["outbox"]:
-            logger.error("%r ended with %d requests that the broker has not confirmed", client, unsent)
+        client.stop_for_good(self._why)
         # Nothing can answer them from here on, whatever their deadlines. Each is told how far it had come.
         client._calls.end_all()
         self._wait_for_tasks(monotonic() + 1.0)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, cast
-from weakref import WeakSet
 
 from gevent import monkey
 from gevent.event import AsyncResult
@@ -18,6 +15,8 @@ from amphora.client.caller import CALL_OPTIONS, DEFER_OPTIONS, CallOptions, Pret
 from amphora.client.client import AmqpRpcClient
 from amphora.client.fanout import AmqpRpcFanoutClient
 from amphora.client.inspector import Answer, Counts, Inspector
+from amphora.endpoint.at_exit import leave_at_exit
+from amphora.endpoint.per_process import PerProcess
 from amphora.protocol.routing import TuningFunction
 from amphora.threads.hub_thread import HubThread
 from amphora.threads.threaded_result import ThreadedResult
@@ -25,7 +24,7 @@ from amphora.threads.threaded_result import ThreadedResult
 __all__ = ["ThreadedClient", "make_client"]
 
 Tuning = TypeVar("Tuning", bound=TuningFunction)
-Service = TypeVar("Service")
+Bound = TypeVar("Bound")
 Middleware = TypeVar("Middleware", bound=Callable[..., Any])
 
 
@@ -67,12 +66,11 @@ class ThreadedClient:
         self._inspector = Inspector(self._gather)
         self._tunings: list[tuple[str, TuningFunction]] = []
         self._middleware: list[Callable[..., Any]] = []
-        self._lock = threading.Lock()
         self._first_pid = os.getpid()
-        self._pid = 0
-        self._hub: HubThread | None = None
+        self._hub: PerProcess[HubThread] = PerProcess(self._make_hub, usable=lambda hub: hub.usable)
+        # The process, and the client of its thread that was started last: its counts can be read after a stop.
+        self._latest: tuple[int, AmqpRpcClient] | None = None
         self._started()
-        _clients.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._service_name!r}{' fanout' if self._class._fanout else ''}>"
@@ -101,20 +99,24 @@ class ThreadedClient:
         """Ask all servers of the service at once; see `AmqpRpcClient.inspect`."""
         return self._inspector
 
-    def bind(self, service: Callable[..., Service], *, prefix: str = "", **options: Any) -> Service:
+    def bind(self, service: Callable[..., Bound], *, prefix: str = "", **options: Any) -> Bound:
         """Give remote functions as the methods of a class; see `AmqpRpcClient.bind`."""
-        return cast("Service", bind(self._caller, service, prefix=prefix, options=options))
+        return cast("Bound", bind(self._caller, service, prefix=prefix, options=options))
 
     def __getattr__(self, name: str) -> Any:
-        """Give what else a client has: its methods run in the client's thread, and properties are read there."""
+        """Give what else a client has: its methods run in the client's thread, and properties are read there.
+
+        What only tells how the client is does not connect one that is stopped.
+        """
         if name.startswith("_"):
             raise AttributeError(name)
         member = getattr(self._class, name)
         if not callable(member):
-            return self._run(lambda client: getattr(client, name))
+            return self._read(lambda client: getattr(client, name))
+        run = self._read if name in _READS else self._run
 
         def method(*args: Any, **kwargs: Any) -> Any:
-            return self._run(lambda client: getattr(client, name)(*args, **kwargs))
+            return run(lambda client: getattr(client, name)(*args, **kwargs))
 
         return method
 
@@ -141,12 +143,12 @@ class ThreadedClient:
     def stop(self) -> None:
         """Disconnect from the broker and end the thread.
 
-        Calls and deferred results that have no result yet end with `NoResult`. Takes at most some seconds. What the
-        broker has not confirmed by then is gone; the next call connects again.
+        Requests that the broker has not confirmed are waited for, up to ``exit_timeout``. Those that are left then are
+        lost, and an ERROR record says how many there are and which functions they call. Calls and deferred results
+        that have no result yet end with `NoResult`. The next call connects again.
         """
-        with self._lock:
-            hub, self._hub = self._hub, None
-        if hub is not None and self._pid == os.getpid():
+        hub = self._hub.take()
+        if hub is not None:
             hub.stop()
 
     def __enter__(self) -> Self:
@@ -159,13 +161,12 @@ class ThreadedClient:
     # -- how it is done ---------------------------------------------------------------------
 
     def _started(self) -> HubThread:
-        hub = self._hub
-        if hub is not None and hub.usable and self._pid == os.getpid():
-            return hub
-        with self._lock:
-            if self._hub is None or not self._hub.usable or self._pid != os.getpid():
-                self._hub, self._pid = HubThread(self._make, f"amphora {self._service_name} client"), os.getpid()
-            return self._hub
+        return self._hub.get()
+
+    def _make_hub(self) -> HubThread:
+        hub = HubThread(self._make, f"amphora {self._service_name} client")
+        leave_at_exit(hub)
+        return hub
 
     def _make(self) -> AmqpRpcClient:
         options = dict(self._options)
@@ -177,10 +178,17 @@ class ThreadedClient:
             client.tune_function(name)(tuning)
         for middleware in self._middleware:
             client.add_middleware(middleware)
+        self._latest = os.getpid(), client
         return client
 
     def _run(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
         return self._started().run(function)
+
+    def _read(self, function: Callable[[AmqpRpcClient], Any]) -> Any:
+        latest = self._latest
+        if self._hub.made is None and latest is not None and latest[0] == os.getpid():
+            return function(latest[1])
+        return self._run(function)
 
     def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._run(lambda client: client.call(function_name=function, **options)(*args, **kwargs))
@@ -198,6 +206,10 @@ class ThreadedClient:
 
         self._started().defer(begin, deferred._future)
         return deferred
+
+
+#: Methods that tell how a client is, and do nothing.
+_READS = frozenset({"stats", "health", "confirm_times"})
 
 
 def make_client(service_name: str, *, fanout: bool = False, **options: Any) -> AmqpRpcClient | ThreadedClient:
@@ -218,25 +230,6 @@ def make_client(service_name: str, *, fanout: bool = False, **options: Any) -> A
         kind = AmqpRpcFanoutClient if fanout else AmqpRpcClient
         return kind(service_name, **options)
     return ThreadedClient(service_name, fanout=fanout, **options)
-
-
-#: Those that are to be stopped at the end of the process.
-_clients: WeakSet[ThreadedClient] = WeakSet()
-
-
-@atexit.register
-def _stop_all() -> None:
-    for client in list(_clients):
-        client.stop()
-
-
-def _renew_locks() -> None:
-    """In a child of a fork: another thread of the parent may have held a lock, and is not there any more."""
-    for client in list(_clients):
-        client._lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _check_threads() -> None:

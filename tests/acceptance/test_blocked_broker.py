@@ -129,7 +129,7 @@ def test_a_request_that_a_full_queue_refuses_raises_publish_nacked(
     amqp_channel: amqp.Channel,
     broker: Broker,
 ) -> None:
-    client = new_client(broker.url)
+    client = new_client(broker.url, queue_type="classic")
     assert client.wait_connected(10)
     label = unique_name("label")
     full = {"x-max-length": 1, "x-overflow": "reject-publish"}
@@ -153,8 +153,8 @@ def test_a_nack_is_the_end_of_one_request_only(
     amqp_channel: amqp.Channel,
     broker: Broker,
 ) -> None:
-    new_server(broker.url, abs)
-    client = new_client(broker.url)
+    new_server(broker.url, abs, queue_type="classic")
+    client = new_client(broker.url, queue_type="classic")
     assert client.wait_connected(10)
     label = unique_name("label")
     full = {"x-max-length": 5, "x-overflow": "reject-publish"}

@@ -40,6 +40,12 @@ def drop_in_hand(broker: Broker, queue: str, times: int, vhost: str = "/") -> No
         connection.collect()
 
 
+@pytest.fixture(params=["", "1"], ids=["direct", "stock"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either transport."""
+    monkeypatch.setenv("AMPHORA_STOCK_TRANSPORT", request.param)
+
+
 # Acknowledgements that come too late.
 
 
@@ -54,6 +60,7 @@ def impatient_broker(start_broker: StartBroker) -> Broker:
     return broker
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])
 @pytest.mark.parametrize("by_label", [False, True])
 def test_calls_are_answered_after_an_acknowledgement_that_came_too_late(
@@ -90,6 +97,51 @@ def test_calls_are_answered_after_an_acknowledgement_that_came_too_late(
     wait_until(lambda: messages_in(broker, queue) == 0, 20)
     if queue_type == "quorum":
         assert messages_in(broker, f"rpc_{service}_dead") == 0
+
+
+# Consumers that end.
+
+
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+def test_a_label_queue_that_is_consumed_from_again_and_again_loses_nothing_and_runs_nothing_twice(
+    broker: Broker, service: str, new_client: NewClient, new_server: NewServer, queue_type: str
+) -> None:
+    work, options = Work(0.05), {"queue_type": queue_type}
+    server, client = new_server(broker.url, work, **options), new_client(broker.url, timeout=TIMEOUT, **options)
+    client.create_new_request_queue(service)
+    results = [client.defer(routing_key=service).work(number) for number in range(60)]
+
+    # More deliveries are on their way each time than are taken: they go back, and others are acknowledged late.
+    for _ in range(MANY):
+        server.receive_from_queue(service, max_calls=1)
+    server.receive_from_queue(service, block=False)
+
+    assert [result.get() for result in results] == list(range(60))
+    assert set(work.runs.values()) == {1}
+    assert server.stats()["reconnects"] == 0
+    wait_until(lambda: messages_in(broker, f"rpc_{service}_queue_{service}") == 0, 20)
+
+
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+def test_a_label_queue_that_is_deleted_and_made_again_is_served_again_and_others_are_all_the_time(
+    broker: Broker, service: str, new_client: NewClient, new_server: NewServer, queue_type: str
+) -> None:
+    work, options = Work(0.02), {"queue_type": queue_type}
+    server, client = new_server(broker.url, work, **options), new_client(broker.url, timeout=TIMEOUT, **options)
+    others = []
+    for turn in range(5):
+        client.create_new_request_queue(service)
+        server.receive_from_queue(service, block=False)
+        assert client.call(routing_key=service).work(-turn) == -turn
+        others += [client.defer(wait_publish=False).work(20 * turn + number + 1) for number in range(20)]
+        client.remove_request_queue(service)
+
+    assert [result.get() for result in others] == list(range(1, 101))
+    # Now and then the broker itself fails over the removed queue and ends the connection (541, INTERNAL_ERROR).
+    if server.stats()["reconnects"] == 0:
+        assert set(work.runs.values()) == {1}
 
 
 # Delivery limits of the broker.
@@ -152,13 +204,13 @@ def test_a_classic_service_has_classic_queues_whatever_the_default_of_the_virtua
     broker: Broker, quorum_vhost: str, service: str, new_client: NewClient, new_server: NewServer
 ) -> None:
     url = broker.url_for(vhost=quorum_vhost)
-    client = new_client(url, timeout=TIMEOUT)
+    client = new_client(url, timeout=TIMEOUT, queue_type="classic")
     client.create_new_request_queue(service)
     result = client.defer.work(1)
 
     drop_in_hand(broker, f"rpc_{service}_request", MANY, quorum_vhost)
 
-    new_server(url, Work())
+    new_server(url, Work(), queue_type="classic")
     assert result.get() == 1
     types = {each.arguments.get("x-queue-type") for each in broker.queues(quorum_vhost).values()}
     assert types == {"classic"}
@@ -243,6 +295,29 @@ def test_a_broker_that_allows_one_consumer_on_each_channel_has_servers_with_labe
     assert client.call.work(2) == 2
     assert server.stats()["reconnects"] == client.stats()["reconnects"] == 0
     assert server.health().ready
+
+
+def test_a_server_with_more_labels_than_channels_for_them_goes_on_where_no_channel_can_be_shared(
+    broker: Broker, start_broker: StartBroker, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    if broker.release < (4, 0):
+        pytest.skip("this release has no such setting")
+    broker = start_broker({"consumer_max_per_channel": 1})
+    server, client = new_server(broker.url, Work()), new_client(broker.url, timeout=TIMEOUT)
+    labels = [f"label{number}" for number in range(40)]
+    for label in labels:
+        client.create_new_request_queue(label)
+        server.receive_from_queue(label, block=False)
+
+    assert [client.call(routing_key=label).work(1) for label in labels] == [1] * 40
+    assert server.health().ready
+    # One connection may have been lost to find out.
+    reconnects = server.stats()["reconnects"]
+    assert reconnects <= 1
+    client.create_new_request_queue("one more")
+    server.receive_from_queue("one more", block=False)
+    assert client.call(routing_key="one more").work(1) == 1
+    assert server.stats()["reconnects"] == reconnects
 
 
 @pytest.fixture(params=[4096, 8192])

@@ -40,6 +40,7 @@ def test_a_thousand_calls_in_flight_survive_a_broker_that_goes_and_comes_back(
     client = new_client(own_broker.url)
     results = [client.defer(wait_publish=False).work(number) for number in range(1000)]
     wait_until(lambda: sum(result.ready() for result in results) >= 200, message="calls are answered")
+    own_broker.sync()
 
     end_broker(own_broker)
     answered_before = sum(result.ready() for result in results)
@@ -95,6 +96,7 @@ def test_calls_made_while_the_broker_is_away_are_held_and_run_once_it_is_back(
     work = Work()
     server, client = new_server(own_broker.url, work), new_client(own_broker.url)
     assert client.call.work(0) == 0
+    own_broker.sync()
     own_broker.kill()
     wait_until(lambda: not client.connected and not server.connected)
     held = [client.defer(wait_publish=False).work(number) for number in range(1, 101)]

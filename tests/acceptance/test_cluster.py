@@ -50,8 +50,8 @@ def cluster(_cluster: Cluster) -> Cluster:
 def test_classic_queues_of_a_lost_node_are_waited_for(
     cluster: Cluster, service: str, new_client: NewClient, new_server: NewServer
 ) -> None:
-    work = Work()
-    server, client = new_server(cluster.url, work), new_client(cluster.url)
+    work, classic = Work(), {"queue_type": "classic"}
+    server, client = new_server(cluster.url, work, **classic), new_client(cluster.url, **classic)
     assert client.call.work(1) == 1
     home = cluster.leader_of(f"rpc_{service}_request")
 

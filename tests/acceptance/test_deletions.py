@@ -93,7 +93,7 @@ def test_a_vhost_whose_queues_are_quorum_queues_is_served(
     broker.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
     url = broker.url_for(vhost=vhost)
 
-    server, client = new_server(url, abs), new_client(url)
+    server, client = new_server(url, abs, queue_type="classic"), new_client(url, queue_type="classic")
     client.create_new_request_queue(label)
     server.receive_from_queue(label, block=False)
 

@@ -64,7 +64,7 @@ def test_clients_and_servers_stop_in_time_and_serve_again(
 def test_prepare_stop_takes_no_longer_than_its_timeout(
     own_broker: Broker, new_client: NewClient, new_server: NewServer, monkeypatch: pytest.MonkeyPatch, timeout: float
 ) -> None:
-    monkeypatch.setattr("amphora.server._ANSWER", 60.0)
+    monkeypatch.setattr("amphora.server.server._ANSWER", 60.0)
     begun, go_on = Event(), Event()
 
     def work() -> None:

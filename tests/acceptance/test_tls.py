@@ -290,6 +290,7 @@ def test_calls_go_on_over_tls_when_a_killed_broker_is_back(
     results = [client.defer(wait_publish=False).work(number) for number in range(1000)]
     wait_until(lambda: sum(result.ready() for result in results) >= 100, message="calls are answered")
 
+    tls.node.sync()
     tls.node.kill()
     tls.node.start()
 

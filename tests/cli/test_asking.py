@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from gevent.event import Event
 
-from amphora import AmqpRpcFanoutServer, AmqpRpcServer, __version__
+from amphora import AmqpRpcClient, AmqpRpcFanoutServer, AmqpRpcServer, __version__
 from tests.cli.conftest import Invoke, Shop, StartCommand
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
@@ -42,7 +42,7 @@ def test_call_prints_the_result_as_json(invoke: Invoke, shop: Shop, service: str
         (["missing"], 1, "No function missing defined: `amphora functions"),
         (["stok.ship"], 1, "No function stok.ship defined. Did you mean stock.ship?"),
         (["add", "1", "--routing-key", "nobody"], 4, "no queue takes"),
-        (["add", "1", "--timeout", "0"], 3, "No result of 'add' within 0 s"),
+        (["add", "1", "--timeout", "0"], 3, "No result from 'add' within 0 s"),
     ],
 )
 def test_call_says_how_it_went_wrong(
@@ -136,6 +136,22 @@ def test_queues_are_shown_and_what_is_missing_is_status_1(invoke: Invoke, shop: 
     assert invoke("queues", service).exit_code == 0
 
 
+def test_label_queues_are_found_by_the_template_of_the_service(
+    invoke: Invoke, shop: Shop, broker: Broker, service: str
+) -> None:
+    template = "{namespace}.for.{label}"
+    with AmqpRpcClient(service, broker_url=broker.url, queue_template=template) as client:
+        client.create_new_request_queue("Alice")
+
+    options = ["--label", "Alice", "--queue-template", template]
+    shown = invoke("queues", service, *options)
+    watched = invoke("top", service, "-n", "1", "-i", "1", "--json", *options)
+
+    assert [f"{service}.for.Alice", "label", "0", "0"] in rows(shown)
+    assert f"{service}.for.Alice" in watched.stdout
+    assert invoke("queues", service, "--label", "Alice", "--queue-template", "no label").exit_code == 2
+
+
 def test_a_queue_with_messages_that_nobody_consumes_is_status_1(invoke: Invoke, shop: Shop, service: str) -> None:
     shop.server.stop()
     assert invoke("call", service, "add", "1", "--no-wait").exit_code == 0
@@ -174,7 +190,7 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     invoke: Invoke, shop: Shop, service: str, broker: Broker
 ) -> None:
     shop.bury(17)
-    other_type = invoke("doctor", service, "--queue-type", "quorum")
+    other_type = invoke("doctor", service, "--queue-type", "classic" if broker.release >= (4, 0) else "quorum")
     refused = invoke("doctor", service, "--broker", broker.url_for(password="a-secret"))
     shop.server.stop()
     nobody = invoke("doctor", service)
@@ -204,6 +220,37 @@ def test_the_doctor_notices_a_quorum_queue_that_is_taken_for_a_classic_one(
 
     assert result.exit_code == 0, result.output
     assert f"queue arguments: {queue!r}: declared by an earlier release" in result.stdout
+
+
+@pytest.mark.parametrize("queue_type", ["classic", "quorum", "auto"])
+def test_the_doctor_says_the_type_of_the_queue_and_what_a_confirm_is_worth(
+    invoke: Invoke, broker: Broker, service: str, queue_type: str
+) -> None:
+    with AmqpRpcServer(service, broker_url=broker.url, queue_type=queue_type) as server:
+        assert server.wait_connected(20)
+
+        result = invoke("doctor", service, "--broker", broker.url)
+
+    assert result.exit_code == 0, result.output
+    unsynced = broker.release >= (4, 0)
+    found = queue_type if queue_type != "auto" else "quorum" if unsynced else "classic"
+    assert f"ok   queue arguments: as declared with queue_type='auto': 'rpc_{service}_request' is a {found} queue" in (
+        result.stdout
+    )
+    assert ("durability: RabbitMQ 4 confirms" in result.stdout) is (unsynced and found == "classic")
+
+
+def test_the_doctor_notices_another_type_than_the_one_that_is_named(
+    invoke: Invoke, broker: Broker, service: str
+) -> None:
+    with AmqpRpcServer(service, broker_url=broker.url, queue_type="classic") as server:
+        assert server.wait_connected(20)
+
+        result = invoke("doctor", service, "--broker", broker.url, "--queue-type", "quorum")
+
+    assert result.exit_code == 1, result.output
+    assert f"BAD  queue arguments: queue 'rpc_{service}_request' on the broker" in result.stdout
+    assert "another queue_type or delivery_limit" in result.stdout
 
 
 def test_the_doctor_names_a_missing_permission(

@@ -14,14 +14,15 @@ PACKAGE = ROOT / "amphora"
 MACHINES = {
     "Link": "core/link.py",
     "Outbox": "core/messages.py",
+    "Pending calls": "core/calls.py",
     "Served requests": "core/records.py",
-    "Subscriptions": "core/subscriptions.py",
+    "Subscriptions": "core/wishes.py",
 }
 
 
 def states(module: str) -> set[str]:
     tree = ast.parse((PACKAGE / module).read_text())
-    [found] = [each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == "State"]
+    [found] = [each for each in tree.body if isinstance(each, ast.ClassDef) and each.name in ("State", "CallState")]
     return {
         target.id
         for each in found.body

@@ -1,10 +1,12 @@
 """Clients and servers of the integration tests, which end with the test."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from amphora import AmqpRpcClient, AmqpRpcServer
+from tests.integration import original
 from tests.integration.functions import Holding, Noting
 from tests.support.broker import Broker
 from tests.support.endpoints import NewClient, NewServer, clients_of, servers_of
@@ -12,18 +14,25 @@ from tests.support.endpoints import NewClient, NewServer, clients_of, servers_of
 __all__ = ["NewClient", "NewServer"]
 
 
+def options_of(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the options that the mark `endpoints` of a test gives, and classic queues to tests that play 0.1.3."""
+    marker = request.node.get_closest_marker("endpoints")
+    plays = any(getattr(each, "__module__", "") == original.__name__ for each in vars(request.module).values())
+    return ({"queue_type": "classic"} if plays else {}) | ({} if marker is None else dict(marker.kwargs))
+
+
 @pytest.fixture
-def new_client(broker: Broker, service: str) -> Iterator[NewClient]:
+def new_client(request: pytest.FixtureRequest, broker: Broker, service: str) -> Iterator[NewClient]:
     """Make clients on the shared broker, of the test's own service unless told otherwise."""
     # Long enough for a busy machine: a test that expects a timeout says its own.
-    with clients_of(service, broker_url=broker.url, timeout=20) as make:
+    with clients_of(service, **{"broker_url": broker.url, "timeout": 20, **options_of(request)}) as make:
         yield make
 
 
 @pytest.fixture
-def new_server(broker: Broker, service: str) -> Iterator[NewServer]:
+def new_server(request: pytest.FixtureRequest, broker: Broker, service: str) -> Iterator[NewServer]:
     """Make servers with some functions on the shared broker, of the test's own service; they serve."""
-    with servers_of(service, broker_url=broker.url) as make:
+    with servers_of(service, **{"broker_url": broker.url, **options_of(request)}) as make:
         yield make
 
 

@@ -34,9 +34,22 @@ def main() -> None:
     began = time.monotonic()
     client.stop()
     seconds = time.monotonic() - began
+    looks = {
+        "calls": client.stats()["calls"],
+        "connected": client.connected,
+        "state": client.state,
+        "ready": client.health().ready,
+        "confirmed": client.confirm_times().count,
+        "threads": threading.active_count(),
+    }
     print(
         json.dumps(
-            {"outcomes": {name: outcome(each) for name, each in results.items()}, "seconds": seconds, "told": told}
+            {
+                "outcomes": {name: outcome(each) for name, each in results.items()},
+                "seconds": seconds,
+                "told": told,
+                "looks": looks,
+            }
         ),
         flush=True,
     )

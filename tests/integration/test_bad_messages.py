@@ -10,6 +10,8 @@ from gevent.event import AsyncResult
 
 from amphora import AmqpRpcClient, MessageRejected
 from amphora.core.messages import OutgoingMessage
+from amphora.links.own_queue import OwnQueue
+from amphora.links.queue_types import Form
 from amphora.logs.note_log import flush_notes
 from tests.integration.conftest import NewClient, NewServer
 from tests.support.broker import Broker
@@ -127,8 +129,8 @@ def test_a_command_that_fails_with_anything_ends_as_its_own_error(new_client: Ne
 def test_a_service_whose_topology_cannot_be_encoded_ends_with_the_error(service: str, broker: Broker) -> None:
     client = AmqpRpcClient(service, broker_url=broker.url)
     for queue in client._publisher._topology._fixed:
-        if hasattr(queue, "queue_arguments"):
-            queue.queue_arguments = {"x-expires": 2**70}
+        if isinstance(queue, OwnQueue):
+            queue.forms = [Form({"x-expires": 2**70}, "classic")]
 
     with pytest.raises(Exception, match=r"trouble with the broker|cannot be encoded"):
         gevent.spawn(client.serve, nowait=False).get(timeout=20)

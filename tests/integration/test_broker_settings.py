@@ -65,6 +65,7 @@ def test_the_policy_of_a_message_ttl_takes_requests_that_wait_and_nobody_tells_t
     assert not waiting.ready()
 
 
+@pytest.mark.endpoints(queue_type="classic")
 def test_the_policy_of_a_length_takes_the_oldest_requests_or_refuses_the_newest(
     client: AmqpRpcClient, new_server: NewServer, note: Noting, policy: Policy
 ) -> None:

@@ -93,6 +93,9 @@ def test_a_dead_letter_is_the_request_and_says_where_it_comes_from(
     # Without its deadline, so that it does not expire when it is given back.
     assert "expiration" not in message.properties
     headers = message.properties["application_headers"]
+    # Of a quorum queue since RabbitMQ 4.3, and of one of 4.0.
+    headers.pop("x-acquired-count", None)
+    headers.pop("x-delivery-count", None)
     assert abs(headers.pop("x-amphora-held-deadline") / 1000 - time() - 20) < 20
     assert headers == {
         "x-amphora-queue": f"rpc_{service}_request",
@@ -180,6 +183,7 @@ def test_a_dead_letter_that_is_put_back_into_its_queue_runs_as_if_new(
     wait_until(lambda: client.stats()["late_replies"] == 1)
 
 
+@pytest.mark.endpoints(queue_type="classic")
 def test_a_request_that_cannot_be_read_and_has_no_reply_to_is_kept(
     new_server: NewServer, options: Options, amqp_channel: amqp.Channel, service: str
 ) -> None:
@@ -206,6 +210,7 @@ def test_a_request_that_cannot_be_read_and_has_no_reply_to_is_kept(
     ],
     ids=lambda properties: next(iter(properties)),
 )
+@pytest.mark.endpoints(queue_type="classic")
 def test_whatever_a_foreign_request_carries_it_can_be_given_up(
     new_server: NewServer, options: Options, amqp_channel: amqp.Channel, service: str, properties: Options
 ) -> None:
@@ -386,7 +391,7 @@ def test_a_client_that_differs_from_its_server_is_told_what_has_to_be_equal(
     new_server(connected=True, queue_type="quorum")
 
     with pytest.raises(
-        TopologyConflict, match=r"another queue_type or delivery_limit, .* the same ones, or migrate: .*delete_queue"
+        TopologyConflict, match=r"another queue_type or delivery_limit, .* the same ones, .*or migrate: .*delete_queue"
     ):
         new_client(**of_client).call.work()
 

@@ -114,7 +114,7 @@ def test_an_ignored_request_is_acknowledged_and_not_run_again(
     server = fanout_server(not_me)
     assert client.wait_connected(20)
 
-    with pytest.raises(NoResult, match="the broker has confirmed the request, no reply has come"):
+    with pytest.raises(NoResult, match="The broker confirmed the request, but no reply arrived"):
         client.call(timeout=2).not_me()
 
     wait_until(lambda: server.stats()["ignored"] == 1)

@@ -184,7 +184,7 @@ def test_a_queue_of_the_other_type_ends_serve_with_the_way_to_migrate(
     text = str(caught.value)
     assert f"queue '{queue}' on the broker at" in text
     assert f"is a {present} queue, and the type of a queue cannot be changed" in text
-    assert f"give queue_type='{present}' to every client and server" in text
+    assert f"give queue_type='{present}' or 'auto' to every client and server" in text
     assert f"rabbitmqctl delete_queue {queue}" in text
 
 
@@ -193,7 +193,7 @@ def test_a_label_queue_of_the_other_type_is_a_conflict_and_the_client_goes_on(
     label: str, new_client: NewClient, new_server: NewServer, unique_name: Callable[[str], str], service: str
 ) -> None:
     shared: dict[str, Any] = {"queue_template": "rpc_{label}_request"}
-    old = new_client(service_name=unique_name("old"), **shared)
+    old = new_client(service_name=unique_name("old"), queue_type="classic", **shared)
     old.create_new_request_queue(label)
     new_server(abs, connected=True, **QUORUM)
     client = new_client(**QUORUM, **shared)
@@ -208,7 +208,8 @@ def test_the_way_to_migrate_leads_there(
     broker: Broker, service: str, amqp_channel: amqp.Channel, new_client: NewClient, new_server: NewServer
 ) -> None:
     queue = f"rpc_{service}_request"
-    server, client = new_server(abs, connected=True), new_client()
+    classic = {"queue_type": "classic"}
+    server, client = new_server(abs, connected=True, **classic), new_client(**classic)
     assert client.call.abs(-1) == 1
     client.stop()
     wait_until(lambda: broker.queues()[queue].messages == 0, message="the queue is empty")
@@ -223,14 +224,14 @@ def test_the_way_to_migrate_leads_there(
 def test_a_server_on_classic_queues_takes_from_a_label_queue_of_the_other_type(
     service: str, label: str, amqp_channel: amqp.Channel, new_client: NewClient, new_server: NewServer
 ) -> None:
-    server = new_server(abs, connected=True)
+    server = new_server(abs, connected=True, queue_type="classic")
     queue = f"rpc_{service}_queue_{label}"
     amqp_channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
     amqp_channel.queue_bind(queue, f"rpc_{service}_request", label)
 
     server.receive_from_queue(label, block=False)
 
-    client = new_client()
+    client = new_client(queue_type="classic")
     assert client.call(routing_key=label).abs(-1) == 1
     assert client.call.abs(-2) == 2
 

@@ -161,7 +161,7 @@ def test_the_request_queue_of_a_client_that_does_not_answer_is_waited_for_and_la
 
         held = client.defer(timeout=60, wait_publish=False).abs(-1)
         assert [client.call(routing_key=alice).abs(-number) for number in range(20)] == list(range(20))
-        with pytest.raises(NoResult, match=rf"not sent yet .*no answer about queue 'rpc_{service}_request': is its no"):
+        with pytest.raises(NoResult, match=rf"was not sent .*no answer about queue .rpc_{service}_request.: is its no"):
             client.call(timeout=0.1).abs(-2)
         assert client._publisher.link.reconnects == reconnects
 

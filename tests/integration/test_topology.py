@@ -14,6 +14,7 @@ from tests.support.broker import BindingInfo, Broker, ExchangeInfo, QueueInfo
 HALF_AN_HOUR = 30 * 60 * 1000
 #: What every queue is declared with, unless another type is asked for.
 CLASSIC = {"x-queue-type": "classic"}
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 10**9, "x-consumer-disconnected-timeout": 10_000}
 A_MINUTE = 60 * 1000
 
 
@@ -53,6 +54,12 @@ class Seen:
 
 
 @pytest.fixture
+def lasting(broker: Broker) -> dict[str, Any]:
+    """The arguments of a new queue that lasts."""
+    return QUORUM if broker.release >= (4, 0) else CLASSIC
+
+
+@pytest.fixture
 def seen(broker: Broker, service: str) -> Seen:
     return Seen(broker, service)
 
@@ -73,22 +80,22 @@ def connected_client(new_client: NewClient) -> Callable[..., AmqpRpcClient]:
 
 
 def test_a_server_declares_both_exchanges_and_the_request_queue(
-    new_server: NewServer, seen: Seen, service: str
+    new_server: NewServer, seen: Seen, lasting: dict[str, Any], service: str
 ) -> None:
     new_server(connected=True, introspection=False)
 
     assert seen.exchanges == {(f"rpc_{service}_request", "direct"), (f"rpc_{service}_response", "direct")}
-    assert seen.queues == {f"rpc_{service}_request": CLASSIC}
+    assert seen.queues == {f"rpc_{service}_request": lasting}
     assert seen.bindings == {(f"rpc_{service}_request", f"rpc_{service}_request", "")}
 
 
 def test_a_server_that_tells_about_itself_has_a_queue_for_that_too(
-    new_server: NewServer, seen: Seen, service: str
+    new_server: NewServer, seen: Seen, lasting: dict[str, Any], service: str
 ) -> None:
     server = new_server(connected=True)
 
     control = f"rpc_{service}_{server.uuid}_control"
-    assert seen.queues == {f"rpc_{service}_request": CLASSIC, control: {"x-expires": 60_000, **CLASSIC}}
+    assert seen.queues == {f"rpc_{service}_request": lasting, control: {"x-expires": 60_000, **CLASSIC}}
     assert seen.bindings == {
         (f"rpc_{service}_request", f"rpc_{service}_request", ""),
         (f"rpc_{service}_request", control, "amphora.control"),
@@ -98,13 +105,13 @@ def test_a_server_that_tells_about_itself_has_a_queue_for_that_too(
 
 
 def test_a_client_declares_these_and_a_response_queue_of_its_own(
-    connected_client: Callable[..., AmqpRpcClient], seen: Seen, service: str
+    connected_client: Callable[..., AmqpRpcClient], seen: Seen, lasting: dict[str, Any], service: str
 ) -> None:
     uuid = connected_client().uuid
 
     assert seen.exchanges == {(f"rpc_{service}_request", "direct"), (f"rpc_{service}_response", "direct")}
     assert seen.queues == {
-        f"rpc_{service}_request": CLASSIC,
+        f"rpc_{service}_request": lasting,
         f"rpc_{service}_{uuid}_response": {"x-expires": HALF_AN_HOUR, **CLASSIC},
     }
     assert seen.bindings == {
@@ -211,13 +218,13 @@ def test_a_fanout_servers_uuid_and_expiry_can_be_set(new_server: NewServer, seen
 
 
 def test_a_label_queue_is_bound_to_the_request_exchange_with_its_label(
-    client: AmqpRpcClient, seen: Seen, service: str
+    client: AmqpRpcClient, seen: Seen, lasting: dict[str, Any], service: str
 ) -> None:
     label = f"Alice of {service}"
 
     client.create_new_request_queue(label)
 
-    assert seen.queues[f"rpc_{service}_queue_{label}"] == CLASSIC
+    assert seen.queues[f"rpc_{service}_queue_{label}"] == lasting
     assert (f"rpc_{service}_request", f"rpc_{service}_queue_{label}", label) in seen.bindings
 
 

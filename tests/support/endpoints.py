@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from amphora import AmqpRpcClient, AmqpRpcServer
+from amphora import AmqpRpcClient, AmqpRpcServer, BrokerError
 
 #: Seconds for a server to be connected, on a busy machine.
 PATIENCE = 20
@@ -48,6 +48,8 @@ def clients_of(service: str, **defaults: Any) -> Iterator[NewClient]:
     yield make
     for client in clients:
         client.stop()
+        # What it could not send is no loss of the test's, which would be reported when the client is collected.
+        client._publisher.refuse_all(BrokerError("the test is over"))
 
 
 @contextmanager

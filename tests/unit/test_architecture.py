@@ -24,7 +24,7 @@ ROOMS = (
         "amphora.contrib.prometheus",
         "amphora.testing.*",
     ),
-    ("amphora.contrib.multiprocess_metrics", "amphora.contrib.stand_ins"),
+    ("amphora.contrib.multiprocess_metrics", "amphora.contrib.stand_ins.*"),
     ("amphora",),
     ("amphora.threads.*",),
     ("amphora.client.*", "amphora.server.*"),
@@ -32,10 +32,11 @@ ROOMS = (
     ("amphora.links.*",),
     ("amphora.driver.*",),
     ("amphora.core.*",),
+    ("amphora.options.*",),
     ("amphora.protocol.*",),
-    ("amphora.options.*", "amphora.serializers.*"),
+    ("amphora.serializers.*",),
     ("amphora.logs.*",),
-    ("amphora.durations", "amphora.exceptions", "amphora.interrupts", "amphora.version"),
+    ("amphora.durations", "amphora.exceptions", "amphora.interrupts", "amphora.value_checks", "amphora.version"),
 )
 
 # What the order of the rows would allow, and the design does not.
@@ -57,11 +58,19 @@ PUBLIC_API_ONLY = (
     "amphora.testing.*",
 )
 
-# But the command line offers an integration to those who start a server with it, and reads URLs as clients do; what
-# prints text of others uses the one function for that; and what is public for tests is public for those of an
-# integration.
+# But the command line offers an integration to those who start a server with it, reads URLs as clients do, and names
+# options of its own where errors advise programs to set something. What prints text of others uses the one function for
+# that, and what is public for tests is public for those of an integration. Settings come from the options' fields.
+OPTION_FIELDS = (
+    "amphora.options.client_options",
+    "amphora.options.fields",
+    "amphora.options.server_options",
+    "amphora.value_checks",
+)
 AND_ALSO = {
     "amphora.cli.*": (
+        *OPTION_FIELDS,
+        "amphora.options.advice",
         "amphora.options.brokers",
         "amphora.contrib.django.databases",
         "amphora.contrib.prometheus",
@@ -70,12 +79,13 @@ AND_ALSO = {
     ),
     # Where Django is set up, its databases are looked after, whoever serves.
     "amphora.contrib.celery.*": (
+        *OPTION_FIELDS,
         "amphora.contrib.django.databases",
         "amphora.contrib.django.late_patching",
-        "amphora.contrib.stand_ins",
+        "amphora.contrib.stand_ins.*",
         "amphora.logs.remote_text",
     ),
-    "amphora.contrib.django.*": ("amphora.contrib.stand_ins", "amphora.logs.remote_text"),
+    "amphora.contrib.django.*": (*OPTION_FIELDS, "amphora.contrib.stand_ins.*", "amphora.logs.remote_text"),
     "amphora.contrib.django.testing.*": ("amphora.testing",),
     "amphora.contrib.prometheus": ("amphora.contrib.multiprocess_metrics",),
 }

@@ -107,6 +107,6 @@ def test_run_times_are_those_of_a_server_s_own_functions() -> None:
     run_times = RunTimes({"add", "idle"}.__contains__)
 
     for name in ("add", "add", "amphora.ping", "made up"):
-        run_times.add(name, 0.25)
+        run_times[name].add(0.25)
 
     assert run_times.so_far() == {"add": histogram_of(0.25, 0.25)}

@@ -13,11 +13,12 @@ from celery.exceptions import ImproperlyConfigured
 from amphora.contrib.celery.conf import Conf, hide_passwords
 from amphora.contrib.celery.context import follow_tasks, hand_on
 from amphora.contrib.celery.django_endpoints import django_endpoints, is_there
-from amphora.contrib.celery.endpoints import LazyClient, LazyServer
+from amphora.contrib.celery.endpoints import AppClient, AppServer
 from amphora.contrib.celery.exposed import Exposed, exposed_by_option, function_of
 from amphora.contrib.celery.function_tasks import InTaskContext, register_function
 from amphora.contrib.celery.program import extend_worker
 from amphora.contrib.django.databases import look_after_databases
+from amphora.contrib.stand_ins.stand_in import leave
 
 __all__ = ["Amphora", "setup"]
 
@@ -59,10 +60,10 @@ class Amphora:
         self._exposed: list[Exposed] = []
         self._done: set[tuple[Any, ...]] = set()
         self._registered: list[tuple[Any, dict[str, Any]]] = []
-        self._server = LazyServer(self.conf) if server is None else server
-        self._client = LazyClient(self.conf) if client is None else client
-        self._fanout_server = LazyServer(self.conf, fanout=True)
-        self._fanout_client = LazyClient(self.conf, fanout=True)
+        self._server = AppServer(self.conf) if server is None else server
+        self._client = AppClient(self.conf) if client is None else client
+        self._fanout_server = AppServer(self.conf, fanout=True)
+        self._fanout_client = AppClient(self.conf, fanout=True)
         # Until Django's apps are loaded it is not known whether it has endpoints for the same services.
         self._settled = {False: server is not None or client is not None, True: False}
         for each in (self._server, self._fanout_server):
@@ -187,7 +188,7 @@ class Amphora:
         """Have a server's functions registered, tasks exposed, and functions run as their tasks."""
         self._registered.append((server, {}))
         self._surround(server)
-        if isinstance(server, LazyServer):
+        if isinstance(server, AppServer):
             server.on_function(lambda name, function: self._on_function(server, name, function))
         # Before its functions are needed, tasks that are exposed by their options have to be known.
         add_source = getattr(server, "add_source", None)
@@ -248,7 +249,7 @@ class Amphora:
             for name, function in functions.items():
                 register_function(self.app, server.service_name, name, function, options)
 
-    def _on_function(self, server: LazyServer, name: str, function: Callable[..., Any]) -> None:
+    def _on_function(self, server: AppServer, name: str, function: Callable[..., Any]) -> None:
         if self.app.finalized and server.service_name:
             register_function(self.app, server.service_name, name, function, {})
 
@@ -279,6 +280,8 @@ class Amphora:
 
     def _on_process_shutdown(self, **_: Any) -> None:
         """A child of the prefork pool ends: it runs no exit handlers."""
+        # Those that the program has made itself, too.
+        leave()
         for client in (self._client, self._fanout_client):
             if getattr(client, "made", False):
                 client.reset()

@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -16,12 +17,21 @@ from celery.exceptions import ImproperlyConfigured
 from gevent import monkey
 from gevent.event import Event
 
-from amphora import AmqpRpcException, describe_function
+from amphora import (
+    AmqpRpcException,
+    Backlogged,
+    BrokerError,
+    NoResult,
+    Unroutable,
+    describe_function,
+    parse_keyword_arguments,
+    parse_value,
+)
 
 # Not used here: the program's `inspect` command knows a command when it has been registered.
 from amphora.contrib.celery import inspection  # noqa: F401
 from amphora.contrib.celery.attach import Amphora
-from amphora.contrib.celery.serving import Serving
+from amphora.contrib.celery.serving import AppServing
 from amphora.contrib.django.late_patching import let_opentelemetry_patch
 from amphora.logs.remote_text import printable_json, printable_lines
 
@@ -78,7 +88,7 @@ def serve(program: Any, loglevel: int, logfile: str | None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, on_signal)
-    serving = Serving(attached, on_failure)
+    serving = AppServing(attached, on_failure)
     _checked(serving.start)
     asked.wait()
     if failures:
@@ -89,40 +99,61 @@ def serve(program: Any, loglevel: int, logfile: str | None) -> None:
     serving.stop()
 
 
-@amphora.command(context_settings={"ignore_unknown_options": True})
+_CALL_EPILOG = """\
+Each VALUE is JSON, or else text, as for `amphora call`: 42 is a number, '"42"' is text, and so is O-42.
+
+\b
+celery -A proj amphora call add 1 2
+celery -A proj amphora call greet Alice --kw politely=true
+
+\b
+Exit statuses:
+  0    the function has returned; its result is on standard output, as JSON
+  1    the function raised, does not exist, or was given up
+  2    wrong arguments or settings; nothing was sent
+  3    no reply in time; the function may run, or may have run
+  4    the broker cannot be reached or refuses, or no queue takes the request;
+       the function does not run
+"""
+
+
+@amphora.command(context_settings={"ignore_unknown_options": True}, epilog=_CALL_EPILOG)
 @click.argument("function")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option("-k", "--kwargs", "named", default="{}", help="Named arguments, a JSON object.")
-@click.option("-t", "--timeout", type=float, help="Seconds to wait for the answer; amphora_timeout by default.")
-@click.option("-r", "--routing-key", help="Routing key of the request, for the queue of a label.")
+@click.argument("values", nargs=-1, type=click.UNPROCESSED, metavar="[VALUE]...")
+@click.option("--kw", multiple=True, metavar="NAME=VALUE", help="A keyword argument; as often as needed.")
+@click.option("-k", "--kwargs", "named", default="{}", help="Keyword arguments, as a JSON object.")
+@click.option("-t", "--timeout", type=float, help="Seconds to wait for the reply; amphora_timeout by default.")
+@click.option("-r", "--routing-key", metavar="KEY", help="Routing key of the request, for the queue of a label.")
+@click.option("--expires", is_flag=True, help="No server begins to run it after the timeout.")
+@click.option("--no-wait", is_flag=True, help="Return when the broker has the request, without a result.")
 @click.option("--fanout", is_flag=True, help="Call the function of every fan-out server; the first answer is printed.")
 @click.pass_obj
 def call(
     program: Any,
     function: str,
-    arguments: tuple[str, ...],
+    values: tuple[str, ...],
+    kw: tuple[str, ...],
     named: str,
     timeout: float | None,
     routing_key: str | None,
+    expires: bool,
+    no_wait: bool,
     fanout: bool,
 ) -> None:
-    """Call a function and print its result as JSON.
-
-    Each of the ARGUMENTS is read as JSON where it is some, and as text where it is not:
-
-    \b
-    celery -A proj amphora call add 1 2
-    celery -A proj amphora call greet Alice -k '{"politely": true}'
-    """
+    """Call FUNCTION and print its result as JSON."""
     attached: Amphora = program.amphora
     client = attached.fanout_client if fanout else attached.client
     options: dict[str, Any] = {"function_name": function}
     options.update({} if timeout is None else {"timeout": timeout})
     options.update({} if routing_key is None else {"routing_key": routing_key})
-    keywords = _json_object(named)
-    result = _checked(lambda: client.call(**options)(*map(_value, arguments), **keywords))
+    options.update({"expires": True} if expires else {})
+    keywords = _keywords(named, kw)
+    caller = client.defer if no_wait else client.call
+    with _ends_of_a_call():
+        result = caller(**options)(*map(parse_value, values), **keywords)
     client.stop()
-    program.echo(printable_json(json.dumps(result, indent=2, ensure_ascii=False, default=repr)))
+    if not no_wait:
+        program.echo(printable_json(json.dumps(result, indent=2, ensure_ascii=False, default=repr)))
 
 
 @amphora.command()
@@ -155,15 +186,57 @@ def _checked(action: Callable[[], Any]) -> Any:
         raise click.ClickException(str(error)) from error
 
 
-def _value(text: str) -> Any:
+class _Failed(click.ClickException):
+    """The function raised, does not exist, or was given up."""
+
+    exit_code = 1
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(printable_lines(f"{type(error).__name__}: {error}"))
+
+
+class _BadCall(_Failed):
+    """Wrong arguments or settings; nothing was sent."""
+
+    exit_code = 2
+
+
+class _NoReply(_Failed):
+    """No reply came in time."""
+
+    exit_code = 3
+
+
+class _Unsent(_Failed):
+    """The broker cannot be reached or refuses, or no queue takes the request."""
+
+    exit_code = 4
+
+
+@contextmanager
+def _ends_of_a_call() -> Iterator[None]:
+    """Turn what went wrong with a call into an error message and an exit status."""
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        yield
+    except NoResult as error:
+        raise _NoReply(error) from error
+    except (Backlogged, BrokerError, Unroutable) as error:
+        raise _Unsent(error) from error
+    except AmqpRpcException as error:
+        raise _Failed(error) from error
+    except (TypeError, ValueError, ImproperlyConfigured) as error:
+        raise _BadCall(error) from error
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    value = _value(text)
-    if not isinstance(value, dict):
-        raise click.BadParameter(f"{text!r} is no JSON object", param_hint="--kwargs")
-    return value
+def _keywords(named: str, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return the keyword arguments of both options."""
+    given = parse_value(named)
+    if not isinstance(given, dict):
+        raise click.BadParameter(f"{named!r} is no JSON object", param_hint="--kwargs")
+    try:
+        keywords = parse_keyword_arguments(pairs)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--kw") from error
+    if twice := sorted(given.keys() & keywords.keys()):
+        raise click.BadParameter(f"{twice[0]!r} is in --kwargs too", param_hint="--kw")
+    return {**given, **keywords}

@@ -3,56 +3,81 @@
 from __future__ import annotations
 
 import difflib
-import inspect
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from celery.app import utils as celery_app_utils
 from celery.exceptions import ImproperlyConfigured
 from celery.utils.imports import symbol_by_name
 
-from amphora import AmqpRpcClient, AmqpRpcServer
 from amphora.contrib.celery.broker import broker_options
+from amphora.options.client_options import ClientOptions
+from amphora.options.fields import Option, Where, option, options_of, own_option, settings_of
+from amphora.options.server_options import ServerOptions
+from amphora.value_checks import boolean
 
 __all__ = ["DEFAULTS", "Conf", "hide_passwords"]
 
 PREFIX = "amphora_"
 
-#: Arguments of clients and servers that are no settings here: two services have two names, each process has a uuid of
-#: its own, clients start when they are used, and the URL says all about the broker.
-_NOT_SETTINGS = frozenset(
-    {"service_name", "uuid", "autostart", "amqp_host", "amqp_port", "amqp_user", "amqp_password", "amqp_vhost"}
-)
+
+def _is_name(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value != "")
 
 
-def _arguments(endpoint: type) -> dict[str, Any]:
-    """Return the arguments of a client or server that are settings, with their defaults."""
-    parameters = inspect.signature(endpoint).parameters.values()
-    return {each.name: each.default for each in parameters if each.name not in _NOT_SETTINGS}
+def _is_time(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value is None or (number and 0 <= value < math.inf)
 
 
-SERVER_ARGUMENTS = _arguments(AmqpRpcServer)
-CLIENT_ARGUMENTS = _arguments(AmqpRpcClient)
+def _are_labels(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(each, str) and each for each in value)
 
-#: Settings of the integration itself.
-_OWN: Mapping[str, Any] = {
-    # Name of the service.
-    "service_name": None,
-    # Name of the service whose calls every server runs; by default that of the service and "_fanout".
-    "fanout_service_name": None,
-    # Whether `celery worker` runs the server too.
-    "worker": False,
-    # Seconds that running calls have to finish in a warm shutdown.
-    "grace": 30.0,
-    # Seconds that a function with via="queue" waits for its task.
-    "result_timeout": 300.0,
-    # Labels of further queues that the server takes requests from.
-    "queues": (),
-}
+
+@dataclass(frozen=True, kw_only=True)
+class CeleryOptions:
+    """Settings of the integration itself."""
+
+    service_name: str | None = own_option("Name of the service", default=None, fits=_is_name, wanted="a name")
+    fanout_service_name: str | None = own_option(
+        "Name of the service whose calls every server runs", default=None, fits=_is_name, wanted="a name"
+    )
+    worker: bool = option(
+        "Whether `celery worker` runs the server too, as with `--amphora`",
+        default=False,
+        check=boolean,
+        where=Where.INTEGRATION,
+    )
+    grace: float | None = own_option(
+        "Seconds that running calls have to finish when the worker shuts down; `None` for no limit",
+        default=30.0,
+        fits=_is_time,
+        wanted="a number of seconds, or None",
+    )
+    result_timeout: float | None = own_option(
+        'Seconds that a function with `via="queue"` waits for its task; meanwhile it is one of the `concurrency` '
+        "requests",
+        default=300.0,
+        fits=_is_time,
+        wanted="a number of seconds, or None",
+    )
+    queues: Sequence[str] = own_option(
+        "Labels of further queues that the server takes requests from",
+        default=(),
+        fits=_are_labels,
+        wanted="a list of labels, each a str",
+    )
+
+
+SERVER = settings_of(ServerOptions, Where.CELERY)
+CLIENT = settings_of(ClientOptions, Where.CELERY)
+OWN = options_of(CeleryOptions)
 
 #: Every setting, without its prefix, and its default.
-DEFAULTS: Mapping[str, Any] = {**SERVER_ARGUMENTS, **CLIENT_ARGUMENTS, **_OWN}
+DEFAULTS: Mapping[str, Any] = {name: each.default for name, each in {**SERVER, **CLIENT, **OWN}.items()}
 
 _UNSET: Any = object()
 
@@ -93,7 +118,7 @@ class Conf:
         self._app.conf.maps[-1].update({f"{PREFIX}{name}": value for name, value in DEFAULTS.items()})
 
     def problems(self) -> list[str]:
-        """Return a sentence for every setting that has no meaning."""
+        """Return a sentence for every setting that has no meaning, and for every value that cannot be meant."""
         written = sorted({key for mapping in self._mappings() for key in mapping if isinstance(key, str)})
         found = []
         for prefix in self._prefixes():
@@ -104,7 +129,14 @@ class Conf:
         if not self._app.conf.prefix:
             loud = {f"{PREFIX}{name}".upper() for name in DEFAULTS}
             found += [f"setting {key} is not read: write {key.lower()}" for key in written if key in loud]
-        return found
+        return found + [f"{PREFIX}{name} must be {wanted}" for name, wanted in self._unmet()]
+
+    def _unmet(self) -> Iterator[tuple[str, str]]:
+        """Give the settings that are no value for their option, with what they must be; no value is shown."""
+        for name, each in {**SERVER, **CLIENT, **OWN}.items():
+            value = self._given(name)
+            if value is not _UNSET and each.fits is not None and not each.fits(value):
+                yield name, each.wanted
 
     def check(self) -> None:
         """Insist on settings that make sense.
@@ -127,7 +159,7 @@ class Conf:
         Raises:
             ImproperlyConfigured: See `check`.
         """
-        return self._options(SERVER_ARGUMENTS)
+        return self._options(SERVER)
 
     def client_options(self) -> dict[str, Any]:
         """Return the arguments for a client.
@@ -135,11 +167,11 @@ class Conf:
         Raises:
             ImproperlyConfigured: See `check`.
         """
-        return self._options(CLIENT_ARGUMENTS)
+        return self._options(CLIENT)
 
-    def _options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _options(self, options: Mapping[str, Option]) -> dict[str, Any]:
         self.check()
-        given = {name: value for name in arguments if (value := self._given(name)) is not _UNSET}
+        given = {name: value for name in options if (value := self._given(name)) is not _UNSET}
         if isinstance(given.get("serializer"), str):
             given["serializer"] = symbol_by_name(given["serializer"])
         if "accept" in given:

@@ -14,7 +14,7 @@ from amphora import AmqpRpcException, AmqpRpcServer
 if TYPE_CHECKING:
     from amphora.contrib.celery.attach import Amphora
 
-__all__ = ["Serving"]
+__all__ = ["AppServing"]
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _LOOK = 0.2
 
 
-class Serving:
+class AppServing:
     """The server and the fan-out server of ``app.amphora``, those that have functions, started and ended together.
 
     Args:

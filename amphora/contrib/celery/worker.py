@@ -12,7 +12,7 @@ from click import ClickException
 from gevent import monkey
 
 from amphora.contrib.celery.inspection import STEP
-from amphora.contrib.celery.serving import Serving
+from amphora.contrib.celery.serving import AppServing
 from amphora.contrib.django.late_patching import patched_too_late
 
 __all__ = ["AmphoraStep", "WorkerRefused"]
@@ -51,7 +51,7 @@ class AmphoraStep(StartStopStep):
 
     def __init__(self, worker: Any, amphora: bool | None = None, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._serving: Serving | None = None
+        self._serving: AppServing | None = None
         self._grace: float | None = worker.app.amphora.conf.grace
         self.enabled = bool(worker.app.amphora.conf.worker if amphora is None else amphora)
         if self.enabled:
@@ -95,7 +95,7 @@ class AmphoraStep(StartStopStep):
             self._serving.start()
 
 
-def _serving_for(worker: Any) -> Serving:
+def _serving_for(worker: Any) -> AppServing:
     """Make the servers, which connect later: the modules that add functions are imported by now.
 
     Raises:
@@ -107,7 +107,7 @@ def _serving_for(worker: Any) -> Serving:
         worker.state.should_stop = EX_FAILURE
 
     try:
-        serving = Serving(worker.app.amphora, on_failure=give_up)
+        serving = AppServing(worker.app.amphora, on_failure=give_up)
         serving.report()
     except ImproperlyConfigured as error:
         raise WorkerRefused(f"Amphora's server cannot run in this worker: {error}") from error

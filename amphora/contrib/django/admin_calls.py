@@ -19,7 +19,7 @@ from amphora import AmqpRpcException, RemoteException
 from amphora.contrib.django.endpoints import clients
 from amphora.logs.remote_text import printable
 
-__all__ = ["CallForm", "Outcome", "make_call"]
+__all__ = ["CallForm", "CallOutcome", "make_call"]
 
 #: Seconds that a call from the admin may take, at the most: a worker of the web server is busy with it.
 LONGEST_TIMEOUT = 300.0
@@ -106,7 +106,7 @@ class CallForm(forms.Form):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CallOutcome:
     """What came of a call.
 
     Args:
@@ -145,7 +145,7 @@ class Outcome:
         return str(text % values)
 
 
-def make_call(alias: str, wanted: dict[str, Any]) -> Outcome:
+def make_call(alias: str, wanted: dict[str, Any]) -> CallOutcome:
     """Call a function, and wait for what comes of it.
 
     Args:
@@ -163,7 +163,7 @@ def make_call(alias: str, wanted: dict[str, Any]) -> Outcome:
     try:
         result = clients[alias].call(**options)(*wanted["args"], **wanted["kwargs"])
     except RemoteException as error:
-        return Outcome(
+        return CallOutcome(
             name,
             monotonic() - started,
             # Of one argument that, of several all of them: what the remote exception would print.
@@ -175,12 +175,12 @@ def make_call(alias: str, wanted: dict[str, Any]) -> Outcome:
         )
     except (AmqpRpcException, TypeError, ValueError, RuntimeError) as error:
         # The last three: arguments that cannot be sent, or settings that no client can be made of.
-        return Outcome(name, monotonic() - started, _printable(str(error)[:_SHOWN]), type(error).__name__)
+        return CallOutcome(name, monotonic() - started, _printable(str(error)[:_SHOWN]), type(error).__name__)
     seconds = monotonic() - started
     text = _printable(_readable(result))
     if len(text) > _SHOWN:
-        return Outcome(name, seconds, text[:_SHOWN], cut=len(text))
-    return Outcome(name, seconds, text)
+        return CallOutcome(name, seconds, text[:_SHOWN], cut=len(text))
+    return CallOutcome(name, seconds, text)
 
 
 def _readable(value: Any) -> str:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from amphora import AmqpRpcException, BrokerUnreachable, QueueStatus
 from amphora.contrib.django.conf import ServiceSettings
 from amphora.contrib.django.endpoints import clients
-from amphora.contrib.django.functions import RemoteFunction, remote_functions
+from amphora.contrib.django.functions import ListedFunction, remote_functions
 from amphora.contrib.django.process import not_patched
 
 __all__ = [
@@ -37,7 +37,7 @@ class Functions:
         problem: Why they are not known; None if they are.
     """
 
-    known: Sequence[RemoteFunction]
+    known: Sequence[ListedFunction]
     problem: str | None = None
 
 

@@ -14,8 +14,8 @@ from django.views.debug import get_default_exception_reporter_filter
 from gevent import monkey
 
 from amphora.contrib.django.conf import ServiceSettings, problems, sound_services
-from amphora.contrib.django.constructors import wrong_arguments
 from amphora.contrib.django.discovery import failures
+from amphora.contrib.django.problems import wrong_arguments
 
 __all__ = ["TAG", "check_deployment", "check_error_reports", "check_handlers", "check_patching", "check_settings"]
 
@@ -26,7 +26,7 @@ _PATCH = "`from gevent import monkey; monkey.patch_all()`"
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Check what the settings say, by what the constructors of servers and clients say to it."""
+    """Check what the settings say, as the constructors of servers and clients would."""
     wrong = list(problems())
     given = getattr(settings, "AMPHORA", None)
     if isinstance(given, Mapping):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,22 +10,26 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
-from amphora.contrib.django.options import OWN_SETTINGS, client_arguments, nearest, server_arguments
+from amphora.contrib.django.options import (
+    DjangoOptions,
+    client_settings,
+    imported,
+    nearest,
+    own_settings,
+    server_settings,
+)
 from amphora.contrib.django.problems import MISSING, WRONG, Problem, problems_of
+from amphora.options.fields import Option
 
 __all__ = [
     "DEFAULT_ALIAS",
-    "OWN_SETTINGS",
     "Problem",
     "ServiceSettings",
-    "client_arguments",
     "forget",
     "imported",
     "insist_on_alias",
     "problems",
-    "server_arguments",
     "service",
     "services",
     "sound_services",
@@ -35,26 +38,16 @@ __all__ = [
 #: The alias that ``server`` and ``client`` stand for.
 DEFAULT_ALIAS = "default"
 
-_SERIALIZER = "amphora.contrib.django.serializer.DjangoJsonSerializer"
-
 _EXAMPLE = "AMPHORA = {'default': {'SERVICE_NAME': 'shop', 'BROKER_URL': 'amqp://...'}}"
 
 
-@dataclass(frozen=True)
-class ServiceSettings:
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings(DjangoOptions):
     """One alias of ``AMPHORA``.
 
     Args:
         alias: Its key there.
         service_name: Namespace of the RPC service.
-        fanout: Whether every server runs each request.
-        threaded: Whether the client of a process that is not patched lives in a thread of its own.
-        atomic_requests: Whether each handler runs in a transaction.
-        using: Alias of the database of those transactions.
-        record_errors: How many of the last errors are kept; 0 for none.
-        handlers_module: Name of the module of an app that holds its handlers.
-        queues: Labels whose queues ``runserver_rpc`` serves too.
-        grace: Seconds that running requests have when the server is stopped.
         server_options: Arguments for the server's constructor, besides the service name, as they stand in the
             settings: see `imported`.
         client_options: Arguments for the client's.
@@ -62,14 +55,6 @@ class ServiceSettings:
 
     alias: str
     service_name: str
-    fanout: bool = False
-    threaded: bool = False
-    atomic_requests: bool = False
-    using: str = "default"
-    record_errors: int = 100
-    handlers_module: str = "rpc"
-    queues: tuple[str, ...] = ()
-    grace: float = 30.0
     # Not in the repr: they hold the broker's password.
     server_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     client_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -127,22 +112,6 @@ def forget() -> None:
     _read.cache_clear()
 
 
-def imported(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments for a constructor, with the serializers that dotted paths name.
-
-    Args:
-        options: `ServiceSettings.server_options` or `client_options`.
-
-    Raises:
-        ImportError: A path leads nowhere.
-    """
-    found = dict(options)
-    found["serializer"] = _imported(found.get("serializer", _SERIALIZER))
-    if "accept" in found:
-        found["accept"] = [_imported(one) for one in found["accept"]]
-    return found
-
-
 @cache
 def _read() -> tuple[Mapping[str, ServiceSettings], tuple[Problem, ...]]:
     """Read what can be read, and say what cannot."""
@@ -171,26 +140,15 @@ def _no_alias(alias: str) -> ImproperlyConfigured:
 
 
 def _service(alias: str, options: Mapping[str, Any]) -> ServiceSettings:
-    own = {name: options.get(name, setting.default) for name, setting in OWN_SETTINGS.items()}
     return ServiceSettings(
         alias=alias,
         service_name=options["SERVICE_NAME"],
-        fanout=own["FANOUT"],
-        threaded=own["THREADED"],
-        atomic_requests=own["ATOMIC_REQUESTS"],
-        using=own["USING"],
-        record_errors=own["RECORD_ERRORS"],
-        handlers_module=own["HANDLERS_MODULE"],
-        queues=tuple(own["QUEUES"]),
-        grace=float(own["GRACE"]),
-        server_options=_options(options, server_arguments()),
-        client_options=_options(options, client_arguments()),
+        server_options=_given(options, server_settings()),
+        client_options=_given(options, client_settings()),
+        **_given(options, own_settings()),
     )
 
 
-def _options(given: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> Mapping[str, Any]:
-    return MappingProxyType({name.lower(): given[name] for name in known if name in given and name != "SERVICE_NAME"})
-
-
-def _imported(value: Any) -> Any:
-    return import_string(value) if isinstance(value, str) else value
+def _given(options: Mapping[str, Any], known: Mapping[str, Option]) -> Mapping[str, Any]:
+    named = {each.name: options[name] for name, each in known.items() if name in options}
+    return MappingProxyType({name: value for name, value in named.items() if name != "service_name"})

@@ -25,7 +25,7 @@ class HandlersNotImported(ImproperlyConfigured):
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedImport:
     """A module that cannot be imported.
 
     Args:
@@ -56,7 +56,7 @@ _AMPHORA = f"{Path(__file__).parents[2]}{os.sep}"
 
 # By module; None for those that were imported. A module whose import has failed is tried again only when the settings
 # have changed.
-_tried: dict[str, Failure | None] = {}
+_tried: dict[str, FailedImport | None] = {}
 
 
 def discover() -> list[str]:
@@ -74,7 +74,7 @@ def discover() -> list[str]:
     return _modules()
 
 
-def failures() -> list[Failure]:
+def failures() -> list[FailedImport]:
     """Import the handlers' modules of all installed apps, and return those that cannot be imported."""
     found = []
     for module in _modules():
@@ -103,9 +103,9 @@ def _modules() -> list[str]:
     ]
 
 
-def _import(module: str) -> Failure | None:
+def _import(module: str) -> FailedImport | None:
     try:
         import_module(module)
     except Exception as error:  # noqa: BLE001  (whatever the user's module raises)
-        return Failure(module, error)
+        return FailedImport(module, error)
     return None

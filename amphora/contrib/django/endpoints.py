@@ -1,27 +1,17 @@
-"""``servers`` and ``clients``: the stand-ins of all aliases, and their end."""
+"""``servers`` and ``clients``: the stand-ins of all aliases."""
 
 from __future__ import annotations
 
-import atexit
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from amphora import BrokerError
 from amphora.contrib.django.conf import DEFAULT_ALIAS, insist_on_alias, services
-from amphora.contrib.django.lazy import LazyEndpoint
 from amphora.contrib.django.lazy_client import LazyClient
 from amphora.contrib.django.lazy_server import LazyServer
 
 __all__ = ["LazyClient", "LazyServer", "client", "clients", "server", "servers"]
 
-logger = logging.getLogger(__name__)
-
-StandIn = TypeVar("StandIn", bound=LazyEndpoint[Any])
-
-#: Seconds that the last requests have to reach the broker when the process ends.
-_FAREWELL = 5.0
+StandIn = TypeVar("StandIn", bound="LazyClient | LazyServer")
 
 
 class Endpoints(Generic[StandIn]):
@@ -72,20 +62,3 @@ servers: Endpoints[LazyServer] = Endpoints(LazyServer)
 clients: Endpoints[LazyClient] = Endpoints(LazyClient)
 server = servers.default
 client = clients.default
-
-
-def _stop_at_exit() -> None:
-    """Send what waits, and give requests back, before the process ends; a forked child has none of its parent's."""
-    for each in clients.made():
-        if each.stats()["outbox"]:
-            # A short program may end before it is connected.
-            with suppress(BrokerError):
-                each.wait_connected(_FAREWELL)
-            if not each.connected and (unsent := each.stats()["outbox"]):
-                text = "AMPHORA[%r]: the process ends with %d requests that the broker has not got"
-                logger.error(text, each.alias, unsent)
-    clients.reset()
-    servers.reset()
-
-
-atexit.register(_stop_at_exit)

@@ -9,11 +9,11 @@ from typing import Any
 from amphora import describe_function
 from amphora.contrib.django.endpoints import servers
 
-__all__ = ["RemoteFunction", "describe", "remote_functions"]
+__all__ = ["ListedFunction", "describe", "remote_functions"]
 
 
 @dataclass(frozen=True)
-class RemoteFunction:
+class ListedFunction:
     """A function as its callers see it.
 
     Args:
@@ -33,7 +33,7 @@ class RemoteFunction:
     summary: str
 
 
-def describe(alias: str, name: str, function: Callable[..., Any]) -> RemoteFunction:
+def describe(alias: str, name: str, function: Callable[..., Any]) -> ListedFunction:
     """Describe a function.
 
     Args:
@@ -42,10 +42,10 @@ def describe(alias: str, name: str, function: Callable[..., Any]) -> RemoteFunct
         function: The function, or anything else that can be called.
     """
     told = describe_function(function)
-    return RemoteFunction(alias, name, told.signature, told.doc, told.module, told.summary)
+    return ListedFunction(alias, name, told.signature, told.doc, told.module, told.summary)
 
 
-def remote_functions(alias: str) -> list[RemoteFunction]:
+def remote_functions(alias: str) -> list[ListedFunction]:
     """Describe the functions of an alias, in the order of their names; connects nothing.
 
     Raises:

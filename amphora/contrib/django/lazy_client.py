@@ -2,44 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
-
-import gevent
+from typing import Any
 
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, PrettyCaller, make_client
-from amphora.contrib.django.lazy import LazyEndpoint
+from amphora.contrib.django.alias_settings import AliasSettings
+from amphora.contrib.django.conf import ServiceSettings
 from amphora.contrib.django.on_commit import caller_on_commit
 from amphora.contrib.django.process import check_event_loop, check_process
+from amphora.contrib.stand_ins.client_stand_in import ClientStandIn
 
 __all__ = ["LazyClient"]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-class LazyClient(LazyEndpoint[AmqpRpcClient]):
+class LazyClient(ClientStandIn):
     """Stands for the client of an alias, and makes it on first use, one for each process.
 
     All that `amphora.AmqpRpcClient` has is here too.
+
+    Args:
+        alias: Key of its settings in ``AMPHORA``.
     """
 
-    _like = AmqpRpcClient
-
     def __init__(self, alias: str) -> None:
-        super().__init__(alias)
-        self._tunings: list[tuple[str, Any]] = []
+        super().__init__()
+        self._alias = AliasSettings(alias)
         self._in_thread = False
 
-    @property
-    def call(self) -> PrettyCaller:
-        """Call a remote function and wait for its result; see `amphora.AmqpRpcClient.call`."""
-        return self.real.call
+    def __repr__(self) -> str:
+        real = self._made
+        return f"<{type(self).__name__} {self.alias!r}{'' if real is None else f' {real!r}'}>"
 
     @property
-    def defer(self) -> PrettyCaller:
-        """Call a remote function without waiting for its result; see `amphora.AmqpRpcClient.defer`."""
-        return self.real.defer
+    def alias(self) -> str:
+        """Key of its settings in ``AMPHORA``."""
+        return self._alias.alias
+
+    @property
+    def settings(self) -> ServiceSettings:
+        """Its settings.
+
+        Raises:
+            ImproperlyConfigured: There is no such alias, or something is wrong with it.
+        """
+        return self._alias.service
+
+    @property
+    def service_name(self) -> str:
+        """Namespace of the RPC service, according to the settings; nothing is made for it."""
+        return self.settings.service_name
+
+    @property
+    def real(self) -> AmqpRpcClient:
+        """The client of this process, made now if there is none yet.
+
+        Raises:
+            RuntimeError: The process is not monkey-patched; the text says where to do it.
+            ImproperlyConfigured: Something is wrong with the settings, or with a module of handlers.
+        """
+        return self._per_process.get()
+
+    def override(self, **options: Any) -> None:
+        """Take other arguments than the settings' for the client that is made next.
+
+        Args:
+            options: Arguments of its constructor, which are added to those of earlier calls.
+        """
+        self._alias.override(options)
 
     @property
     def defer_on_commit(self) -> PrettyCaller:
@@ -63,17 +92,6 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
         """
         return caller_on_commit(self)
 
-    def tune_function(self, func_name: str) -> Callable[[Function], Function]:
-        """Choose the routing key of a remote function's calls; see `amphora.AmqpRpcClient.tune_function`."""
-
-        def decorate(tuning: Function) -> Function:
-            self._tunings.append((func_name, tuning))
-            if (real := self._made()) is not None:
-                real.tune_function(func_name)(tuning)
-            return tuning
-
-        return decorate
-
     def allow_thread(self) -> None:
         """Let the client of a process that is not patched live in a thread of its own, instead of being refused.
 
@@ -89,12 +107,5 @@ class LazyClient(LazyEndpoint[AmqpRpcClient]):
             kind = partial(make_client, fanout=settings.fanout)
         else:
             check_process(self.alias, f"Or let calls wait in threads: AMPHORA[{self.alias!r}]['THREADED'] = True.")
-        client: AmqpRpcClient = self._build(kind, settings, settings.client_options)
-        for name, tuning in self._tunings:
-            client.tune_function(name)(tuning)
-        if isinstance(client, AmqpRpcClient):
-            # A short program may connect as late as when it ends. The broker's name is looked up in threads, one for
-            # each connection, and from Python 3.12 on none can be started by then.
-            threads = gevent.get_hub().threadpool
-            threads.size = max(threads.size, 2)
+        client: AmqpRpcClient = self._alias.build(kind, settings.client_options)
         return client

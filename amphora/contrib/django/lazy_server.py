@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 
-from amphora import AmqpRpcFanoutServer, AmqpRpcServer, add_or_decorate, remote_name
-from amphora.contrib.django.conf import insist_on_alias
+from amphora import AmqpRpcFanoutServer, AmqpRpcServer
+from amphora.contrib.django.alias_settings import AliasSettings
+from amphora.contrib.django.conf import ServiceSettings, insist_on_alias
 from amphora.contrib.django.connections import new_middleware
 from amphora.contrib.django.discovery import discover
-from amphora.contrib.django.lazy import LazyEndpoint
 from amphora.contrib.django.process import check_process
 from amphora.contrib.django.request_log import log_request
 from amphora.contrib.django.results import fetch_result
+from amphora.contrib.stand_ins.server_stand_in import ServerStandIn
 
 if TYPE_CHECKING:
     from amphora.contrib.django.recording import ErrorRecorder
@@ -26,21 +27,62 @@ __all__ = ["LazyServer"]
 _FAREWELL = 5.0
 
 
-class LazyServer(LazyEndpoint[AmqpRpcServer]):
+class LazyServer(ServerStandIn):
     """Stands for the server of an alias: takes its functions, and makes it when it serves.
 
     All that `amphora.AmqpRpcServer` has is here too.
+
+    Args:
+        alias: Key of its settings in ``AMPHORA``.
     """
 
-    _like = AmqpRpcServer
-
     def __init__(self, alias: str) -> None:
-        super().__init__(alias)
-        self._functions: dict[str, Callable[..., Any]] = {}
-        self._sources: list[Callable[[], None]] = []
+        super().__init__()
+        self._alias = AliasSettings(alias)
         self._outermost: list[Any] = []
         self._stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
         self._recorder: ErrorRecorder | None = None
+
+    def __repr__(self) -> str:
+        real = self._made
+        return f"<{type(self).__name__} {self.alias!r}{'' if real is None else f' {real!r}'}>"
+
+    @property
+    def alias(self) -> str:
+        """Key of its settings in ``AMPHORA``."""
+        return self._alias.alias
+
+    @property
+    def settings(self) -> ServiceSettings:
+        """Its settings.
+
+        Raises:
+            ImproperlyConfigured: There is no such alias, or something is wrong with it.
+        """
+        return self._alias.service
+
+    @property
+    def service_name(self) -> str:
+        """Namespace of the RPC service, according to the settings; nothing is made for it."""
+        return self.settings.service_name
+
+    @property
+    def real(self) -> AmqpRpcServer:
+        """The server of this process, made now if there is none yet.
+
+        Raises:
+            RuntimeError: The process is not monkey-patched; the text says where to do it.
+            ImproperlyConfigured: Something is wrong with the settings, or with a module of handlers.
+        """
+        return self._per_process.get()
+
+    def override(self, **options: Any) -> None:
+        """Take other arguments than the settings' for the server that is made next.
+
+        Args:
+            options: Arguments of its constructor, which are added to those of earlier calls.
+        """
+        self._alias.override(options)
 
     @property
     def functions(self) -> dict[str, Callable[..., Any]]:
@@ -49,34 +91,7 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         Raises:
             ImproperlyConfigured: A module of handlers cannot be imported.
         """
-        if apps.ready:
-            self._collect()
-        return dict(self._functions)
-
-    def add_source(self, source: Callable[[], None]) -> None:
-        """Call something each time before the functions are needed: it may add some.
-
-        Args:
-            source: Where functions come from that are no handlers; such as another framework's tasks.
-        """
-        self._sources.append(source)
-
-    def add_function(self, func: Any = None, name: str | None = None) -> Any:
-        """Add a remote function; a call or a decorator, as `amphora.AmqpRpcServer.add_function`.
-
-        Args:
-            func: The function, or its remote name when used as a decorator with a name.
-            name: Its remote name; by default its own name. Dots are allowed.
-
-        Returns:
-            The function itself, or a decorator.
-
-        Raises:
-            TypeError: Not a callable, a name that is not text, or the two in the wrong order.
-            ValueError: Another function has that name.
-            ImproperlyConfigured: ``AMPHORA`` has no such alias.
-        """
-        return add_or_decorate(self._add, func, name)
+        return super().functions if apps.ready else dict(self._functions)
 
     def surround(
         self, middleware: Any = None, stand_in: Callable[[str, Callable[..., Any]], Callable[..., Any]] | None = None
@@ -90,26 +105,21 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         self._outermost = [] if middleware is None else [middleware]
         self._stand_in = stand_in
 
-    def stop(self) -> None:
-        """Disconnect from the broker; see `amphora.AmqpRpcServer.stop`. Errors of functions are written to the end."""
-        super().stop()
+    def _on_stopped(self) -> None:
+        # Errors of functions are written to the end.
         if self._recorder is not None:
             self._recorder.flush(_FAREWELL)
 
     def _add(self, function: Any, name: str | None) -> None:
         insist_on_alias(self.alias)
-        wanted = remote_name(function, name)
-        taken = self._functions.get(wanted)
-        if taken is not None and taken is not function and not _is_loaded_again(taken, function):
-            raise ValueError(f"there is already a remote function {wanted!r} of {self!r}: {taken!r}")
-        if (real := self._made()) is not None:
-            self._add_to(real, wanted, function)
-        self._functions[wanted] = function
+        super()._add(function, name)
+
+    def _may_replace(self, taken: Any, function: Any) -> bool:
+        return _is_loaded_again(taken, function)
 
     def _collect(self) -> None:
         discover()
-        for source in self._sources:
-            source()
+        super()._collect()
 
     def _add_to(self, real: AmqpRpcServer, name: str, function: Callable[..., Any]) -> None:
         real.add_function(function if self._stand_in is None else self._stand_in(name, function), name)
@@ -117,9 +127,8 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
     def _make(self) -> AmqpRpcServer:
         settings = self.settings
         check_process(self.alias)
-        self._collect()
         kind = AmqpRpcFanoutServer if settings.fanout else AmqpRpcServer
-        server: AmqpRpcServer = self._build(kind, settings, settings.server_options)
+        server: AmqpRpcServer = self._alias.build(kind, settings.server_options)
         for middleware in self._outermost:
             server.add_middleware(middleware)
         # The first is the outermost. Errors of a commit are errors too; and what other middleware does with the
@@ -128,8 +137,6 @@ class LazyServer(LazyEndpoint[AmqpRpcServer]):
         server.add_middleware(new_middleware(self, settings, self._functions.get))
         server.add_middleware(log_request)
         server.add_middleware(fetch_result)
-        for name, function in self._functions.items():
-            self._add_to(server, name, function)
         return server
 
     def _record_errors(self, server: AmqpRpcServer) -> ErrorRecorder | None:

@@ -23,7 +23,7 @@ class Deferring(Protocol):
 
     @property
     def settings(self) -> ServiceSettings:
-        """See `LazyEndpoint.settings`."""
+        """See `LazyClient.settings`."""
 
 
 def caller_on_commit(client: Deferring) -> PrettyCaller:

@@ -1,15 +1,18 @@
-"""What is wrong with the options of an alias, as far as can be told without making an endpoint."""
+"""What is wrong with the options of an alias."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from inspect import Parameter
+from functools import partial
 from typing import Any
 
-from amphora.contrib.django.options import OWN_SETTINGS, client_arguments, known_settings, nearest, server_arguments
+from amphora.contrib.django.options import client_settings, imported, known_settings, nearest, server_settings
+from amphora.options.client_options import ClientOptions
+from amphora.options.fields import Option
+from amphora.options.server_options import ServerOptions
 
-__all__ = ["MISSING", "UNKNOWN", "WRONG", "Problem", "problems_of"]
+__all__ = ["MISSING", "UNKNOWN", "WRONG", "Problem", "problems_of", "wrong_arguments"]
 
 #: Kinds of problems, the ids of system checks.
 MISSING, UNKNOWN, WRONG = "E001", "E002", "E003"
@@ -38,7 +41,7 @@ class Problem:
 
 
 def problems_of(alias: Any, options: Any) -> Iterator[Problem]:
-    """Find what is wrong with one item of ``AMPHORA``."""
+    """Find what is wrong with one item of ``AMPHORA``, as far as can be told without importing serializers."""
     if not isinstance(alias, str):
         yield Problem(WRONG, None, f"The alias {alias!r} of AMPHORA is no text.", "Write it as a str.")
         return
@@ -55,23 +58,56 @@ def problems_of(alias: Any, options: Any) -> Iterator[Problem]:
         if name not in known:
             text = f"{where} has an unknown setting {name!r}{nearest(name, known)}"
             yield Problem(UNKNOWN, alias, text, "docs/django-settings.md lists all settings.", name)
-        elif (wanted := _unmet(name, value)) is not None:
+        elif (wanted := _unmet(known[name], value)) is not None:
             text = f"{where}[{name!r}] must be {wanted}, not {value!r}."
             yield Problem(WRONG, alias, text, "Correct it in the settings; see docs/django-settings.md.", name)
 
 
-def _unmet(name: str, value: Any) -> str | None:
-    """Say what a value ought to be, where it is something else; what the constructors check is left to them."""
-    own = OWN_SETTINGS.get(name)
-    if own is not None:
-        return None if own.fits(value) else own.wanted
-    argument = server_arguments().get(name) or client_arguments()[name]
-    if _is_bool(argument) and not isinstance(value, bool):
-        return "True or False"
-    if name == "ACCEPT" and not isinstance(value, (list, tuple)):
-        return "a list of serializers, or of dotted paths to them"
+def wrong_arguments(alias: Any, options: Any) -> Iterator[Problem]:
+    """Find values that a client or a server would refuse, by the checks that their constructors make.
+
+    Args:
+        alias: Key in ``AMPHORA``.
+        options: What stands there.
+    """
+    if not isinstance(alias, str) or not isinstance(options, Mapping):
+        return
+    known = {**server_settings(), **client_settings()}
+    wrong_already = {problem.setting for problem in problems_of(alias, options)}
+    given = {name: value for name, value in options.items() if name in known and name not in wrong_already}
+    found = False
+    for name, value in given.items():
+        refusal = _refusal(partial(_check, known[name], value))
+        if refusal is not None:
+            found = True
+            text = f"AMPHORA[{alias!r}][{name!r}]: {refusal}."
+            yield Problem(WRONG, alias, text, "Correct it in the settings; see docs/django-settings.md.", name)
+    if not found:
+        refusal = _refusal(partial(_check_together, given))
+        if refusal is not None:
+            text = f"AMPHORA[{alias!r}]: {refusal}."
+            yield Problem(WRONG, alias, text, "Correct the settings; see docs/django-settings.md.")
+
+
+def _unmet(option: Option, value: Any) -> str | None:
+    """Say what a value ought to be, where that can be told before serializers are imported and it is something else."""
+    return None if option.fits is None or option.fits(value) else option.wanted
+
+
+def _check(option: Option, value: Any) -> None:
+    option.check(option.name, imported({option.name: value})[option.name])
+
+
+def _check_together(given: Mapping[str, Any]) -> None:
+    for kind, known in ((ServerOptions, server_settings()), (ClientOptions, client_settings())):
+        arguments = {known[name].name: value for name, value in given.items() if name in known}
+        kind.of({"service_name": "check", **imported(arguments)})
+
+
+def _refusal(check: Callable[[], None]) -> str | None:
+    """Return why a check fails; without its traceback, whose variables may hold a password."""
+    try:
+        check()
+    except (ImportError, TypeError, ValueError) as error:
+        return str(error).rstrip(".")
     return None
-
-
-def _is_bool(argument: Parameter) -> bool:
-    return argument.annotation in (bool, "bool")

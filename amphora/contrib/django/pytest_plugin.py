@@ -23,27 +23,27 @@ if not monkey.is_module_patched("socket") and "django.db" not in sys.modules:
 import pytest
 
 if TYPE_CHECKING:
-    from amphora.contrib.django.testing import LocalServices
+    from amphora.contrib.django.testing import ProjectServices
 
 #: Fixtures of pytest-django whose tests commit.
 _COMMITTING = frozenset({"transactional_db", "django_db_reset_sequences", "live_server"})
 
 
 @pytest.fixture
-def rpc(request: pytest.FixtureRequest) -> Iterator[LocalServices]:
+def rpc(request: pytest.FixtureRequest) -> Iterator[ProjectServices]:
     """The project's handlers, run in process on ``memory://`` until the end of the test.
 
     In a test that commits (``transactional_db``, ``live_server``, ``django_db(transaction=True)``), handlers have
     database connections of their own; in any other, they use those of the test.
     """
     # Not before Django is set up.
-    from amphora.contrib.django.testing import LocalServices  # noqa: PLC0415
+    from amphora.contrib.django.testing import ProjectServices  # noqa: PLC0415
 
     # These come first, and end last: handlers must have ended before a test's transaction is rolled back.
     for name in ("db", *_COMMITTING):
         if name in request.fixturenames:
             request.getfixturevalue(name)
-    with LocalServices(own_connections=_commits(request)) as services:
+    with ProjectServices(own_connections=_commits(request)) as services:
         yield services
 
 

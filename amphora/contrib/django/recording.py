@@ -193,7 +193,7 @@ class ErrorRecorder:
 def _explain(problem: Exception) -> str:
     """Say in one line why the database did not take the errors."""
     text = " ".join(f"{type(problem).__name__}: {problem}".split())
-    # The first is PostgreSQL's and MySQL's, the second SQLite's.
+    # The first is PostgreSQL's and MySQL's. SQLite has no error of its own for it, and no code: only a text.
     if isinstance(problem, ProgrammingError) or "no such table" in text:
         return f"{text}; run `manage.py migrate`"
     return text

@@ -8,6 +8,7 @@ from functools import partial
 from typing import cast
 
 from amphora import AmqpRpcClient
+from peers.amphora.queue_types import queue_type, service_of
 from peers.driver import run_client
 
 SERVICE = "bench_amphora"
@@ -17,7 +18,7 @@ class AmphoraCaller:
     """Calls `echo` of the service."""
 
     def __init__(self, broker_url: str, service: str) -> None:
-        self._client = AmqpRpcClient(service, broker_url=broker_url)
+        self._client = AmqpRpcClient(service, broker_url=broker_url, queue_type=queue_type())
 
     def call(self, payload: str) -> str:
         return cast(str, self._client.call.echo(payload))
@@ -30,6 +31,7 @@ class AmphoraCaller:
 
 
 def main(*further_packages: str, service: str = SERVICE) -> None:
+    service = service_of(service)
     run_client(
         partial(AmphoraCaller, service=service),
         packages=["amphora", "kombu", "amqp", "gevent", *further_packages],

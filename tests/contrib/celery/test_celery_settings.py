@@ -1,6 +1,5 @@
 """The `amphora_*` settings: where they are read from, what is said of wrong ones, and what Celery's own give."""
 
-import inspect
 import os
 import re
 import ssl
@@ -15,9 +14,8 @@ import pytest
 from celery import Celery
 from celery.exceptions import ImproperlyConfigured
 
-from amphora import AmqpRpcClient, AmqpRpcServer, RpcMsgpackSerializer
+from amphora import RpcMsgpackSerializer
 from amphora.contrib.celery import Amphora
-from amphora.contrib.celery.conf import DEFAULTS
 from tests.contrib.celery.conftest import NewApp
 from tests.support.fragments import run_fragment
 from tests.support.pages import Reading
@@ -129,6 +127,28 @@ def test_serializers_are_given_as_celery_gives_classes(new_app: NewApp) -> None:
     assert len(options["accept"]) == 1
 
 
+@pytest.mark.expects_errors("amphora_[a-z_]+ must be ")
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("worker", "yes", "True or False"),
+        ("declare", "no", "True or False"),
+        ("grace", "10", "a number of seconds, or None"),
+        ("result_timeout", -1, "a number of seconds, or None"),
+        ("queues", "label", "a list of labels, each a str"),
+        ("accept", "amphora:RpcJsonSerializer", "a list of serializers, or of dotted paths to them"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_named_with_what_is_wanted(
+    name: str, value: Any, wanted: str, new_app: NewApp
+) -> None:
+    app = new_app(**{f"amphora_{name}": value})
+
+    assert app.amphora.conf.problems() == [f"amphora_{name} must be {wanted}"]
+    with pytest.raises(ImproperlyConfigured, match=f"amphora_{name} must be "):
+        app.amphora.conf.client_options()
+
+
 # The broker.
 
 
@@ -236,20 +256,6 @@ def test_nor_does_a_command_of_celery(url: str) -> None:
 # The page.
 
 
-def rows() -> dict[str, list[str]]:
-    """Return the cells of each setting's row on the page, by its name without prefix."""
-    found = {}
-    for line in PAGE.read_text().splitlines():
-        if line.startswith("| `amphora_"):
-            name, *cells = (cell.strip() for cell in line.strip("|").split(" | "))
-            found[name.strip("` |").removeprefix("amphora_")] = cells
-    return found
-
-
-def test_the_page_lists_every_setting_and_no_other() -> None:
-    assert sorted(rows()) == sorted(DEFAULTS)
-
-
 @pytest.mark.page("docs/celery-settings.md")
 def test_the_page_s_application_has_functions_that_are_tasks_and_tasks_that_are_functions(
     page: Reading, own_tasks: None, service: str
@@ -275,32 +281,3 @@ def test_the_page_s_application_has_functions_that_are_tasks_and_tasks_that_are_
         app.amphora.client.reset()
         app.amphora.server.reset()
         app.close()
-
-
-@pytest.mark.parametrize("endpoint", [AmqpRpcServer, AmqpRpcClient])
-def test_the_page_says_the_types_and_defaults_of_the_arguments(endpoint: Callable[..., Any]) -> None:
-    listed = rows()
-    parameters = inspect.signature(endpoint).parameters.values()
-
-    for parameter in [each for each in parameters if each.name in DEFAULTS and each.name != "service_name"]:
-        kind, default = listed[parameter.name][:2]
-        assert (kind, default) == shown(parameter), parameter.name
-
-
-def shown(parameter: inspect.Parameter) -> tuple[str, str]:
-    """Return how type and default of an argument stand on the page."""
-    types = {
-        "SerializerOption": "class or path",
-        "Sequence[SerializerOption]": "list of classes or paths",
-        "Sequence[bytes | str]": "list of bytes or str",
-        "SslOption": "bool or dict",
-    }
-    annotation = str(parameter.annotation)
-    kind = types.get(annotation, annotation.replace(" | None", " or None"))
-    if parameter.name == "broker_url":
-        return "str", "Celery's"
-    if parameter.name == "ssl":
-        return kind, "Celery's"
-    if parameter.name == "serializer":
-        return kind, "JSON"
-    return kind, f"`{parameter.default!r}`".replace("()", "[]").replace("'", '"')

@@ -53,7 +53,10 @@ def test_every_value_that_a_constructor_refuses_is_an_error():
 
     assert sorted(checked({"default": options})) == [
         ("amphora.E003", "AMPHORA['default']['CONCURRENCY']: concurrency must be an int, not '50'."),
-        ("amphora.E003", "AMPHORA['default']['QUEUE_TYPE']: queue_type must be 'classic' or 'quorum', not 'fast'."),
+        (
+            "amphora.E003",
+            "AMPHORA['default']['QUEUE_TYPE']: queue_type must be 'auto', 'classic' or 'quorum', not 'fast'.",
+        ),
         ("amphora.E003", "AMPHORA['default']['SERIALIZER']: No module named 'nosuch'."),
         ("amphora.E003", "AMPHORA['default']['TIMEOUT']: timeout must be a number of seconds, not '10'."),
     ]

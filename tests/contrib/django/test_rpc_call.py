@@ -75,7 +75,7 @@ def test_a_call_without_a_reply_ends_with_a_status_of_its_own(broker: Broker, se
     with override_settings(AMPHORA=amphora), AmqpRpcServer(service, broker_url=broker.url) as server:
         server.add_function(gevent.sleep, "sleep")
 
-        with pytest.raises(CommandError, match="No result of 'sleep'") as error:
+        with pytest.raises(CommandError, match="No result from 'sleep'") as error:
             call_command("rpc_call", "sleep", "60", "--timeout", "2")
 
     assert error.value.returncode == 3

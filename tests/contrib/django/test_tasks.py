@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from amphora import MessageTooLarge
 from amphora.contrib.django import client, clients, server
-from amphora.contrib.django.testing import LocalServices
+from amphora.contrib.django.testing import ProjectServices
 from tests.conftest import StartProgram
 from tests.contrib.django.manage import PROJECTS
 from tests.support.broker import Broker
@@ -86,9 +86,9 @@ def at_files(directory: Path):
 
 
 @pytest.fixture
-def rpc(tmp_path: Path) -> Iterator[LocalServices]:
+def rpc(tmp_path: Path) -> Iterator[ProjectServices]:
     """Tasks run in this process; their results are kept in files."""
-    with at_files(tmp_path), tasks(RESULT_CACHE="files"), LocalServices() as services:
+    with at_files(tmp_path), tasks(RESULT_CACHE="files"), ProjectServices() as services:
         yield services
 
 
@@ -107,7 +107,7 @@ def signals() -> Iterator[list[tuple[str, str]]]:
         signal.disconnect(receiver)
 
 
-def test_a_task_runs_in_a_server_and_its_result_is_found_by_its_id(rpc: LocalServices):
+def test_a_task_runs_in_a_server_and_its_result_is_found_by_its_id(rpc: ProjectServices):
     before = timezone.now()
 
     enqueued = add.enqueue(1, y=2)
@@ -122,7 +122,7 @@ def test_a_task_runs_in_a_server_and_its_result_is_found_by_its_id(rpc: LocalSer
     assert enqueued.return_value == 3
 
 
-def test_a_failed_task_tells_its_error(rpc: LocalServices):
+def test_a_failed_task_tells_its_error(rpc: ProjectServices):
     result = add.get_backend().get_result(fail.enqueue("no such order").id)
 
     assert result.status == TaskResultStatus.FAILED
@@ -134,19 +134,19 @@ def test_a_failed_task_tells_its_error(rpc: LocalServices):
 
 
 @pytest.mark.parametrize(("failing", "error"), [(leave, SystemExit), (return_an_object, TypeError)])
-def test_whatever_ends_a_task_is_its_failure(rpc: LocalServices, failing, error):
+def test_whatever_ends_a_task_is_its_failure(rpc: ProjectServices, failing, error):
     result = failing.get_result(failing.enqueue().id)
 
     assert result.errors[0].exception_class is error
 
 
-def test_a_task_may_take_its_context(rpc: LocalServices):
+def test_a_task_may_take_its_context(rpc: ProjectServices):
     result = attempt.get_result(attempt.enqueue(suffix="st").id)
 
     assert result.return_value == "1st"
 
 
-def test_signals_tell_of_each_step(rpc: LocalServices, signals):
+def test_signals_tell_of_each_step(rpc: ProjectServices, signals):
     add.enqueue(1, 2)
     fail.enqueue("x")
 
@@ -160,7 +160,7 @@ def test_signals_tell_of_each_step(rpc: LocalServices, signals):
     ]
 
 
-def test_a_task_of_another_queue_waits_for_who_receives_from_it(rpc: LocalServices):
+def test_a_task_of_another_queue_waits_for_who_receives_from_it(rpc: ProjectServices):
     result = add.using(queue_name="mail").enqueue(1, 2)
     result.refresh()
     assert result.status == TaskResultStatus.READY
@@ -172,13 +172,13 @@ def test_a_task_of_another_queue_waits_for_who_receives_from_it(rpc: LocalServic
     assert result.task.queue_name == "mail"
 
 
-def test_asynchronous_code_enqueues_too(rpc: LocalServices):
+def test_asynchronous_code_enqueues_too(rpc: ProjectServices):
     result = async_to_sync(add.aenqueue)(1, 2)
 
     assert async_to_sync(add.aget_result)(result.id).return_value == 3
 
 
-def test_what_cannot_be_promised_is_refused(rpc: LocalServices):
+def test_what_cannot_be_promised_is_refused(rpc: ProjectServices):
     with pytest.raises(InvalidTask, match="run_after"):
         add.using(run_after=timezone.now()).enqueue(1, 2)
     with pytest.raises(InvalidTask, match="priority"):
@@ -190,7 +190,7 @@ def test_what_cannot_be_promised_is_refused(rpc: LocalServices):
     assert rpc.calls == []
 
 
-def test_a_task_that_comes_again_when_it_is_finished_is_not_run_again(rpc: LocalServices, signals):
+def test_a_task_that_comes_again_when_it_is_finished_is_not_run_again(rpc: ProjectServices, signals):
     add.enqueue(1, 2)
     (message,) = rpc.calls[0].args
 
@@ -199,7 +199,7 @@ def test_a_task_that_comes_again_when_it_is_finished_is_not_run_again(rpc: Local
     assert [name for name, _ in signals].count("started") == 1
 
 
-def test_a_task_that_comes_again_unfinished_is_run_again(rpc: LocalServices):
+def test_a_task_that_comes_again_unfinished_is_run_again(rpc: ProjectServices):
     result = attempt.using(queue_name="mail").enqueue(suffix="nd")
     (message,) = rpc.calls[0].args
     begun = add.get_backend().get_result(result.id)
@@ -213,7 +213,7 @@ def test_a_task_that_comes_again_unfinished_is_run_again(rpc: LocalServices):
 
 
 @pytest.mark.parametrize(("path", "error"), [("nowhere.add", "has no task nowhere.add"), ("no_task", "is no task")])
-def test_a_task_that_the_worker_does_not_have_has_failed(rpc: LocalServices, path, error):
+def test_a_task_that_the_worker_does_not_have_has_failed(rpc: ProjectServices, path, error):
     result = add.using(queue_name="mail").enqueue(1, 2)
     (message,) = rpc.calls[0].args
     unknown = path if "." in path else f"{__name__}.{path}"
@@ -226,7 +226,7 @@ def test_a_task_that_the_worker_does_not_have_has_failed(rpc: LocalServices, pat
     assert error in kept["errors"][0][1]
 
 
-def test_a_cache_that_fails_keeps_no_task_from_running(rpc: LocalServices, monkeypatch, signals, caplog):
+def test_a_cache_that_fails_keeps_no_task_from_running(rpc: ProjectServices, monkeypatch, signals, caplog):
     def fails(*_, **__):
         raise ConnectionError("the cache is down")
 
@@ -247,7 +247,7 @@ def test_a_cache_that_fails_keeps_no_task_from_running(rpc: LocalServices, monke
 
 def test_a_task_that_cannot_be_sent_leaves_no_result(tmp_path: Path):
     small = override_settings(AMPHORA={"default": {"SERVICE_NAME": "small", "MAX_MESSAGE_SIZE": 500}})
-    with at_files(tmp_path), tasks(RESULT_CACHE="files"), small, LocalServices():
+    with at_files(tmp_path), tasks(RESULT_CACHE="files"), small, ProjectServices():
         with pytest.raises(MessageTooLarge):
             add.enqueue("x" * 1000, "y")
 
@@ -255,7 +255,7 @@ def test_a_task_that_cannot_be_sent_leaves_no_result(tmp_path: Path):
 
 
 def test_without_a_cache_there_are_no_results():
-    with tasks(), LocalServices() as services:
+    with tasks(), ProjectServices() as services:
         backend = task_backends["default"]
         result = add.enqueue(1, 2)
 
@@ -265,7 +265,7 @@ def test_without_a_cache_there_are_no_results():
             add.get_result(result.id)
 
 
-def test_a_result_that_is_not_there_does_not_exist(rpc: LocalServices):
+def test_a_result_that_is_not_there_does_not_exist(rpc: ProjectServices):
     assert task_backends["default"].supports_get_result is True
     with pytest.raises(TaskResultDoesNotExist):
         add.get_result("nothing")

@@ -101,6 +101,24 @@ def test_nothing_else_excuses_a_request_that_was_not_run(event: Event) -> None:
     assert verdict.unrun
 
 
+def test_an_unsent_reply_is_gone_with_its_server_and_its_request_with_the_queue() -> None:
+    no_reply = fate(run(), outcome="error", details="NoResult: no reply")
+    deleted = Event("queue deleted", "rpc_chaos_request", 11.2, 11.3)
+    before = Event("queue deleted", "rpc_chaos_request", 10.6, 10.7)
+    dead = process("server1.1", killed=True, ended=11.5)
+
+    verdict = verdict_of(no_reply, deleted, processes=(dead,))
+
+    assert verdict.passed
+    assert verdict.deleted == {"unanswered request": 1}
+    # A server that lives sends its reply; one that dies leaves the request to others.
+    assert verdict_of(no_reply, deleted).lost
+    assert verdict_of(no_reply, processes=(dead,)).lost
+    assert verdict_of(no_reply, before, processes=(dead,)).lost
+    again = fate(run(), run("server2.1", 11.4, redelivered=True), outcome="error", details="NoResult: no reply")
+    assert verdict_of(again, deleted, processes=(dead,)).lost
+
+
 def test_a_second_run_has_its_reason() -> None:
     again = run("server2.1", 13.0, redelivered=True)
     cut = Event("connection cut", "server1", 11.5, 11.6)

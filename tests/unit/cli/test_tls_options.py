@@ -7,8 +7,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from amphora import BrokerError, BrokerUnreachable
+from amphora.cli import wording
 from amphora.cli.tls import TlsOptions, with_tls_options
 from amphora.cli.wording import with_options_named
+from amphora.options import advice
 
 FILES = ("ca.pem", "own.pem", "own.key", "other.pem")
 
@@ -85,7 +88,16 @@ def test_variables_leave_plain_brokers_alone(url: str | None, made: Any) -> None
 
 
 def test_errors_name_options() -> None:
-    # As amphora/driver/tls_faults.py has them.
-    error = "give the certificate of its authority with ssl={'ca_certs': ...} (self-signed)"
+    error = BrokerUnreachable(
+        f"give the certificate of its authority with {advice.AUTHORITIES} (self-signed)", advice=advice.AUTHORITIES
+    )
 
     assert with_options_named(error) == "give the certificate of its authority with --tls-ca FILE (self-signed)"
+
+
+def test_an_error_that_advises_nothing_is_shown_as_it_is() -> None:
+    assert with_options_named(BrokerError("it says ssl={'ca_certs': ...}")) == "it says ssl={'ca_certs': ...}"
+
+
+def test_every_advice_has_an_option_of_its_own() -> None:
+    assert set(wording._INSTEAD) == {getattr(advice, name) for name in advice.__all__}

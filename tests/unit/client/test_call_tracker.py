@@ -14,10 +14,10 @@ from gevent.event import AsyncResult
 
 from amphora.client import call_tracker as calls_module
 from amphora.client.call_tracker import CallTracker
-from amphora.client.pending_calls import PendingCall
+from amphora.core.calls import PendingCall
 from amphora.core.messages import OutgoingMessage
 from amphora.driver.incoming_message import IncomingMessage
-from amphora.exceptions import Backlogged, BrokerUnreachable, NoResult, RemoteException, Unroutable
+from amphora.exceptions import Backlogged, BrokerUnreachable, NoResult, RemoteException, RequestStage, Unroutable
 from amphora.links.topology import QueueStatus, Topology, direct_exchange, durable_queue
 from amphora.protocol.messages import Codec
 from amphora.serializers import RpcJsonSerializer
@@ -30,12 +30,10 @@ class Publisher:
     def __init__(self) -> None:
         self.taken: list[OutgoingMessage] = []
         self.full = False
+        self.largest = 1000
         self.refused: list[Exception] = []
         self.link: Any = self
         self.name, self.state = "test publisher", "connected"
-
-    def check_size(self, body: bytes) -> None:
-        """Any size will do."""
 
     def publish(self, message: OutgoingMessage, *, deadline: float | None) -> None:
         if self.full:
@@ -60,7 +58,7 @@ class Bench:
             "<client>",
             exchange="rpc_s_request",
             reply_to="me",
-            codec=Codec.of(RpcJsonSerializer, (), 1_000_000),
+            codec=Codec(RpcJsonSerializer(), max_size=1_000_000),
             publisher=self.publisher,  # type: ignore[arg-type]
             topology=self.topology,
             default_queue=True,
@@ -87,6 +85,13 @@ class Bench:
         """Give the request of a call its outcome."""
         assert call.message is not None
         call.message.done(call.message, error)  # type: ignore[arg-type]
+
+    def reach(self, call: PendingCall, stage: RequestStage) -> None:
+        """Have the request of a call come so far."""
+        assert call.message is not None
+        call.message.sent_at = 0.0 if stage is RequestStage.NOT_SENT else 1.0
+        if stage is RequestStage.CONFIRMED:
+            self.end(call, None)
 
     def add_label(self, label: str) -> None:
         self.topology.add(durable_queue(f"queue of {label}", direct_exchange("rpc_s_request"), label))
@@ -236,16 +241,72 @@ def test_a_request_that_is_not_taken_leaves_no_call_behind(bench: Bench) -> None
     assert bench.calls.stats()["pending"] == bench.calls.stats()["calls"] == 0
 
 
-@pytest.mark.parametrize(("confirmed", "told"), [(False, "not sent yet"), (True, "confirmed")])
-def test_a_call_that_takes_too_long_says_how_far_it_came(bench: Bench, confirmed: bool, told: str) -> None:
+@pytest.mark.parametrize("stage", list(RequestStage))
+def test_a_call_that_takes_too_long_says_how_far_it_came(bench: Bench, stage: RequestStage) -> None:
     call = bench.send(timeout=0.01)
-    if confirmed:
-        bench.end(call, None)
+    bench.reach(call, stage)
     wait_until(call.result.ready)
 
-    with pytest.raises(NoResult, match=told):
+    with pytest.raises(NoResult, match=r"No result from 'f' within 0.01 s\. The ") as error:
         call.result.get(timeout=0)
+    assert (error.value.stage, error.value.function, error.value.timeout) == (stage, "f", 0.01)
+    assert error.value.request_id == call.id
     assert bench.calls.stats()["without_result"] == 1
+
+
+@pytest.mark.parametrize("stage", list(RequestStage))
+def test_a_call_that_a_stop_ends_says_how_far_it_came(bench: Bench, stage: RequestStage) -> None:
+    call = bench.send(timeout=None)
+    bench.reach(call, stage)
+    bench.calls.end_all()
+
+    error = call.result.exception
+    assert isinstance(error, NoResult)
+    assert (error.stage, error.function, error.request_id, error.timeout) == (stage, "f", call.id, None)
+
+
+def test_a_call_whose_deadline_passes_in_the_outbox_says_how_far_it_came(bench: Bench) -> None:
+    call = bench.send()
+    bench.end(call, NoResult("its deadline has passed", stage=RequestStage.SENT))
+
+    error = call.result.exception
+    assert isinstance(error, NoResult)
+    assert (error.stage, error.function, error.request_id, error.timeout) == (RequestStage.SENT, "f", call.id, 60.0)
+
+
+def test_an_error_that_ends_a_call_names_the_function_and_the_request(bench: Bench) -> None:
+    refused, failed = bench.send(), bench.send()
+    bench.end(refused, Unroutable("no queue", routing_key="x"))
+    bench.reply(failed.id, {"exception": {"type": "ValueError", "args": []}})
+
+    for call in (refused, failed):
+        error = call.result.exception
+        assert isinstance(error, Unroutable | RemoteException)
+        assert (error.function, error.request_id) == ("f", call.id)
+
+
+def test_an_error_that_ends_many_calls_is_one_of_its_own_for_each(bench: Bench) -> None:
+    calls = [bench.send(), bench.send()]
+    cause = OSError(5, "Input/output error")
+    gone = BrokerUnreachable("gone", errno=5)
+    gone.__cause__ = cause
+    bench.calls.fail_all(gone)
+
+    errors = [call.result.exception for call in calls]
+    assert all(isinstance(each, BrokerUnreachable) and each.errno == 5 for each in errors)
+    assert [getattr(each, "request_id", None) for each in errors] == [call.id for call in calls]
+    assert all(each is not None and each.__cause__ is cause for each in errors)
+    assert gone.request_id is None
+
+
+def test_a_request_that_finds_no_room_says_so_with_its_function(bench: Bench) -> None:
+    bench.publisher.full = True
+
+    with pytest.raises(Backlogged, match="full") as error:
+        bench.send()
+
+    assert error.value.function == "f"
+    assert error.value.request_id is not None
 
 
 def test_a_call_that_is_forgotten_tells_those_that_watch_it(bench: Bench) -> None:
@@ -286,11 +347,9 @@ class Channel:
         self.there = there
         self.bound: list[tuple[str, str, str]] = []
 
-    def queue_declare(self, queue: str, passive: bool) -> None:
-        if not self.there:
-            raise NotFound("no queue", (50, 10), "queue.declare", 404)
-
     def queue_bind(self, queue: str, exchange: str, routing_key: str) -> None:
+        if not self.there:
+            raise NotFound("no queue", (50, 20), "queue.bind", 404)
         self.bound.append((queue, exchange, routing_key))
 
 

@@ -8,7 +8,7 @@ from gevent.event import AsyncResult
 
 from amphora import AmqpRpcException, OutgoingRequest
 from amphora.client.middleware import send_through
-from amphora.client.pending_calls import PendingCall
+from amphora.core.calls import PendingCall
 from amphora.server.middleware import around_function
 
 Send = Callable[[], "AsyncResult[Any]"]
@@ -20,7 +20,7 @@ class Sender:
     def __init__(self) -> None:
         self.sent: list[OutgoingRequest] = []
         self.forgotten: list[PendingCall] = []
-        self.call = PendingCall("1", "add", None)
+        self.call = PendingCall("1", "add", None, AsyncResult())
 
     def send(self, request: OutgoingRequest) -> PendingCall:
         self.sent.append(request)

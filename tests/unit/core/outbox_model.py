@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amphora.core.limiter import Limiter
-from amphora.core.messages import Command, Outcome, OutgoingMessage, State
+from amphora.core.messages import ChannelCommand, Outcome, OutgoingMessage, State
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
 
@@ -60,13 +60,13 @@ class Model:
         self.messages: list[OutgoingMessage] = []
         self.pending: dict[int, OutgoingMessage] = {}
         self.outcomes: dict[int, Outcome] = {}
-        self.commands: list[Command] = []
+        self.commands: list[ChannelCommand] = []
         self.command_numbers: dict[int, int] = {}
         self.ended_commands: dict[int, str] = {}
-        self.running: Command | None = None
+        self.running: ChannelCommand | None = None
         #: Commands that run beside what comes after them.
-        self.overdue: list[Command] = []
-        self.begun: list[Command] = []
+        self.overdue: list[ChannelCommand] = []
+        self.begun: list[ChannelCommand] = []
         self.channel: Channel | None = None
         self.closed_channels: list[Channel] = []
         self.connected = False
@@ -128,10 +128,10 @@ class Model:
         lane = message.lane
         return lambda _: self.routeless.discard(lane)
 
-    def add_command(self, *, key: str | None = None, holds: str | None = None) -> Command | None:
+    def add_command(self, *, key: str | None = None, holds: str | None = None) -> ChannelCommand | None:
         """Add a command; the messages of one routing key may have to wait for it, however long it takes."""
         number = len(self.messages) + len(self.commands) + 1
-        command = Command(lambda _: None, key=key, holds=None if holds is None else ("exchange", holds))
+        command = ChannelCommand(lambda _: None, key=key, holds=None if holds is None else ("exchange", holds))
         self.commands.append(command)
         added = self.outbox.add(command)
         if added is command:
@@ -203,7 +203,7 @@ class Model:
             return
         self.outcomes[number] = outcome
 
-    def command_refused(self, command: Command, error: Any) -> None:
+    def command_refused(self, command: ChannelCommand, error: Any) -> None:
         """Note it."""
         assert id(command) not in self.ended_commands
         # One that restores a route may not have begun; its identity is not used again either.
@@ -248,7 +248,7 @@ class Model:
             self.check()
             if step is None:
                 return
-            if isinstance(step, Command):
+            if isinstance(step, ChannelCommand):
                 self._begin(step)
             else:
                 if step is Step.RENEW:
@@ -259,7 +259,7 @@ class Model:
             self.check()
         raise AssertionError("the outbox does not come to rest")
 
-    def _begin(self, command: Command) -> None:
+    def _begin(self, command: ChannelCommand) -> None:
         assert self.running is None
         assert not self.outbox.blocked
         self.running = command

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from amphora.core import outbox as outbox_module
-from amphora.core.messages import Command, Outcome, OutgoingMessage, State
+from amphora.core.messages import ChannelCommand, Outcome, OutgoingMessage, State
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import ChannelState
 from amphora.exceptions import AmqpRpcException
@@ -572,8 +572,8 @@ def test_expendable_commands_are_dropped_where_too_many_wait() -> None:
     model = Model()
     outbox: Outbox = model.outbox
 
-    added = [outbox.add(Command(lambda _: None, expendable=True)) for _ in range(1_500)]
-    kept = outbox.add(Command(lambda _: None))
+    added = [outbox.add(ChannelCommand(lambda _: None, expendable=True)) for _ in range(1_500)]
+    kept = outbox.add(ChannelCommand(lambda _: None))
 
     assert sum(each is not None for each in added) == 1_000
     assert kept is not None
@@ -581,14 +581,14 @@ def test_expendable_commands_are_dropped_where_too_many_wait() -> None:
 
 def test_a_command_that_runs_again_and_again_makes_no_room_for_expendable_ones(model: Model) -> None:
     outbox = model.outbox
-    outbox.add(Command(lambda _: None, expendable=True))
+    outbox.add(ChannelCommand(lambda _: None, expendable=True))
     for _ in range(5):
         outbox.next_step(model.now)
         outbox.lost()
         outbox.attached()
         outbox.opened()
 
-    added = [outbox.add(Command(lambda _: None, expendable=True)) for _ in range(1_500)]
+    added = [outbox.add(ChannelCommand(lambda _: None, expendable=True)) for _ in range(1_500)]
 
     assert sum(each is not None for each in added) == 999
 

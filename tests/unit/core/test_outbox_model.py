@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from amphora.core.lanes import Lanes
 from amphora.core.limiter import Limiter, Ticket, TicketState
-from amphora.core.messages import Command, Outcome, OutgoingMessage, State
+from amphora.core.messages import ChannelCommand, Outcome, OutgoingMessage, State
 from amphora.core.outbox import Outbox
 from amphora.core.window import Window
 from amphora.exceptions import AmqpRpcException
@@ -381,7 +381,7 @@ class LetsMessagesOvertakeCommands(Outbox):
 
 
 class LetsMessagesOvertakeWhatTheyWaitFor(Outbox):
-    def overdue(self, command: Command) -> bool:
+    def overdue(self, command: ChannelCommand) -> bool:
         holds, command.holds = command.holds, None
         was_running = super().overdue(command)
         command.holds = holds
@@ -493,7 +493,7 @@ def test_a_planted_bug_is_found(bug: type[Outbox], number: int) -> None:
 
 class StealsReservations(Limiter):
     def admits(self, size: int) -> bool:
-        return self.count < self._max_count
+        return self.count < self.max_count
 
 
 class ForgetsReservations(Limiter):

@@ -17,7 +17,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from amphora.core.subscriptions import Command, Kind, Lane, Method, Options, State, Subscriptions, Wish
+from amphora.core.delivery_lanes import DeliveryLanes
+from amphora.core.subscriptions import Kind, Lane, Method, Options, State, SubscriptionCommand, Subscriptions, Wish
 
 S = State
 
@@ -56,7 +57,7 @@ class Bench:
     def attach(self) -> None:
         self.machine.attach(self.now)
 
-    def commands(self) -> list[Command]:
+    def commands(self) -> list[SubscriptionCommand]:
         found = []
         while (command := self.machine.next_command(self.now)) is not None:
             self.machine.check()
@@ -74,7 +75,7 @@ class Bench:
                     self.machine.done(command, self.now)
                 self.machine.check()
 
-    def only(self) -> Command:
+    def only(self) -> SubscriptionCommand:
         [command] = self.commands()
         return command
 
@@ -147,6 +148,16 @@ def test_every_label_and_optional_queue_has_a_lane_of_its_own_until_there_are_to
     lanes = [wish.lane for wish in labels]
     assert lanes[:2] == lanes[2:]
     assert len({*lanes, *(wish.lane for wish in others)}) == 4
+
+
+def test_no_lane_is_shared_where_the_broker_allows_one_consumer_on_each_channel() -> None:
+    bench = Bench(label_lanes=2)
+    bench.machine.keep_apart()
+    labels = [bench.add(Kind.LABEL) for _ in range(4)]
+    bench.attach()
+    bench.agree()
+
+    assert len({wish.lane for wish in labels}) == 4
 
 
 # What is missing or refused.
@@ -531,7 +542,7 @@ class Model(RuleBasedStateMachine):
         self.ports = Ports()
         self.machine = self.machine_class(Options(label_lanes=2), self.ports)
         self.wishes: list[Wish] = []
-        self.pending: list[Command] = []
+        self.pending: list[SubscriptionCommand] = []
         #: What the broker has: live consumers by tag, each with its lane and wish.
         self.consumers: dict[str, tuple[Lane | None, Wish]] = {}
         self.dead_lanes: set[int] = set()
@@ -577,7 +588,7 @@ class Model(RuleBasedStateMachine):
             self._begin(command)
             self.machine.check()
 
-    def _begin(self, command: Command) -> None:
+    def _begin(self, command: SubscriptionCommand) -> None:
         lane, wish = command.lane, command.wish
         if command.method is Method.CLOSE:
             assert lane is not None
@@ -598,7 +609,7 @@ class Model(RuleBasedStateMachine):
             assert wish.private
         if wish is not None and wish.failures:
             last = self.tried.get((id(wish), command.method), -inf)
-            assert self.now - last >= 0.05 or wish.failures == 0, "repeated without a pause"
+            assert self.now - last >= 0.05 - 1e-9 or wish.failures == 0, "repeated without a pause"
         self.pending.append(command)
 
     @rule(kind=KINDS, private=st.booleans())
@@ -613,7 +624,7 @@ class Model(RuleBasedStateMachine):
                 break
             self.agree(0)
 
-    def _answer(self, number: int) -> Command | None:
+    def _answer(self, number: int) -> SubscriptionCommand | None:
         if not self.pending:
             return None
         return self.pending.pop(number % len(self.pending))
@@ -726,7 +737,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 9))
     def settle(self, number: int) -> None:
-        lanes = [lane for lane in self.machine._lanes if lane.unsettled]
+        lanes = [lane for lane in self.machine._lanes.live if lane.unsettled]
         if lanes:
             self.machine.settle(lanes[number % len(lanes)])
 
@@ -758,10 +769,10 @@ class Model(RuleBasedStateMachine):
             if wish.state is State.ENDED:
                 assert not tags or wish in self.late, "not cancelled"
         if self.machine.attached:
-            waiting = [wish for wish in self.wishes if wish._due < inf]
+            waiting = [wish for wish in self.wishes if wish.due < inf]
             if waiting or self.machine._declare_due < inf:
                 assert self.machine.next_deadline <= min(
-                    [wish._due for wish in waiting] + [self.machine._declare_due]
+                    [wish.due for wish in waiting] + [self.machine._declare_due]
                 ), "no alarm"
 
     def teardown(self) -> None:
@@ -787,7 +798,7 @@ class Model(RuleBasedStateMachine):
         assert {wish.state for wish in self.wishes} <= {State.CONSUMING, State.ENDED}
 
 
-def _room(command: Command) -> str:
+def _room(command: SubscriptionCommand) -> str:
     """Say which channel a command without a lane has."""
     return (
         "looks" if command.method is Method.LOOK or (command.wish and command.wish.kind is Kind.OPTIONAL) else "control"
@@ -814,17 +825,23 @@ def test_random_events_never_break_an_invariant() -> None:
 class ConsumesAtOnceAfterACancel(Subscriptions[Wish]):
     def canceled_by_broker(self, wish: Wish, tag: str, now: float) -> None:
         if wish.tag == tag and wish.state is State.CONSUMING:
-            self._leave_lane(wish)
+            self._lanes.leave(wish)
             self._start(wish)
         else:
             super().canceled_by_broker(wish, tag, now)
 
 
-class SharesTheMainLane(Subscriptions[Wish]):
+class _OneLane(DeliveryLanes[Wish]):
     def _lane_for(self, wish: Wish) -> Lane:
         if self._own is None or not self._own.live:
-            self._own = self._new_lane(Kind.OWN)
+            self._own = self._new(Kind.OWN)
         return self._own
+
+
+class SharesTheMainLane(Subscriptions[Wish]):
+    def __init__(self, options: Options, ports: Any) -> None:
+        super().__init__(options, ports)
+        self._lanes = _OneLane(options.label_lanes)
 
 
 class TriesOptionalQueuesWithoutEnd(Subscriptions[Wish]):
@@ -839,12 +856,12 @@ class ForgetsTheTimer(Subscriptions[Wish]):
     def _retreat(self, wish: Wish, now: float, *, missing: bool) -> None:
         super()._retreat(wish, now, missing=missing)
         if wish.kind is Kind.LABEL:
-            wish._due = inf
+            wish.due = inf
 
 
 class KeepsATagOfALostChannel(Subscriptions[Wish]):
     def channel_closed(self, lane: Lane, now: float) -> None:
-        self._drop(lane)
+        self._lanes.drop(lane)
 
 
 class EndsTwice(Subscriptions[Wish]):
@@ -854,20 +871,26 @@ class EndsTwice(Subscriptions[Wish]):
             self._ports.ended(wish)
 
 
-class ClosesALaneWithDeliveries(Subscriptions[Wish]):
-    def delivered(self, lane: Lane) -> None:
-        pass
-
-    def _close_if_idle(self, lane: Lane) -> bool:
+class _ClosedTooEarly(DeliveryLanes[Wish]):
+    def close_if_idle(self, lane: Lane) -> bool:
         self._idle.append(lane)
         return True
 
-    def _close_command(self) -> Command | None:
+    def _next_close(self) -> SubscriptionCommand | None:
         while self._idle:
             lane = self._idle.popleft()
             if lane.live and lane.wishes:
-                return Command(Method.CLOSE, None, lane)
+                return SubscriptionCommand(Method.CLOSE, None, lane)
         return None
+
+
+class ClosesALaneWithDeliveries(Subscriptions[Wish]):
+    def __init__(self, options: Options, ports: Any) -> None:
+        super().__init__(options, ports)
+        self._lanes = _ClosedTooEarly(options.label_lanes)
+
+    def delivered(self, lane: Lane) -> None:
+        pass
 
 
 class DeletesQueuesOfOthers(Subscriptions[Wish]):

@@ -148,9 +148,9 @@ class OnlyTheLast(Suspicion):
     __slots__ = ()
 
     def blame(self, header: bytes, now: float) -> bool:
-        kept = {key_of(header): self._counts.get(key_of(header), 0)}
-        self._counts.clear()
-        self._counts.update({key: count for key, count in kept.items() if count})
+        kept = {key_of(header): self.counts.get(key_of(header), 0)}
+        self.counts.clear()
+        self.counts.update({key: count for key, count in kept.items() if count})
         return super().blame(header, now)
 
 

@@ -43,7 +43,7 @@ def failure(reason: str) -> ssl.SSLError:
     ],
 )
 def test_what_trying_again_cannot_mend_is_fatal_and_says_what_to_do(error: ssl.SSLError, text: str) -> None:
-    why, fatal = explain_tls(error)
+    why, fatal, _ = explain_tls(error)
 
     assert fatal
     with pytest.raises(AssertionError, match=text):
@@ -59,7 +59,7 @@ def test_what_trying_again_cannot_mend_is_fatal_and_says_what_to_do(error: ssl.S
     ],
 )
 def test_what_may_pass_is_not_fatal(error: ssl.SSLError, text: str) -> None:
-    why, fatal = explain_tls(error)
+    why, fatal, _ = explain_tls(error)
 
     assert not fatal
     with pytest.raises(AssertionError, match=text):

@@ -557,7 +557,7 @@ def test_a_topology_for_which_no_channel_is_free_is_declared_later(
     with monkeypatch.context() as patched:
         patched.setattr(connection, "channel", no_channel)
         connection.of("own").close_by_broker(PreconditionFailed("unknown delivery tag"))
-        consumer._control = consumer_module.DeclareChannel(connection, consumer._hung.append)
+        consumer._control = consumer_module.SideChannel(connection, consumer._hung.append)
         turn(consumer)
 
     def is_consumed() -> bool:
@@ -571,7 +571,7 @@ def test_a_command_for_which_no_channel_is_free_ends_with_that(
     consumer: Consumer, connection: NotingConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "channel", no_channel)
-    consumer._control = consumer_module.DeclareChannel(connection, consumer._hung.append)
+    consumer._control = consumer_module.SideChannel(connection, consumer._hung.append)
 
     result = consumer.run(lambda channel: channel.queue_declare("any", passive=True))
     turn(consumer)

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import pytest
 from amqp.exceptions import AccessRefused, ChannelError, NotFound, PreconditionFailed
 
-from amphora.links.control import ControlChannel
 from amphora.links.counters import OpenCounter
+from amphora.links.declare_channel import DeclareChannel
 
 DECLARED = {"x-queue-type": "classic", "x-expires": 1000}
 
@@ -70,7 +70,7 @@ def test_a_counter_is_declared_or_taken_as_it_is(
 ) -> None:
     broker = FakeBroker(*answers)
 
-    assert ControlChannel(broker).run(OpenCounter("q", "dead", 1000)) == 3
+    assert DeclareChannel(broker).run(OpenCounter("q", "dead", 1000)) == 3
 
     assert broker.declared == declared
     assert broker.bound == [("q", "dead", "q")]
@@ -80,4 +80,4 @@ def test_a_missing_permission_is_an_error() -> None:
     broker = FakeBroker(AccessRefused("no", (50, 10), "Queue.declare"))
 
     with pytest.raises(AccessRefused):
-        ControlChannel(broker).run(OpenCounter("q", "dead", 1000))
+        DeclareChannel(broker).run(OpenCounter("q", "dead", 1000))

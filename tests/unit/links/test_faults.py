@@ -10,6 +10,7 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from amphora.driver.channel import Silence
+from amphora.driver.tls_faults import TlsPort
 from amphora.exceptions import (
     AccessRefused,
     BrokerError,
@@ -19,6 +20,7 @@ from amphora.exceptions import (
     VhostNotFound,
 )
 from amphora.links.faults import explain
+from amphora.options.advice import USE_TLS
 from amphora.options.brokers import BrokerAddress
 
 ADDRESS = BrokerAddress("amqp", "rabbit", 5672, "alice", "secret", "orders")
@@ -166,6 +168,61 @@ def test_an_error_of_ours_stays_as_it_is() -> None:
     error = MessageTooLarge("5 bytes")
 
     assert explain(error, ADDRESS).error is error
+    assert error.__cause__ is None
+
+
+def test_an_explanation_has_the_code_and_text_of_the_brokers_reply() -> None:
+    error = explain(refused(amqp.NotFound, "NOT_FOUND - no queue 'q'", 404, "Queue.declare"), ADDRESS).error
+
+    assert (error.reply_code, error.reply_text) == (404, "NOT_FOUND - no queue 'q'")
+
+
+@pytest.mark.parametrize(
+    "error", [amqp.UnexpectedFrame("frame of type 9"), OSError(5, "Input/output error"), Silence("none")], ids=ids
+)
+def test_an_explanation_of_anything_else_has_no_reply_code(error: Exception) -> None:
+    found = explain(error, ADDRESS).error
+
+    assert (found.reply_code, found.reply_text) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "login_failed"),
+    [
+        ("ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN.", "", True),
+        ("ACCESS_REFUSED - configure access to queue 'q' refused", "Queue.declare", False),
+    ],
+)
+def test_access_refused_says_whether_the_login_failed(text: str, method: str, login_failed: bool) -> None:
+    error = explain(refused(amqp.AccessRefused, text, 403, method), ADDRESS).error
+
+    assert isinstance(error, AccessRefused)
+    assert error.login_failed is login_failed
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), errno.ECONNREFUSED),
+        (TimeoutError("timed out"), errno.ETIMEDOUT),
+        (Silence("no sign of life"), errno.ETIMEDOUT),
+        (OSError(), None),
+    ],
+    ids=ids,
+)
+def test_broker_unreachable_has_the_number_of_the_systems_error(error: Exception, number: int | None) -> None:
+    found = explain(error, ADDRESS).error
+
+    assert isinstance(found, BrokerUnreachable)
+    assert (found.errno, found.tls) == (number, False)
+
+
+def test_broker_unreachable_says_that_tls_is_the_cause_and_what_it_advises() -> None:
+    found = explain(TlsPort(), ADDRESS).error
+
+    assert isinstance(found, BrokerUnreachable)
+    assert (found.tls, found.advice) == (True, USE_TLS)
+    assert USE_TLS in str(found)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +241,7 @@ def test_a_queue_of_another_type_is_a_conflict_with_the_way_to_migrate(said: str
 
     assert (type(fault.error), fault.fatal) == (TopologyConflict, True)
     assert f"queue 'rpc_x_request' on the broker at {ADDRESS} is a {present} queue" in str(fault.error)
-    assert f"give queue_type='{present}' to every" in str(fault.error)
+    assert f"give queue_type='{present}' or 'auto' to every" in str(fault.error)
     assert "rabbitmqctl delete_queue rpc_x_request" in str(fault.error)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from amqp.exceptions import NotFound
 
+from amphora.links.queue_types import QueueTypes
 from amphora.links.topology import (
     Topology,
     bind_queue,
@@ -14,7 +15,7 @@ from amphora.links.topology import (
     direct_exchange,
     durable_queue,
     fanout_exchange,
-    queue_arguments,
+    queue_forms,
 )
 
 Said = tuple[Any, ...]
@@ -162,10 +163,13 @@ def test_somebody_elses_queue_is_bound_without_declaring_it(channel: FakeChannel
     ("options", "arguments"),
     [
         ({}, None),
-        ({"arguments": queue_arguments("classic")}, CLASSIC),
-        ({"arguments": queue_arguments("classic"), "x_expires": 5}, {"x-expires": 5, **CLASSIC}),
-        ({"arguments": queue_arguments("quorum")}, QUORUM),
-        ({"arguments": queue_arguments("quorum"), "x_expires": 5}, {"x-expires": 5, **QUORUM}),
+        ({"forms": queue_forms("classic")}, CLASSIC),
+        ({"forms": queue_forms("classic"), "x_expires": 5}, {"x-expires": 5, **CLASSIC}),
+        ({"types": QueueTypes("quorum"), "forms": queue_forms("quorum")}, QUORUM),
+        (
+            {"types": QueueTypes("quorum"), "forms": queue_forms("quorum"), "x_expires": 5},
+            {"x-expires": 5, **QUORUM},
+        ),
     ],
 )
 def test_a_queue_is_declared_with_its_type_and_the_limits_it_needs(options: dict[str, Any], arguments: Any) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from amphora.options.broker_options import BrokerOptions
 from amphora.options.brokers import (
     AMQP_HOST,
     AMQP_PASSWORD,
@@ -12,7 +13,6 @@ from amphora.options.brokers import (
     AMQP_VHOST,
     BrokerAddress,
     addresses,
-    brokers_of,
 )
 
 LOCAL = BrokerAddress("amqp", "127.0.0.1", 5672, "guest", "guest", "/")
@@ -156,7 +156,7 @@ THREE = "amqp://a;amqp://b;amqp://c"
 
 def order(**options: Any) -> str:
     """Return the hosts in the order in which they are tried."""
-    brokers = brokers_of(THREE, AMQP_HOST, AMQP_PORT, AMQP_USER, AMQP_PASSWORD, AMQP_VHOST, **options)
+    brokers = BrokerOptions(broker_url=THREE, **options).brokers
     return "".join(address.host for address in brokers)
 
 

@@ -1,4 +1,4 @@
-"""Settings: what is taken, what is refused, and what the refusal says."""
+"""Options: what is taken, what is refused, and what the refusal says."""
 
 import math
 import ssl
@@ -7,28 +7,16 @@ from typing import Any
 import pytest
 from gevent import ssl as gevent_ssl
 
-from amphora.options.brokers import BrokerAddress
-from amphora.options.settings import (
-    LinkSettings,
-    OutboxLimits,
-    at_least_one,
-    concurrency_of,
-    expiry_of,
-    milliseconds,
-    queue_type_of,
-    seconds,
-    tries_limit,
-)
+from amphora.options.broker_options import BrokerOptions
+from amphora.options.client_options import ClientOptions
+from amphora.options.settings import queue_type_of, tries_limit
 
-LOCAL = BrokerAddress("amqp", "127.0.0.1", 5672, "guest", "guest", "/")
-
-
-# Links.
+# Connections.
 
 
 @pytest.mark.parametrize("heartbeat", [0, 1, 30, 30.0])
 def test_a_heartbeat_is_in_whole_seconds(heartbeat: float) -> None:
-    assert LinkSettings((LOCAL,), heartbeat=heartbeat).heartbeat == heartbeat
+    assert BrokerOptions(heartbeat=heartbeat).link_settings.heartbeat == heartbeat
 
 
 @pytest.mark.parametrize(
@@ -52,71 +40,55 @@ def test_a_heartbeat_is_in_whole_seconds(heartbeat: float) -> None:
         ({"ssl": None}, TypeError, "ssl must be"),
     ],
 )
-def test_a_wrong_setting_of_a_link_is_named(changed: dict[str, Any], kind: type[Exception], text: str) -> None:
+def test_a_wrong_option_of_a_connection_is_named(changed: dict[str, Any], kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):
-        LinkSettings((LOCAL,), **changed)
+        BrokerOptions(**changed)
 
 
 @pytest.mark.parametrize("option", [True, False, {}, {"verify": False}, gevent_ssl.create_default_context()])
 def test_every_documented_form_of_ssl_is_taken(option: Any) -> None:
-    assert LinkSettings((LOCAL,), ssl=option).ssl is option
+    assert BrokerOptions(ssl=option).link_settings.ssl is option
 
 
-def test_settings_do_not_show_the_password_of_a_key() -> None:
-    settings = LinkSettings((LOCAL,), ssl={"certfile": "client.pem", "password": "5ecret"})
+def test_options_do_not_show_passwords_and_keys() -> None:
+    options = ClientOptions(
+        service_name="math",
+        broker_url="amqp://u:5ecret@host",
+        ssl={"certfile": "client.pem", "password": "5ecret"},
+        signing_keys=["5ecret" * 4],
+    )
 
-    assert "5ecret" not in repr(settings)
+    assert "5ecret" not in repr(options)
+    assert "5ecret" not in repr(options.link_settings)
+    assert "5ecret" not in repr(BrokerOptions(amqp_password="5ecret"))
 
 
 def test_the_patched_library_makes_contexts_that_are_taken() -> None:
     context = ssl.create_default_context()
 
-    assert LinkSettings((LOCAL,), ssl=context).ssl is context
+    assert BrokerOptions(ssl=context).ssl is context
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_options_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        LinkSettings((LOCAL,)).heartbeat = 5  # type: ignore[misc]
+        BrokerOptions().heartbeat = 5  # type: ignore[misc]
 
 
 # Limits and numbers.
 
 
 @pytest.mark.parametrize(
-    ("changed", "name"),
-    [({"count": 0}, "outbox_max_count"), ({"size": -1}, "outbox_max_bytes"), ({"message_size": 0}, "max_message_size")],
+    ("name", "value"), [("outbox_max_count", 0), ("outbox_max_bytes", -1), ("max_message_size", 0)]
 )
-def test_a_wrong_limit_is_called_as_the_user_called_it(changed: dict[str, int], name: str) -> None:
+def test_a_wrong_limit_is_called_as_the_user_called_it(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1"):
-        OutboxLimits(**changed)
+        ClientOptions(service_name="math", **{name: value})
 
 
-@pytest.mark.parametrize(("value", "kind"), [(True, TypeError), (1.0, TypeError), ("1", TypeError), (0, ValueError)])
-def test_a_count_is_an_int_of_at_least_one(value: Any, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match=f"concurrency must be .*, not {value!r}"):
-        at_least_one("concurrency", value)
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        (True, TypeError),
-        ("1", TypeError),
-        (None, TypeError),
-        (-1, ValueError),
-        (math.inf, ValueError),
-        (math.nan, ValueError),
-    ],
-)
-def test_a_duration_is_a_finite_number(value: Any, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match="timeout must be"):
-        seconds("timeout", value, zero=True)
-
-
-def test_zero_seconds_are_taken_only_where_they_make_sense() -> None:
-    assert seconds("timeout", 0, zero=True) == 0.0
-    with pytest.raises(ValueError, match="timeout must be more than 0 s, not 0"):
-        seconds("timeout", 0)
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (None, TypeError), ("1", TypeError)])
+def test_the_largest_size_is_a_count(size: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="max_received_size"):
+        ClientOptions(service_name="math", max_received_size=size)
 
 
 # Queue types.
@@ -129,7 +101,7 @@ def test_the_queue_types_of_rabbitmq_are_known(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["stream", "Quorum", "", None, ["quorum"]])
 def test_any_other_queue_type_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="queue_type must be 'classic' or 'quorum', not "):
+    with pytest.raises(ValueError, match="queue_type must be 'auto', 'classic' or 'quorum', not "):
         queue_type_of(value)
 
 
@@ -159,27 +131,8 @@ def test_a_limit_of_tries_that_makes_no_sense_is_refused(value: Any, error: type
         tries_limit(value, "classic")
 
 
-# What the broker, or AMQP, can carry: what is larger would end the connection on which it is declared, each time.
-
-
-@pytest.mark.parametrize(
-    ("check", "largest", "text"),
-    [
-        (concurrency_of, 65_535, "concurrency must be at most 65535"),
-        (lambda value: expiry_of("x_expires", value), 2**32 - 1, "x_expires must be at most 4294967295 ms"),
-        (lambda value: tries_limit(value, "quorum"), 100_000_000, "delivery_limit must be at most 100000000"),
-    ],
-    ids=["concurrency", "x_expires", "delivery_limit"],
-)
-def test_a_number_may_be_as_large_as_the_broker_takes(check: Any, largest: int, text: str) -> None:
-    assert check(largest) == largest
-    for larger in (largest + 1, 2**62, 2**64):
-        with pytest.raises(ValueError, match=text):
-            check(larger)
-
-
-def test_seconds_may_be_as_many_as_the_broker_keeps_a_queue() -> None:
-    assert milliseconds("response_queue_expires", 4_294_967) == 4_294_967_000
-    for more in (4_294_968, 1e30, math.inf, 10**400):
-        with pytest.raises(ValueError, match="response_queue_expires"):
-            milliseconds("response_queue_expires", more)
+def test_a_limit_of_tries_may_be_as_large_as_the_broker_takes() -> None:
+    assert tries_limit(100_000_000, "quorum") == 100_000_000
+    for larger in (100_000_001, 2**62, 2**64):
+        with pytest.raises(ValueError, match="delivery_limit must be at most 100000000"):
+            tries_limit(larger, "quorum")

@@ -472,12 +472,6 @@ def test_what_is_too_large_is_not_decoded() -> None:
     assert "has 11 bytes, and this client reads 10 at most (max_received_size)" in str(error)
 
 
-@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (None, TypeError), ("1", TypeError)])
-def test_the_largest_size_is_a_count(size: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="max_received_size"):
-        Codec.of(RpcJsonSerializer, [], size)
-
-
 AWKWARD_ERRORS = [
     UnprintableError(),
     ValueError(Unprintable(), object()),

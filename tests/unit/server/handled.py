@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from gevent.event import AsyncResult
@@ -134,7 +133,7 @@ def handler_of(notes: Any, *functions: Callable[..., Any], limit: int | None = N
         "publisher": notes,
         "consumer": notes,
         "finished": FinishedRequests(count=100, size=100_000, age=60.0),
-        "new_pool": partial(WorkerPool, concurrency),
+        "pool": WorkerPool(concurrency),
         "concurrency": concurrency,
         "ignore_delay": 0.01,
         "drop_ignored": False,

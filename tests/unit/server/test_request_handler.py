@@ -7,12 +7,14 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from amphora.core.records import Record
 from amphora.exceptions import IgnoreRequest, PublishNacked
 from amphora.links.topology import delete_queue
 from amphora.protocol.dead_letters import identity
 from amphora.protocol.signatures import Signatures
 from amphora.server.receiver import Receiver
 from amphora.server.request_handler import RequestHandler
+from amphora.server.served_request import ServedRequest
 from tests.support.eventually import wait_until
 from tests.unit.server.handled import NAMES, Notes, handler_of
 
@@ -344,6 +346,7 @@ def test_an_error_while_a_request_begins_gives_it_back_and_its_slot(
 ) -> None:
     handler = handler_of(notes, work, concurrency=1)
     handler.deliver(notes.delivery("work", 1))
+    next(iter(handler._served.records)).perishable = True
     with monkeypatch.context() as patched:
         # As what the handler of a signal raises there.
         patched.setattr(handler._served._ports, "expired", fail_once)
@@ -356,3 +359,65 @@ def test_an_error_while_a_request_begins_gives_it_back_and_its_slot(
 
 def fail_once(_: object) -> bool:
     raise RuntimeError("planted")
+
+
+def test_a_request_is_found_by_its_client_and_id_as_long_as_it_is_here(notes: Notes) -> None:
+    go_on = Event()
+
+    def work() -> None:
+        go_on.wait()
+
+    handler = handler_of(notes, work, concurrency=1)
+    running, waiting = notes.delivery(), notes.delivery()
+    for each in (running, waiting):
+        handler.deliver(each)
+    wait_until(lambda: handler.stats()["requests"] == 1)
+    ids = [each.properties["message_id"] for each in (running, waiting)]
+    client = running.properties["reply_to"]
+
+    assert [[job.delivery for job in handler.find(client, each)] for each in ids] == [[running], [waiting]]
+    assert handler.find("somebody else", ids[0]) == handler.find(client, "another id") == []
+    go_on.set()
+    for _ in ids:
+        replied(notes)
+    wait_until(lambda: not handler.find(client, ids[0]) and not handler.find(client, ids[1]))
+
+
+def test_requests_run_in_the_pool_that_is_passed_in(notes: Notes) -> None:
+    class ByHand:
+        """Runs jobs when the test says so."""
+
+        def __init__(self) -> None:
+            self.jobs: list[Any] = []
+
+        def attach(self, run: Any) -> None:
+            self.run = run
+
+        def submit(self, job: Any) -> None:
+            self.jobs.append(job)
+
+        def take_back(self) -> list[Any]:
+            return self.jobs
+
+        def dismiss(self) -> None:
+            """Nothing is idle."""
+
+    pool = ByHand()
+    handler = handler_of(notes, work, pool=pool)
+    handler.deliver(notes.delivery("work", 1))
+    gevent.idle()
+    assert notes.sent == []
+
+    gevent.spawn(pool.run, pool.jobs.pop()).join()
+
+    assert replied(notes) == {"result": 1}
+
+
+def test_a_served_request_begins_with_what_a_record_begins_with(notes: Notes) -> None:
+    delivery = notes.delivery(headers={})
+    served = ServedRequest(delivery, None)
+    record = Record(delivery, served.key, "client", True, False, None)
+
+    assert {name: getattr(served, name) for name in Record.__slots__} == {
+        name: getattr(record, name) for name in Record.__slots__
+    }

@@ -3,6 +3,7 @@
 import contextvars
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import gevent
 import pytest
@@ -11,14 +12,22 @@ from gevent.event import Event
 from amphora.server.worker_pool import WorkerPool
 from tests.support.eventually import wait_until
 
+Job = TypeVar("Job")
+
 current_user = contextvars.ContextVar("current_user", default="nobody")
+
+
+def pool_of(size: int, run: Callable[[Job], object]) -> WorkerPool[Job]:
+    pool: WorkerPool[Job] = WorkerPool(size)
+    pool.attach(run)  # type: ignore[arg-type]
+    return pool
 
 
 class Workshop:
     """Runs jobs that wait for the door to open, and keeps who was inside."""
 
     def __init__(self, size: int) -> None:
-        self.pool: WorkerPool[int] = WorkerPool(size, self.run)
+        self.pool: WorkerPool[int] = pool_of(size, self.run)
         self.open = Event()
         self.begun: list[int] = []
         self.done: list[int] = []
@@ -125,7 +134,7 @@ def test_a_job_that_ends_its_greenlet_does_not_cost_a_place() -> None:
         if job == "exit":
             raise gevent.GreenletExit
 
-    pool = WorkerPool(1, run)
+    pool = pool_of(1, run)
     for job in ("exit", "work"):
         pool.submit(job)
         wait_until(lambda job=job: outcomes and outcomes[-1] == job)  # type: ignore[misc]
@@ -142,7 +151,7 @@ def test_jobs_that_wait_are_run_though_the_greenlet_before_them_ended() -> None:
         if job == "exit":
             raise gevent.GreenletExit
 
-    pool = WorkerPool(1, run)
+    pool = pool_of(1, run)
     for job in ("exit", "work", "more"):
         pool.submit(job)
 
@@ -152,7 +161,7 @@ def test_jobs_that_wait_are_run_though_the_greenlet_before_them_ended() -> None:
 @pytest.mark.parametrize("at_once", [False, True], ids=["some time before the next job", "just before the next job"])
 def test_a_greenlet_that_is_killed_while_it_is_idle_does_not_cost_a_job(at_once: bool) -> None:
     workers: list[gevent.Greenlet[[], None]] = []
-    pool: WorkerPool[int] = WorkerPool(1, lambda _: workers.append(gevent.getcurrent()))
+    pool: WorkerPool[int] = pool_of(1, lambda _: workers.append(gevent.getcurrent()))
     pool.submit(0)
     wait_until(lambda: len(workers) == 1)
     gevent.idle()
@@ -212,7 +221,7 @@ def test_context_variables_do_not_leak_from_one_job_into_the_next() -> None:
         gevent.sleep(0)
         seen.append(current_user.get())
 
-    pool = WorkerPool(1, run)
+    pool = pool_of(1, run)
     for user in ("Alice", "Bob"):
         pool.submit(user)
 
@@ -228,7 +237,7 @@ def test_context_variables_do_not_leak_between_jobs_that_run_at_once() -> None:
         gevent.sleep(0.01)
         seen[user] = current_user.get()
 
-    pool = WorkerPool(2, run)
+    pool = pool_of(2, run)
     for user in ("Alice", "Bob"):
         pool.submit(user)
 
@@ -240,7 +249,7 @@ def test_jobs_run_in_the_context_in_which_the_pool_was_made() -> None:
     seen: list[str] = []
     token = current_user.set("maker")
     try:
-        pool: WorkerPool[None] = WorkerPool(1, lambda _: seen.append(current_user.get()))
+        pool: WorkerPool[None] = pool_of(1, lambda _: seen.append(current_user.get()))
     finally:
         current_user.reset(token)
 
@@ -289,7 +298,7 @@ def test_what_a_job_leaves_behind_hits_no_other_whatever_it_has_waited_for(
         finally:
             done.set()
 
-    pool: WorkerPool[Callable[[], object]] = WorkerPool(1, lambda job: job())
+    pool: WorkerPool[Callable[[], object]] = pool_of(1, lambda job: job())
     for job in (before, leave_something, sleep):
         pool.submit(job)
 

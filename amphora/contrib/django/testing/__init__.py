@@ -17,7 +17,7 @@ docs/django-testing.md tells the rest; with pytest, the fixture ``rpc`` of the p
 """
 
 from amphora.contrib.django.testing.case import RpcTestMixin
-from amphora.contrib.django.testing.recorded import RecordedCall
-from amphora.contrib.django.testing.services import LocalServices
+from amphora.contrib.django.testing.recorded import SentCall
+from amphora.contrib.django.testing.services import ProjectServices
 
-__all__ = ["LocalServices", "RecordedCall", "RpcTestMixin"]
+__all__ = ["ProjectServices", "RpcTestMixin", "SentCall"]

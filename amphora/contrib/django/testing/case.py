@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.test import TestCase, TransactionTestCase, override_settings
 
-from amphora.contrib.django.testing.services import LocalServices, check_patched
+from amphora.contrib.django.testing.services import ProjectServices, check_patched
 from amphora.contrib.django.testing.settings import on_memory
 
 __all__ = ["RpcTestMixin"]
@@ -26,12 +26,12 @@ class RpcTestMixin(unittest.TestCase):
     they have connections of their own, as in production.
 
     Attributes:
-        rpc (LocalServices): The calls that the test makes, and ways to replace remote functions.
+        rpc (ProjectServices): The calls that the test makes, and ways to replace remote functions.
         rpc_wait_for_deferred (bool): Class attribute; False to let ``defer`` return before the function has run.
     """
 
     rpc_wait_for_deferred: ClassVar[bool] = True
-    rpc: LocalServices
+    rpc: ProjectServices
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -44,6 +44,6 @@ class RpcTestMixin(unittest.TestCase):
         """Serve all aliases until the end of the test."""
         super().setUp()
         commits = isinstance(self, TransactionTestCase) and not isinstance(self, TestCase)
-        self.rpc = LocalServices(wait_for_deferred=self.rpc_wait_for_deferred, own_connections=commits)
+        self.rpc = ProjectServices(wait_for_deferred=self.rpc_wait_for_deferred, own_connections=commits)
         self.rpc.start()
         self.addCleanup(self.rpc.stop)

@@ -1,4 +1,4 @@
-"""`RecordedCall`: what is recorded of a call that a test makes."""
+"""`SentCall`: what is recorded of a call that a test makes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gevent.event import AsyncResult
 
 from amphora.testing import call_in_words
 
-__all__ = ["RecordedCall"]
+__all__ = ["SentCall"]
 
 
 @dataclass(frozen=True)
-class RecordedCall:
+class SentCall:
     """A call that was sent.
 
     Args:

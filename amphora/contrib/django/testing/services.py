@@ -19,12 +19,12 @@ from amphora import CurrentRequest, OutgoingRequest
 from amphora.contrib.django.conf import DEFAULT_ALIAS
 from amphora.contrib.django.endpoints import clients, servers
 from amphora.contrib.django.testing.connections import LentConnections
-from amphora.contrib.django.testing.recorded import RecordedCall
+from amphora.contrib.django.testing.recorded import SentCall
 from amphora.contrib.django.testing.settings import on_memory
 from amphora.contrib.django.testing.turns import Turns
 from amphora.testing import CallRecorder
 
-__all__ = ["LocalServices", "check_patched"]
+__all__ = ["ProjectServices", "check_patched"]
 
 
 def check_patched() -> None:
@@ -45,7 +45,7 @@ def check_patched() -> None:
         )
 
 
-class LocalServices(CallRecorder[RecordedCall]):
+class ProjectServices(CallRecorder[SentCall]):
     """Runs the handlers of all aliases in this process on ``memory://``, from `start` to `stop`.
 
     Views, and all else that uses ``client``, ``clients``, ``server`` and ``servers``, work as usual, except that
@@ -127,9 +127,7 @@ class LocalServices(CallRecorder[RecordedCall]):
     def _record(self, alias: str, request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
         """Record what the client of an alias sends (a client's middleware)."""
         result = send()
-        self._calls.append(
-            RecordedCall(alias, request.function, request.args, request.kwargs, request.routing_key, result)
-        )
+        self._calls.append(SentCall(alias, request.function, request.args, request.kwargs, request.routing_key, result))
         return result
 
     def _wait(self, request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
@@ -176,7 +174,7 @@ class LocalServices(CallRecorder[RecordedCall]):
         if name not in servers[alias].real.functions:
             servers[alias].real.add_function(self._stand_in(alias, name, function), name)
 
-    def calls_of(self, function: str, alias: str | None = None) -> list[RecordedCall]:
+    def calls_of(self, function: str, alias: str | None = None) -> list[SentCall]:
         """Return the calls of one function.
 
         Args:

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from amphora import AmqpRpcClient
 from amphora.contrib.django import servers
-from amphora.contrib.django.options import OWN_SETTINGS
+from amphora.contrib.django.options import own_settings
 from amphora.contrib.django.request_log import logger
 from amphora.contrib.django.signals import request_finished
 from tests.contrib.django.manage import PROJECTS
@@ -75,7 +75,7 @@ def test_its_units_and_containers_run_the_command_and_give_it_time(page):
     (container,) = pod["containers"]
     assert shlex.split(unit["ExecStart"])[1:] == container["command"][1:] == ["manage.py", "runserver_rpc"]
     # The grace period, and what disconnecting may take.
-    wanted = OWN_SETTINGS["GRACE"].default + 10
+    wanted = own_settings()["GRACE"].default + 10
     assert float(unit["TimeoutStopSec"]) >= wanted
     assert pod["terminationGracePeriodSeconds"] >= wanted
 

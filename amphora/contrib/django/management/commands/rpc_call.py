@@ -54,7 +54,7 @@ class NoReply(CommandError):
     """No reply came in time."""
 
 
-class NotSent(CommandError):
+class NotPublished(CommandError):
     """The request did not reach a queue."""
 
 
@@ -116,7 +116,7 @@ class Command(BaseCommand):
         except NoResult as error:
             raise NoReply(str(error), returncode=3) from error
         except (Backlogged, BrokerError, Unroutable) as error:
-            raise NotSent(str(error), returncode=4) from error
+            raise NotPublished(str(error), returncode=4) from error
         except AmqpRpcException as error:
             raise RemoteError(_with_traceback(error), returncode=1) from error
         except KeyboardInterrupt:
@@ -137,7 +137,7 @@ class Command(BaseCommand):
                 stack.enter_context(servers[alias])
             stack.enter_context(client)
             if not client.wait_connected(timeout):
-                raise NotSent(f"{client.broker} is not reachable (waited for {timeout:g} s)", returncode=4)
+                raise NotPublished(f"{client.broker} is not reachable (waited for {timeout:g} s)", returncode=4)
             call = {"function_name": options["name"], "timeout": _remaining(deadline)}
             if options["routing_key"] is not None:
                 call["routing_key"] = options["routing_key"]

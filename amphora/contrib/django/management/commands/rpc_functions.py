@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from amphora.contrib.django.conf import service, services
-from amphora.contrib.django.functions import RemoteFunction, remote_functions
+from amphora.contrib.django.functions import ListedFunction, remote_functions
 from amphora.contrib.django.streams import exiting_on_broken_pipe, open_closed_streams
 
 #: Names of the columns.
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             self.stdout.write(self.style.MIGRATE_HEADING(f"{alias} (service {names[alias]!r})"))
             self._print_table(alias, functions)
 
-    def _print_table(self, alias: str, functions: Sequence[RemoteFunction]) -> None:
+    def _print_table(self, alias: str, functions: Sequence[ListedFunction]) -> None:
         if not functions:
             module = service(alias).handlers_module
             self.stdout.write(f"  no functions; add some with servers[{alias!r}].add_function in {module}.py of an app")

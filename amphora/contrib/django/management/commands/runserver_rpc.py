@@ -19,12 +19,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 
 from amphora import BrokerError, Serving, __version__
-from amphora.contrib.django.conf import server_arguments, service, services
+from amphora.contrib.django.conf import service, services
 from amphora.contrib.django.connections import idle_connections
 from amphora.contrib.django.console_log import log_to_console
 from amphora.contrib.django.drivers import make_cooperative
 from amphora.contrib.django.endpoints import LazyServer, clients, servers
 from amphora.contrib.django.functions import describe
+from amphora.contrib.django.options import server_settings
 from amphora.contrib.django.patching import (
     is_patched,
     not_patched,
@@ -177,7 +178,7 @@ class Command(BaseCommand):
             if options["concurrency"] is not None:
                 stand_in.override(concurrency=options["concurrency"])
             if options["broker"] is not None:
-                address = {name.lower(): server_arguments()[name].default for name in _ADDRESS}
+                address = {name.lower(): server_settings()[name].default for name in _ADDRESS}
                 # The functions' own calls to the service go the same way.
                 for each in (stand_in, clients[alias]):
                     each.override(**address, broker_url=options["broker"])

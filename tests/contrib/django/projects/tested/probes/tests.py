@@ -12,7 +12,7 @@ from orders.models import Order
 
 from amphora import RemoteException, Unroutable
 from amphora.contrib.django import client, clients, server
-from amphora.contrib.django.testing import LocalServices, RpcTestMixin
+from amphora.contrib.django.testing import ProjectServices, RpcTestMixin
 from probes.models import Note
 
 
@@ -249,7 +249,7 @@ class EndTests(TestCase):
     def test_a_function_that_still_runs_fails_the_test(self):
         begun, gate = Event(), Event()
         self.addCleanup(gate.set)
-        services = LocalServices(wait_for_deferred=False, grace=0.01)
+        services = ProjectServices(wait_for_deferred=False, grace=0.01)
         services.start()
         services.replace("notes.add", lambda text: (begun.set(), gate.wait(60)))
         client.defer.notes.add("n")

@@ -143,7 +143,7 @@ def test_an_error_of_sending_reaches_whoever_committed_unless_it_is_robust(seen)
         with transaction.atomic():
             client.defer_on_commit(timeout=0.1, robust=True).noted.on_commit("lost")
     finally:
-        client._overrides.clear()
+        client._alias._overrides.clear()
         client.reset()
 
 

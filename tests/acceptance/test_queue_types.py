@@ -88,6 +88,7 @@ def test_requests_that_were_confirmed_run_after_the_broker_was_killed(
         client.defer(routing_key=service if number % 2 else "").work(number)
     client.stop()
 
+    own_broker.sync()
     own_broker.kill()
     own_broker.start()
 

@@ -47,6 +47,7 @@ class Orders:
         self._broker_url = broker_url
         self._programs: list[Program] = []
         self._calling = gevent.Greenlet()
+        self._called_enough = False
         self._ends = ExitStack()
         self.client = self._ends.enter_context(
             AmqpRpcClient("orders", broker_url=broker_url, declare=False, timeout=PATIENCE)
@@ -67,6 +68,8 @@ class Orders:
 
         def call_on() -> None:
             for number in count():
+                if self._called_enough:
+                    return
                 results = [self.client.defer.add(number) for _ in range(10)]
                 self.client.call.ship(number)
                 gevent.joinall(results)
@@ -75,7 +78,9 @@ class Orders:
 
     def bury(self) -> None:
         """Make a dead letter, and Alice's queue, which a server waits for."""
-        self._calling.kill()
+        # A request that is still under way would become a dead letter too.
+        self._called_enough = True
+        self._calling.join(PATIENCE)
         (self._terminal.directory / "shippable").unlink()
         self.client.create_new_request_queue("Alice")
         wait_until(lambda: self.client.queue_status("Alice")["rpc_orders_queue_Alice"].consumers == 1, PATIENCE)

@@ -18,7 +18,7 @@ from typing import Any
 
 KINDS = ("patched", "threads")
 IN_FLIGHT = 100
-#: That of peers/amphora/server/server.py, which patches whoever imports it.
+#: That of peers/amphora/server.py, which patches the process that imports it.
 SERVICE = "bench_amphora"
 
 if sys.argv[1:2] == ["--client"] and sys.argv[2] == "patched":

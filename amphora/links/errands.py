@@ -1,4 +1,4 @@
-"""`Errands`: synchronous methods of a connection, in greenlets of their own, none of which stops its owner.
+"""`Errands`: runs synchronous methods of a connection in greenlets of their own, so that none of them blocks its owner.
 
 Since RabbitMQ 4.0 the broker does not answer `queue.declare` of a classic queue whose node is down. An errand without
 an answer is *overdue* after a moment: it keeps its channel, and later errands get another one. The broker is asked

@@ -60,7 +60,7 @@ class AppServer(ServerStandIn):
 
     Args:
         conf: The settings.
-        fanout: Whether it is that of the fan-out service.
+        fanout: Whether it belongs to the fan-out service.
     """
 
     def __init__(self, conf: Conf, *, fanout: bool = False) -> None:
@@ -128,7 +128,7 @@ class AppClient(ClientStandIn):
 
     Args:
         conf: The settings.
-        fanout: Whether it is that of the fan-out service.
+        fanout: Whether it belongs to the fan-out service.
     """
 
     def __init__(self, conf: Conf, *, fanout: bool = False) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -18,6 +20,9 @@ from amphora.logs.note_log import NoteLogger
 __all__ = ["LabelQueues"]
 
 logger = NoteLogger(__name__)
+
+#: Seconds for which a removed queue counts as one that a new queue replaces; see `OwnQueue`.
+_REMOVED = 1.0
 
 
 class LabelQueues:
@@ -44,6 +49,8 @@ class LabelQueues:
         self._new_queue = new_queue
         self._timeout = timeout
         self._stopped = stopped
+        # Since when queues are gone, by name.
+        self._removed: dict[str, float] = {}
 
     def create(self, name: str, routing_key: str, *, x_expires: int | None, nowait: bool) -> None:
         """Declare a queue and bind it; see `AmqpRpcClient.create_new_request_queue`."""
@@ -61,6 +68,7 @@ class LabelQueues:
         self._finish(result, f"deleting queue {name!r}", nowait)
 
     def _create(self, queue: Any, channel: Any) -> None:
+        queue.replaces = monotonic() - self._removed.pop(queue.name, -inf) < _REMOVED
         # Added in its turn: one that is not created yet would look like one that was removed after a reconnect.
         create_queue(queue, channel)
         self._topology.add(queue)
@@ -69,6 +77,12 @@ class LabelQueues:
         # Again in its turn: it may have been created after `remove` was called.
         self._topology.discard(name)
         delete_queue(name, channel)
+        now = monotonic()
+        self._removed.pop(name, None)
+        self._removed[name] = now
+        # The oldest are the first.
+        while now - self._removed[oldest := next(iter(self._removed))] >= _REMOVED:
+            del self._removed[oldest]
 
     def _finish(self, result: AsyncResult[Any], what: str, nowait: bool) -> None:
         def note(done: AsyncResult[Any]) -> None:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
+import gevent
 from amqp.exceptions import PreconditionFailed
 from kombu import Exchange, Queue
 
 from amphora.links.declare_channel import DeclareAgain
-from amphora.links.queue_types import CLASSIC, Form, QueueTypes, release_of
+from amphora.links.queue_types import CLASSIC, QUORUM, Form, QueueTypes, release_of
 from amphora.links.reply_texts import names_argument
 from amphora.logs.note_log import NoteLogger
 
 __all__ = ["OwnQueue"]
 
 logger = NoteLogger(__name__)
+
+#: Seconds before a quorum queue that may have been deleted is declared again. Where RabbitMQ 3 finds a new queue of the
+#: same name by the time that it ends the consumers of the deleted one, it moves them to the new queue without a word:
+#: messages that it gives to those never leave the broker. Measured on 3.10.8: after 0 s in 12 of 12 cases, after 0.02 s
+#: in 6 of 12, after 0.05 s in none.
+_AFTER_DELETION = 0.2
+
+#: Since this release, consumers of a deleted queue are always ended.
+_ENDED = (4, 0)
 
 
 class _Search(NamedTuple):
@@ -47,6 +57,7 @@ class OwnQueue(Queue):  # type: ignore[misc]
         leader: The service's own queue, where that has to be known first; see `QueueTypes`.
         leads: Whether this is the service's own queue.
         adapted: Whether the broker has it with arguments that lack something; see `Form`.
+        replaces: Whether a queue of this name was deleted a moment ago.
     """
 
     types: QueueTypes
@@ -55,8 +66,10 @@ class OwnQueue(Queue):  # type: ignore[misc]
     leader: OwnQueue | None = None
     leads: bool = False
     adapted: bool = False
+    replaces: bool = False
     queue_arguments: Any
     _searches: MutableMapping[Any, _Search]
+    _declared_on: WeakSet[Any]
     _kept: Form | None = None
 
     @classmethod
@@ -77,6 +90,7 @@ class OwnQueue(Queue):  # type: ignore[misc]
         queue.types, queue.forms, queue.temporary = types, forms, temporary
         queue.leader, queue.leads = leader, leads
         queue._searches = WeakKeyDictionary()
+        queue._declared_on = WeakSet()
         queue._take(types.in_order(forms, None, temporary=temporary)[0])
         return queue
 
@@ -97,6 +111,7 @@ class OwnQueue(Queue):  # type: ignore[misc]
         search = self._search(connection)
         form = search.order[0]
         self._take(form)
+        self._await_deletion(form, connection)
         try:
             self(channel).declare()
         except PreconditionFailed as error:
@@ -111,7 +126,16 @@ class OwnQueue(Queue):  # type: ignore[misc]
                 search.order.append(search.order.pop(0))
             raise DeclareAgain from error
         search.refusals.clear()
+        self._declared_on.add(connection)
+        self.replaces = False
         self._on_declared(form, release_of(connection))
+
+    def _await_deletion(self, form: Form, connection: Any) -> None:
+        """Let the broker end the consumers of the queue that this one may replace."""
+        release = release_of(connection)
+        again = self.replaces or connection in self._declared_on
+        if again and form.queue_type == QUORUM and release is not None and release < _ENDED:
+            gevent.sleep(_AFTER_DELETION)
 
     def _search(self, connection: Any) -> _Search:
         """Return how far it is known which arguments it has on the broker of this connection."""

@@ -27,6 +27,12 @@ def messages_in(broker: Broker, queue: str, vhost: str = "/") -> int:
         return int(channel.queue_declare(queue, passive=True).message_count)
 
 
+def consumers_of(broker: Broker, queue: str) -> int:
+    """Return how many consumers a queue has; 0 where there is no queue."""
+    found = broker.queues().get(queue)
+    return 0 if found is None else found.consumers
+
+
 def drop_in_hand(broker: Broker, queue: str, times: int, vhost: str = "/") -> None:
     """Take everything from a queue and lose the connection, again and again, as servers do that crash."""
     waiting = messages_in(broker, queue, vhost)
@@ -142,6 +148,46 @@ def test_a_label_queue_that_is_deleted_and_made_again_is_served_again_and_others
     # Now and then the broker itself fails over the removed queue and ends the connection (541, INTERNAL_ERROR).
     if server.stats()["reconnects"] == 0:
         assert set(work.runs.values()) == {1}
+
+
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+def test_a_label_queue_that_is_replaced_at_once_is_served_by_those_who_served_the_one_before(
+    broker: Broker, service: str, new_client: NewClient, new_server: NewServer, queue_type: str
+) -> None:
+    work, options = Work(0.0), {"queue_type": queue_type}
+    server, client = new_server(broker.url, work, **options), new_client(broker.url, timeout=TIMEOUT, **options)
+    for turn in range(5):
+        label = f"label-{turn}"
+        client.create_new_request_queue(label)
+        server.receive_from_queue(label, block=False)
+        assert client.call(routing_key=label).work(2 * turn) == 2 * turn
+
+        client.remove_request_queue(label)
+        client.create_new_request_queue(label)
+
+        assert client.call(routing_key=label).work(2 * turn + 1) == 2 * turn + 1
+
+
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+def test_a_request_queue_that_an_operator_deletes_is_served_by_every_server_afterwards(
+    broker: Broker, service: str, new_client: NewClient, new_server: NewServer, queue_type: str
+) -> None:
+    works, options = [Work(0.0) for _ in range(3)], {"queue_type": queue_type}
+    client = new_client(broker.url, timeout=TIMEOUT, **options)
+    for work in works:
+        new_server(broker.url, work, **options)
+    assert client.call.work(0) == 0
+    for turn in range(3):
+        broker.delete_queue(f"rpc_{service}_request")
+        wait_until(lambda: consumers_of(broker, f"rpc_{service}_request") == 3, 30)
+        before = [sum(work.runs.values()) for work in works]
+
+        # In turn to each of the three: one that the broker takes for a consumer and that gets nothing would keep some.
+        numbers = range(100 * turn + 1, 100 * turn + 31)
+        assert [client.call.work(number) for number in numbers] == list(numbers)
+        assert all(sum(work.runs.values()) > ran for work, ran in zip(works, before, strict=True))
 
 
 # Delivery limits of the broker.

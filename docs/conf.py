@@ -36,7 +36,7 @@ html_static_path = ["_static"]
 html_css_files = ["amphora.css"]
 
 #: Pages that are files of the repository's root, which has them for those who read there.
-_FROM_ROOT = {"guide": "README.md", "changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
+_FROM_ROOT = {"changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
 
 
 def _read(app, docname, source):  # noqa: ARG001  (as Sphinx calls it)

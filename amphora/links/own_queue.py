@@ -111,7 +111,9 @@ class OwnQueue(Queue):  # type: ignore[misc]
         search = self._search(connection)
         form = search.order[0]
         self._take(form)
-        self._await_deletion(form, connection)
+        lingers = form.queue_type == QUORUM and (release_of(connection) or _ENDED) < _ENDED
+        if lingers and (self.replaces or connection in self._declared_on):
+            gevent.sleep(_AFTER_DELETION)
         try:
             self(channel).declare()
         except PreconditionFailed as error:
@@ -126,16 +128,10 @@ class OwnQueue(Queue):  # type: ignore[misc]
                 search.order.append(search.order.pop(0))
             raise DeclareAgain from error
         search.refusals.clear()
-        self._declared_on.add(connection)
         self.replaces = False
+        if lingers:
+            self._declared_on.add(connection)
         self._on_declared(form, release_of(connection))
-
-    def _await_deletion(self, form: Form, connection: Any) -> None:
-        """Let the broker end the consumers of the queue that this one may replace."""
-        release = release_of(connection)
-        again = self.replaces or connection in self._declared_on
-        if again and form.queue_type == QUORUM and release is not None and release < _ENDED:
-            gevent.sleep(_AFTER_DELETION)
 
     def _search(self, connection: Any) -> _Search:
         """Return how far it is known which arguments it has on the broker of this connection."""

@@ -7,6 +7,8 @@ is per consumer (`basic.qos` with global off). Source: https://www.rabbitmq.com/
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -50,6 +52,14 @@ _CANCEL = "x-cancel-on-ha-failover"
 
 #: AMQP 0-9-1: class and method of `basic.consume`.
 _BASIC_CONSUME = (60, 20)
+
+#: Seconds for which the channel of ended subscriptions stays open. RabbitMQ 4 may lose the last acknowledgements of a
+#: quorum queue if the channel is closed right after them: in three of eight runs of 300 requests on 4.3.6, some of them
+#: ran twice.
+_LINGER = 3.0
+
+#: The same when a server stops, which waits for it.
+_LINGER_AT_STOP = 0.5
 
 #: How often an own queue is tried on a new connection before that is given up for another one.
 _TRIES = 3
@@ -114,6 +124,8 @@ class Consumer:
         self._trouble: Exception | None = None
         # Channels that were given up, and how often in a row no answer came about an own queue.
         self._hung: list[ChannelPort] = []
+        # Channels that are to be closed, and until when they stay.
+        self._lingering: deque[tuple[float, ChannelPort]] = deque()
         self._silences = 0
         self._patience = 0.0
         self._running: dict[SubscriptionCommand, gevent.Greenlet[..., None]] = {}
@@ -249,6 +261,7 @@ class Consumer:
         self._end_commands()
         self._forget_channels()
         self._hung.clear()
+        self._lingering.clear()
         self._connection = self._control = self._looks = self._asks = None
         self._ready = False
         error = self.link.ended_by
@@ -260,6 +273,8 @@ class Consumer:
     def finish(self) -> None:
         """Close the channels, which makes the broker take every acknowledgement; see `Worker`."""
         self.work()
+        if self._channels and not self.insists and not self._ack_on_delivery:
+            gevent.sleep(_LINGER_AT_STOP)
         # Deliveries that are still on their way belong to others from here on.
         busy = {command.lane for command in self._running}
         channels = dict(self._channels)
@@ -276,6 +291,7 @@ class Consumer:
         """Let the machine look at the time, and carry out what it asks for."""
         self._stirred = False
         now = monotonic()
+        self._end_lingering(now)
         self._machine.tick(now)
         while (command := self._machine.next_command(now)) is not None:
             if command.method is Method.CLOSE:
@@ -329,7 +345,8 @@ class Consumer:
         except Silence as error:
             self._on_hung(command, error)
         except ResourceError as error:
-            # No channel is free: `channel_max`.
+            # No channel is free: `channel_max`. Those that linger are no longer worth it.
+            self._end_lingering(math.inf)
             self._on_failed(command, error)
             if command.lane is None:
                 self._machine.refused(command, monotonic(), missing=False, closed=False)
@@ -465,6 +482,13 @@ class Consumer:
     def _close(self, command: SubscriptionCommand) -> None:
         channel = self._forget(command.lane)
         if channel is not None:
+            self._lingering.append((monotonic() + _LINGER, channel))
+            gevent.spawn_later(_LINGER, self._stir)
+
+    def _end_lingering(self, until: float) -> None:
+        """Close the channels that have lingered until this time."""
+        while self._lingering and self._lingering[0][0] <= until:
+            _, channel = self._lingering.popleft()
             channel.abandon()
 
     def _execute_all(self) -> None:

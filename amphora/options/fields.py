@@ -12,7 +12,7 @@ them with the fields, and ``make options`` writes docstrings and tables anew.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
 from enum import Flag, auto
 from functools import cache
@@ -25,7 +25,6 @@ __all__ = [
     "Option",
     "Where",
     "check_fields",
-    "errors_in",
     "option",
     "options_of",
     "own_option",
@@ -65,7 +64,6 @@ class Option:
         wanted: What it must be then, in words, for messages.
         summary: What it means, in a phrase for the tables of the documentation; by default the first sentence of its
             documentation. In Markdown.
-        more: Link to the section that tells more, as ``[text](page.md#section)``.
     """
 
     name: str
@@ -78,7 +76,6 @@ class Option:
     fits: Callable[[Any], bool] | None
     wanted: str
     summary: str
-    more: str
 
     @property
     def required(self) -> bool:
@@ -108,7 +105,6 @@ def option(
     fits: Callable[[Any], bool] | None = None,
     wanted: str = "",
     summary: str = "",
-    more: str = "",
     secret: bool = False,
 ) -> Any:
     """Make a field of an options class; see `Option` for the arguments.
@@ -131,7 +127,6 @@ def option(
         "fits": fits,
         "wanted": wanted,
         "summary": summary,
-        "more": more,
     }
     return dataclasses.field(default=default, repr=not secret, metadata={_KEY: told})
 
@@ -180,21 +175,6 @@ def _options_of(cls: Any) -> Mapping[str, Option]:
 def settings_of(cls: type, where: Where) -> Mapping[str, Option]:
     """Return the options of an options class that can be set somewhere, by their names."""
     return MappingProxyType({name: each for name, each in options_of(cls).items() if where in each.where})
-
-
-def errors_in(cls: type, given: Mapping[str, Any]) -> Iterator[tuple[str, Exception]]:
-    """Check each value by itself, and yield the names and errors of those that are wrong.
-
-    Args:
-        cls: An options class.
-        given: Values by the names of its options.
-    """
-    known = options_of(cls)
-    for name, value in given.items():
-        try:
-            known[name].check(name, value)
-        except (TypeError, ValueError) as error:
-            yield name, error
 
 
 def _is_bool(value: Any) -> bool:

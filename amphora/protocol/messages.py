@@ -273,7 +273,9 @@ class Codec:
     def _find(self, content_type: str | None) -> AbstractRpcSerializer | None:
         if not content_type:
             return self._own
-        return self._by_type.get(content_type) or self._by_type.get(_bare(content_type))
+        # (What is bare may be empty, which is not as good as none.)
+        bare = _bare(content_type)
+        return self._by_type.get(content_type) or (self._by_type.get(bare) if bare else None)
 
 
 def _bare(content_type: str) -> str:

@@ -80,9 +80,9 @@ def test_a_server_works_on_while_the_node_of_its_control_queue_is_down(
     home = cluster.leader_of(control)
     assert home is cluster.nodes[1]
 
+    before = server.stats()["reconnects"]
     home.kill()
-    wait_until(lambda: not server.connected, 30)
-    wait_until(lambda: server.connected, 60)
+    wait_until(lambda: server.stats()["reconnects"] > before and server.connected, 60)
     reconnects = server.stats()["reconnects"]
     results = [client.defer(wait_publish=False).work(number) for number in range(4)]
 

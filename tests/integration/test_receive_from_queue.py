@@ -140,6 +140,8 @@ def test_a_timeout_without_max_calls_returns_how_many_were_handled(
     assert server.receive_from_queue(alice, timeout=LONG_ENOUGH) == 5
 
 
+# (A quorum queue counts a consumer until its last delivery is settled.)
+@pytest.mark.endpoints(queue_type="classic")
 def test_a_call_that_runs_when_the_time_is_over_is_finished_and_counted(
     new_server: NewServer, client: AmqpRpcClient, alice: str, hold: Holding, broker: Broker, service: str
 ) -> None:

@@ -73,7 +73,7 @@ def summary_of(option: Option, role: str, spelled: Callable[[str], str], names: 
         text = re.split(r"\.(?:\s|$)", option.doc(role), maxsplit=1)[0].replace("``", "`")
     for name in names:
         text = text.replace(f"`{name}`", f"`{spelled(name)}`")
-    return text.replace("|", r"\|") + (f": {option.more}" if option.more else "")
+    return text.replace("|", r"\|")
 
 
 def default_of(option: Option) -> str:

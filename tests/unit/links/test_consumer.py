@@ -313,6 +313,13 @@ def test_label_queues_do_not_share_the_channel_of_the_own_one(consumer: Consumer
     assert [own.state, labels[1].state] == [State.CONSUMING, State.CONSUMING]
 
 
+@pytest.fixture
+def no_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let channels of ended subscriptions be closed in the next turn."""
+    monkeypatch.setattr(consumer_module, "_LINGER", 0.0)
+
+
+@pytest.mark.usefixtures("no_linger")
 def test_the_channel_of_a_label_is_closed_once_nothing_on_it_is_unsettled(
     consumer: Consumer, connection: NotingConnection
 ) -> None:
@@ -328,7 +335,25 @@ def test_the_channel_of_a_label_is_closed_once_nothing_on_it_is_unsettled(
     turn(consumer)
 
     assert channel.acked == [(1, False)]
-    assert channel.abandoned
+    wait_until(lambda: turn(consumer) or channel.abandoned)
+
+
+def test_the_channel_of_an_ended_subscription_stays_open_for_a_while_unless_no_other_is_free(
+    consumer: Consumer, connection: NotingConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = subscribe(consumer, "Alice", own=False)
+    channel = connection.of("Alice")
+    consumer.cancel(label)
+    turn(consumer)
+    turn(consumer)
+    assert label.cancelled.is_set()
+    assert not channel.abandoned
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "channel", no_channel)
+        subscribe(consumer, "Bob", own=False)
+
+        wait_until(lambda: turn(consumer) or channel.abandoned)
 
 
 def test_acknowledgements_of_an_own_queue_are_joined() -> None:
@@ -528,6 +553,7 @@ def test_a_channel_that_closes_around_a_command_is_taken_up_by_every_subscriptio
     assert [first.state, second.state] == [State.CONSUMING, State.CONSUMING]
 
 
+@pytest.mark.usefixtures("no_linger")
 def test_a_message_that_is_set_aside_is_counted_like_any_other_of_its_channel(connection: NotingConnection) -> None:
     consumer = consumer_of()
     suspects: list[IncomingMessage] = []
@@ -547,7 +573,7 @@ def test_a_message_that_is_set_aside_is_counted_like_any_other_of_its_channel(co
     turn(consumer)
 
     assert channel.acked == [(2, False), (1, False)]
-    assert channel.abandoned
+    wait_until(lambda: turn(consumer) or channel.abandoned)
     consumer.detach()
 
 

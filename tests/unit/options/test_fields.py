@@ -12,7 +12,7 @@ from amphora import AmqpRpcClient, AmqpRpcServer, DeadLetters
 from amphora.options.broker_options import BrokerOptions
 from amphora.options.client_options import ClientOptions
 from amphora.options.dead_letter_options import DeadLetterOptions
-from amphora.options.fields import Where, errors_in, options_of
+from amphora.options.fields import Where, options_of
 from amphora.options.server_options import ServerOptions
 from tests.support.option_texts import DOCUMENTED, arguments_of, section_of
 
@@ -63,15 +63,26 @@ def test_defaults_are_taken(options: Any) -> None:
             assert getattr(made, name) == each.default
 
 
-def test_each_wrong_value_is_named_and_the_others_do_not_hide_it() -> None:
-    given = {"service_name": "math", "timeout": "10", "heartbeat": 0.5, "declare": "no", "queue_type": "fast"}
-
-    assert [(name, str(error)) for name, error in errors_in(ClientOptions, given)] == [
-        ("timeout", "timeout must be a number of seconds, not '10'"),
-        ("heartbeat", "heartbeat is in whole seconds (AMQP's unit), not 0.5"),
-        ("declare", "declare must be a bool, not 'no'"),
-        ("queue_type", "queue_type must be 'auto', 'classic' or 'quorum', not 'fast'"),
-    ]
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("timeout", "10", "timeout must be a number of seconds, not '10'"),
+        ("heartbeat", 0.5, "heartbeat is in whole seconds (AMQP's unit), not 0.5"),
+        ("declare", "no", "declare must be a bool, not 'no'"),
+        ("queue_type", "fast", "queue_type must be 'auto', 'classic' or 'quorum', not 'fast'"),
+        ("queue_template", "queue", "queue_template 'queue' must contain {label}"),
+    ],
+)
+def test_a_field_refuses_what_the_constructor_refuses_in_the_same_words(name: str, value: Any, text: str) -> None:
+    for check in (
+        lambda: options_of(ClientOptions)[name].check(name, value),
+        lambda: ClientOptions(service_name="math", **{name: value}),
+        lambda: AmqpRpcClient("math", **{name: value}),
+        lambda: AmqpRpcClient.check_arguments("math", **{name: value}),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            check()
+        assert str(caught.value) == text
 
 
 @pytest.mark.parametrize(
@@ -85,7 +96,8 @@ def test_each_wrong_value_is_named_and_the_others_do_not_hide_it() -> None:
     ],
 )
 def test_values_that_do_not_go_together_are_refused(options: Any, given: dict[str, Any], text: str) -> None:
-    assert list(errors_in(options, given)) == []
+    for name, value in given.items():
+        options_of(options)[name].check(name, value)
     with pytest.raises(ValueError, match=text):
         options(service_name="math", **given)
 

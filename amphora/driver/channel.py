@@ -19,6 +19,7 @@ from amphora.driver.frames import (
     encode_reject,
 )
 from amphora.driver.incoming_message import IncomingMessage
+from amphora.driver.ports import ChannelPort
 from amphora.driver.progress import AnswerWatch, Silence
 from amphora.driver.unencodable import too_large, unencodable
 from amphora.interrupts import let_through
@@ -32,7 +33,7 @@ logger = NoteLogger(__name__)
 _METHOD_FRAMES = 1024
 
 
-class Channel(pyamqp.Channel):  # type: ignore[misc]
+class Channel(pyamqp.Channel, ChannelPort):  # type: ignore[misc]
     """A channel that publishes and acknowledges without py-amqp's method dispatch.
 
     Attributes:

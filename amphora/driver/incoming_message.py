@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["IncomingMessage"]
+__all__ = ["IncomingMessage", "SettlingChannel"]
+
+
+class SettlingChannel(Protocol):
+    """The part of a `ChannelPort` that settles deliveries."""
+
+    def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
+        """Acknowledge a delivery, or all up to it."""
+
+    def reject(self, delivery_tag: int, *, requeue: bool) -> None:
+        """Give a delivery back, or reject it."""
 
 
 class IncomingMessage:
@@ -24,7 +34,7 @@ class IncomingMessage:
 
     def __init__(
         self,
-        channel: Any,
+        channel: SettlingChannel,
         delivery_tag: Any,
         redelivered: bool,
         properties: dict[str, Any],

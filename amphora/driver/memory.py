@@ -9,17 +9,22 @@ there: expiry, persistence, and everything beyond this process.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 import gevent
+from amqp.exceptions import ChannelError
 from gevent.event import Event
 from kombu.transport import memory
 
+from amphora.core.suspicion import Suspicion
 from amphora.driver.frames import encode_header, encode_publish
 from amphora.driver.incoming_message import IncomingMessage
+from amphora.driver.ports import ChannelPort, ConnectionPort
+from amphora.driver.tls_session import TlsSession
 from amphora.driver.unencodable import too_large, unencodable
 from amphora.interrupts import let_through
 
@@ -131,15 +136,16 @@ def _check(exchange: str, routing_key: str, properties: dict[str, Any], size: in
         raise too_large(len(header), _FRAME_MAX)
 
 
-class Channel(memory.Channel):  # type: ignore[misc]
-    """A memory channel with the hooks of `amphora.driver.transport.Channel`."""
+class Channel(memory.Channel, ChannelPort):  # type: ignore[misc]
+    """A memory channel with the hooks of `amphora.driver.channel.Channel`."""
 
     def __init__(self, connection: Transport, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
         self.consumers: dict[str, Callable[[IncomingMessage], None]] = {}
         self.on_confirm: Callable[[int, bool, bool], None] | None = None
         self.on_return: Callable[[str, str, str, str | None], None] | None = None
-        self.on_closed: Callable[[Exception], None] | None = None
+        self.on_closed: Callable[[ChannelError], None] | None = None
+        self.on_suspect: Callable[[IncomingMessage], None] | None = None
         self.owner: Connection | None = None
         self._subscribed: dict[str, _Consumer] = {}
         self._prefetch = 0
@@ -219,12 +225,12 @@ class Channel(memory.Channel):  # type: ignore[misc]
         """
         if queue not in self.queues:
             self.queue_declare(queue, passive=True)
-        super().queue_bind(queue, *args, **kwargs)
+        super().queue_bind(queue, *args, **kwargs)  # type: ignore[safe-super]  # (Kombu's)
 
     def queue_delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
         """Delete a queue with its bindings, which Kombu leaves where messages are routed."""
         deleted = self.queues.get(queue)
-        super().queue_delete(queue, *args, **kwargs)
+        super().queue_delete(queue, *args, **kwargs)  # type: ignore[safe-super]  # (Kombu's)
         if queue not in self.queues:
             if isinstance(deleted, _FairQueue):
                 deleted.wake_all()
@@ -375,16 +381,30 @@ class Channel(memory.Channel):  # type: ignore[misc]
             for payload in reversed(list(consumer.unacked.values())):
                 self._give_back(consumer.queue, payload)
         self.consumers.clear()
-        super().close()
+        super().close()  # type: ignore[safe-super]  # (Kombu's)
 
 
-class Connection:
+class Connection(ConnectionPort):
     """What `amphora.driver.transport.Connection` is to a broker, to this process's memory."""
 
     def __init__(self, transport: Transport) -> None:
+        self.connected = True
+        self.heartbeat = 0.0
+        self.in_hand: bytes | None = None
+        self.server_properties: Mapping[str, Any] = {"product": "memory"}
+        self.suspicion = Suspicion()
         self._transport = transport
         self._channels: list[Channel] = []
         self._awake = Event()
+
+    @property
+    def tls_session(self) -> TlsSession | None:
+        """None: there is no TLS."""
+        return None
+
+    def answer_within(self, seconds: float) -> AbstractContextManager[None]:
+        """Do nothing: every answer comes at once."""
+        return nullcontext()
 
     def channel(self) -> Channel:
         """Open a channel."""

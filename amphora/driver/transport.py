@@ -34,8 +34,10 @@ from amphora.driver.frames import (
 )
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.driver.mechanisms import NoMechanism, check_frames, mechanisms
+from amphora.driver.ports import ConnectionPort
 from amphora.driver.progress import AnswerWatch, Silence
 from amphora.driver.sockets import BatchingSocket
+from amphora.driver.tls_session import TlsSession
 from amphora.interrupts import contained
 
 __all__ = ["DELIVER", "RETURN", "Connection", "Content", "Transport"]
@@ -65,7 +67,7 @@ class Content:
         self.chunks: list[memoryview] = []
 
 
-class Connection(pyamqp.Connection):  # type: ignore[misc]
+class Connection(pyamqp.Connection, ConnectionPort):  # type: ignore[misc]
     """A py-amqp connection that is pumped by its owner.
 
     Attributes:
@@ -198,6 +200,15 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
             self._receive()
             self._beat()
 
+    @property
+    def tls_session(self) -> TlsSession | None:
+        """The TLS session; None where there is none."""
+        return self.socket.session
+
+    def answer_within(self, seconds: float) -> AnswerWatch:
+        """Raise `Silence` where an answer is late by so many seconds within the context."""
+        return AnswerWatch(self.socket, seconds)
+
     def wake(self) -> None:
         """End the owner's wait; from any greenlet."""
         self.socket.wake()
@@ -220,7 +231,7 @@ class Connection(pyamqp.Connection):  # type: ignore[misc]
             Silence: No answer came.
         """
         try:
-            super().close(*args, **kwargs)
+            super().close(*args, **kwargs)  # type: ignore[safe-super]  # (py-amqp's)
         finally:
             self.abandon()
 

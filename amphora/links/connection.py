@@ -24,8 +24,8 @@ from amphora.core.link import Kind, LinkMachine, LinkOptions, State
 from amphora.core.suspicion import LIMIT, Suspicion
 from amphora.driver import memory, stock, transport
 from amphora.driver.forks import let_go_after_fork
+from amphora.driver.ports import ConnectionPort
 from amphora.driver.tls import tls_context
-from amphora.driver.tls_session import TlsSession
 from amphora.exceptions import BrokerError
 from amphora.interrupts import from_signal, raise_in_main
 from amphora.links.faults import Fault, explain
@@ -67,7 +67,7 @@ class BrokerInfo(NamedTuple):
 class Worker(Protocol):
     """What a `Link` calls, in the greenlet that owns the connection; `detach` may be called in any greenlet."""
 
-    def attach(self, connection: Any) -> None:
+    def attach(self, connection: ConnectionPort) -> None:
         """Use this new connection: declare, open channels, take up the work."""
 
     def work(self) -> None:
@@ -122,7 +122,7 @@ class Link:
             random.random,
         )
         self._machine = LinkMachine(options, _LinkPorts(self))
-        self._connection: Any = None
+        self._connection: ConnectionPort | None = None
         self._greenlet: gevent.Greenlet[[int], None] | None = None
         self._timer: Any = None
         self._outage = ReconnectLog(name)
@@ -244,7 +244,7 @@ class Link:
     def _live(self, owner: int) -> None:
         """Make one connection and use it until it ends."""
         machine = self._machine
-        connections: list[Any] = []
+        connections: list[ConnectionPort] = []
         try:
             self._connect(owner, connections)
             if machine.is_owner(owner):
@@ -260,7 +260,7 @@ class Link:
                 # That was done already, except in a forked child.
                 connection.abandon()
 
-    def _connect(self, owner: int, connections: list[Any]) -> None:
+    def _connect(self, owner: int, connections: list[ConnectionPort]) -> None:
         machine = self._machine
         address = self.address = self._settings.brokers[machine.address]
         connection = self._establish(address)
@@ -279,6 +279,9 @@ class Link:
 
     def _use(self, owner: int) -> None:
         machine, connection, worker = self._machine, self._connection, self._worker
+        if connection is None:
+            # It was lost while its worker was about to use it.
+            return
         worker.work()
         while machine.state is _ATTACHED and machine.owner == owner:
             connection.pump()
@@ -297,7 +300,7 @@ class Link:
         self._trouble = fault.error
         if fault.unexpected:
             logger.exception("%s: unexpected error, connecting anew", self.name)
-        culprit: bytes | None = getattr(self._connection, "in_hand", None)
+        culprit = None if self._connection is None else self._connection.in_hand
         if machine.lost(owner, _kind(fault), fault.error, monotonic(), culprit=culprit):
             text = "%s: a message has broken %d connections in a row; it is set aside when it comes again"
             logger.error(text, self.name, LIMIT)
@@ -328,10 +331,11 @@ class Link:
         if greenlet is not None and greenlet.dead:
             self._machine.owner_ended(self._machine.owner, monotonic())
 
-    def _establish(self, address: BrokerAddress) -> Any:
+    def _establish(self, address: BrokerAddress) -> ConnectionPort:
         if address.scheme == "memory":
             client = kombu.Connection("memory://", transport=memory.Transport)
-            return client.transport.establish_connection()
+            local: memory.Connection = client.transport.establish_connection()
+            return local
         settings = self._settings
         encrypted = settings.ssl is not False or address.scheme == "amqps"
         tls = tls_context(settings.ssl, address.host) if encrypted else None
@@ -356,7 +360,8 @@ class Link:
                 },
             },
         )
-        return client.transport.establish_connection()
+        remote: transport.Connection = client.transport.establish_connection()
+        return remote
 
     def _on_blocked(self, reason: str) -> None:
         self.blocked = True
@@ -459,11 +464,10 @@ def _kind(fault: Fault) -> Kind:
     return Kind.LOCAL if fault.local else Kind.PERMANENT
 
 
-def _info(connection: Any) -> BrokerInfo:
-    told = getattr(connection, "server_properties", {"product": "memory"})
+def _info(connection: ConnectionPort) -> BrokerInfo:
+    told = connection.server_properties
     product, version, cluster = (str(told.get(name, "")) for name in ("product", "version", "cluster_name"))
-    heartbeat = float(getattr(connection, "heartbeat", None) or 0)
-    session: TlsSession | None = getattr(getattr(connection, "socket", None), "session", None)
+    heartbeat, session = float(connection.heartbeat or 0), connection.tls_session
     if session is None:
         return BrokerInfo(product, version, cluster, heartbeat)
     return BrokerInfo(product, version, cluster, heartbeat, session.version or "", session.certificate_ends)

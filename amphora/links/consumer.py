@@ -21,7 +21,8 @@ from gevent.event import AsyncResult
 from kombu import Queue
 
 from amphora.core.subscriptions import Kind, Lane, Method, Options, State, SubscriptionCommand, Subscriptions
-from amphora.driver.incoming_message import IncomingMessage
+from amphora.driver.incoming_message import IncomingMessage, SettlingChannel
+from amphora.driver.ports import ChannelPort, ConnectionPort
 from amphora.driver.progress import Silence, Unanswered
 from amphora.exceptions import BrokerUnreachable
 from amphora.interrupts import contained, let_through
@@ -103,18 +104,18 @@ class Consumer:
         self._ack_on_delivery = ack_on_delivery
         self.insists = insists
         self._machine: Subscriptions[Subscription] = Subscriptions(Options(), self)
-        self._connection: Any = None
+        self._connection: ConnectionPort | None = None
         self._control: SideChannel | None = None
         self._looks: SideChannel | None = None
         # For the commands of others, which may ask for queues that do not answer.
         self._asks: SideChannel | None = None
-        self._channels: dict[Lane, Any] = {}
-        self._lanes: dict[Any, Lane] = {}
+        self._channels: dict[Lane, ChannelPort] = {}
+        self._lanes: dict[SettlingChannel, Lane] = {}
         self._prefetches: dict[Lane, int] = {}
         # Lanes that the broker closed while a command was under way on them: the machine learns it with that one's end.
         self._closed: dict[Lane, ChannelError] = {}
         # That of the topology's queues, on the way of every delivery and acknowledgement.
-        self._own_channel: Any = None
+        self._own_channel: ChannelPort | None = None
         self._last_tag = 0
         # Whether the machine, or a command, waits for the owner's next turn.
         self._stirred = False
@@ -122,9 +123,9 @@ class Consumer:
         self._looked = False
         self._trouble: Exception | None = None
         # Channels that were given up, and how often in a row no answer came about an own queue.
-        self._hung: list[Any] = []
+        self._hung: list[ChannelPort] = []
         # Channels that are to be closed, and until when they stay.
-        self._lingering: deque[tuple[float, Any]] = deque()
+        self._lingering: deque[tuple[float, ChannelPort]] = deque()
         self._silences = 0
         self._patience = 0.0
         self._running: dict[SubscriptionCommand, gevent.Greenlet[..., None]] = {}
@@ -190,7 +191,7 @@ class Consumer:
         """Whether the broker delivers from every queue of the topology that is subscribed to."""
         return self._machine.consuming
 
-    def run(self, action: Callable[[Any], Any]) -> AsyncResult[Any]:
+    def run(self, action: Callable[[ChannelPort], Any]) -> AsyncResult[Any]:
         """Do something on a channel for declarations, as soon as the connection is up.
 
         Args:
@@ -224,7 +225,7 @@ class Consumer:
 
     # -- the owner's greenlet: Worker -------------------------------------------------------
 
-    def attach(self, connection: Any) -> None:
+    def attach(self, connection: ConnectionPort) -> None:
         """Declare the topology and take up every subscription; see `Worker`."""
         self._connection = connection
         self._control, self._looks, self._asks = (SideChannel(connection, self._hung.append) for _ in range(3))
@@ -248,8 +249,9 @@ class Consumer:
 
     def work(self) -> None:
         """Acknowledge, subscribe, cancel; see `Worker`."""
-        if self._last_tag:
-            self._own_channel.ack(self._last_tag, multiple=True)
+        own = self._own_channel
+        if self._last_tag and own is not None:
+            own.ack(self._last_tag, multiple=True)
             self._last_tag = 0
         if self._stirred:
             self._turn()
@@ -431,8 +433,11 @@ class Consumer:
             on_cancel=on_cancel,
         )
 
-    def _open(self, lane: Lane) -> Any:
-        channel = self._connection.channel()
+    def _open(self, lane: Lane) -> ChannelPort:
+        connection = self._connection
+        if connection is None:
+            raise ConnectionResetError("the connection is lost")
+        channel = connection.channel()
         channel.on_closed = partial(self._on_closed, lane)
         if self.on_suspect is not None:
             channel.on_suspect = partial(self._set_aside, lane, self.on_suspect)
@@ -443,7 +448,9 @@ class Consumer:
             self._last_tag = 0
         return channel
 
-    def _taking(self, subscription: Subscription, lane: Lane, channel: Any) -> Callable[[IncomingMessage], None]:
+    def _taking(
+        self, subscription: Subscription, lane: Lane, channel: ChannelPort
+    ) -> Callable[[IncomingMessage], None]:
         deliver = subscription.deliver
         if lane.kind is Kind.OWN:
             return self._acking(deliver, channel) if self._ack_on_delivery else deliver
@@ -462,7 +469,9 @@ class Consumer:
             self._machine.delivered(lane)
         on_suspect(delivery)
 
-    def _acking(self, deliver: Callable[[IncomingMessage], None], channel: Any) -> Callable[[IncomingMessage], None]:
+    def _acking(
+        self, deliver: Callable[[IncomingMessage], None], channel: ChannelPort
+    ) -> Callable[[IncomingMessage], None]:
         def take(delivery: IncomingMessage) -> None:
             deliver(delivery)
             if channel is self._own_channel:
@@ -592,7 +601,7 @@ class Consumer:
         channel = self._channels.get(lane)
         return channel is None or channel.connection is None
 
-    def _forget(self, lane: Lane | None) -> Any:
+    def _forget(self, lane: Lane | None) -> ChannelPort | None:
         """Forget the channel of a lane, and return it; nothing that came on it is current any more."""
         channel = None if lane is None else self._channels.pop(lane, None)
         if channel is not None:
@@ -667,11 +676,11 @@ class Consumer:
 _FIRST = (State.WANTED, State.DECLARING, State.LOOKING, State.STARTING)
 
 
-def _look_for(queue: str, channel: Any) -> None:
+def _look_for(queue: str, channel: ChannelPort) -> None:
     channel.queue_declare(queue, passive=True)
 
 
-def _give_back(channel: Any, delivery: IncomingMessage) -> None:
+def _give_back(channel: ChannelPort, delivery: IncomingMessage) -> None:
     channel.reject(delivery.delivery_tag, requeue=True)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from amqp.exceptions import ChannelError, PreconditionFailed
 
+from amphora.driver.ports import ChannelPort
 from amphora.links.declare_channel import DeclareAgain, is_not_found
 
 __all__ = ["OpenCounter"]
@@ -30,7 +29,7 @@ class OpenCounter:
         self._arguments = {"x-queue-type": "classic", "x-expires": x_expires}
         self._exists = False
 
-    def __call__(self, channel: Any) -> int:
+    def __call__(self, channel: ChannelPort) -> int:
         """Declare it.
 
         Raises:
@@ -41,7 +40,7 @@ class OpenCounter:
         channel.queue_bind(self._name, self._exchange, self._name)
         return messages
 
-    def _declare(self, channel: Any) -> int:
+    def _declare(self, channel: ChannelPort) -> int:
         existing, self._exists = self._exists, False
         try:
             if existing:

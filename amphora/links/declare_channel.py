@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from amqp.exceptions import ChannelError
 from gevent.event import AsyncResult
 
+from amphora.driver.ports import ChannelPort, ConnectionPort
+
 __all__ = ["DeclareAgain", "DeclareChannel", "QueuedAction", "is_not_found"]
+
+T = TypeVar("T")
 
 
 class DeclareAgain(Exception):
@@ -27,7 +31,7 @@ class QueuedAction:
 
     __slots__ = ("action", "result")
 
-    def __init__(self, action: Callable[[Any], Any]) -> None:
+    def __init__(self, action: Callable[[ChannelPort], Any]) -> None:
         self.action = action
         self.result: AsyncResult[Any] = AsyncResult()
 
@@ -39,23 +43,24 @@ class DeclareChannel:
         connection: The connection; only its owner may call `run`.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: ConnectionPort) -> None:
         self._connection = connection
-        self._channel: Any = None
+        self._channel: ChannelPort | None = None
 
-    def run(self, action: Callable[[Any], Any]) -> Any:
+    def run(self, action: Callable[[ChannelPort], T]) -> T:
         """Return what the action returns when called with the channel.
 
         Raises:
             ChannelError: The broker refused, and closed the channel.
         """
         while True:
-            if self._channel is None or self._channel.connection is None:
+            channel = self._channel
+            if channel is None or channel.connection is None:
                 # (None of its own: an action may catch the refusal that closed it.)
-                self._channel = self._connection.channel()
-                self._channel.on_closed = self._on_closed
+                channel = self._channel = self._connection.channel()
+                channel.on_closed = self._on_closed
             try:
-                return action(self._channel)
+                return action(channel)
             except DeclareAgain:
                 continue
             except ChannelError:

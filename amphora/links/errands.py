@@ -16,6 +16,7 @@ from amqp.exceptions import AMQPError
 from gevent import get_hub
 
 from amphora.core.messages import ChannelCommand
+from amphora.driver.ports import ChannelPort, ConnectionPort
 from amphora.driver.progress import Silence, Unanswered
 from amphora.interrupts import contained, let_through
 from amphora.links.side_channel import SideChannel
@@ -47,7 +48,7 @@ class Errands:
 
     def __init__(
         self,
-        connection: Any,
+        connection: ConnectionPort,
         *,
         on_overdue: Callable[[ChannelCommand], None],
         on_end: Callable[[ChannelCommand, Any, Exception | None], None],
@@ -58,7 +59,7 @@ class Errands:
         self._on_overdue = on_overdue
         self._on_end = on_end
         self._wake = wake
-        self._hung: list[Any] = []
+        self._hung: list[ChannelPort] = []
         self._channel = self._new_channel()
         self._running: dict[ChannelCommand, gevent.Greenlet[..., None]] = {}
         self._overdue: set[ChannelCommand] = set()
@@ -177,6 +178,6 @@ class Errands:
             timer.close()
 
 
-def ask_anything(channel: Any) -> None:
+def ask_anything(channel: ChannelPort) -> None:
     """Ask the broker for what every broker that lives answers at once."""
     channel.basic_qos(0, 0, False)

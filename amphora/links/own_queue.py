@@ -10,6 +10,7 @@ import gevent
 from amqp.exceptions import PreconditionFailed
 from kombu import Exchange, Queue
 
+from amphora.driver.ports import ChannelPort
 from amphora.links.declare_channel import DeclareAgain
 from amphora.links.queue_types import CLASSIC, QUORUM, Form, QueueTypes, release_of
 from amphora.links.reply_texts import names_argument
@@ -94,11 +95,11 @@ class OwnQueue(Queue):  # type: ignore[misc]
         queue._take(types.in_order(forms, None, temporary=temporary)[0])
         return queue
 
-    def prepare(self, channel: Any) -> None:
+    def prepare(self, channel: ChannelPort) -> None:
         """Take the arguments that are to be tried first on this connection."""
         self._take(self._search(channel.connection).order[0])
 
-    def declare_on(self, channel: Any) -> None:
+    def declare_on(self, channel: ChannelPort) -> None:
         """Declare it with its exchange and binding.
 
         Raises:

@@ -7,7 +7,6 @@ commands and hands on what the broker says. Source: RabbitMQ's publisher confirm
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from contextlib import nullcontext
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -22,7 +21,8 @@ from amphora.core.limiter import Limiter, TicketState
 from amphora.core.messages import ChannelCommand, Lane, OutgoingMessage
 from amphora.core.outbox import Outbox
 from amphora.core.outbox_ports import Step
-from amphora.driver.progress import AnswerWatch, Silence, Unanswered
+from amphora.driver.ports import ChannelPort, ConnectionPort
+from amphora.driver.progress import Silence, Unanswered
 from amphora.durations import Histogram
 from amphora.exceptions import AmqpRpcException, Backlogged, BrokerError, MessageRejected, MessageTooLarge
 from amphora.links.connection import Link
@@ -91,8 +91,8 @@ class Publisher:
         self._outbox = Outbox(self._wire, self._limiter, patience=patience)
         self.largest = limits.message_size
         self._topology = topology
-        self._connection: Any = None
-        self._control: Any = None
+        self._connection: ConnectionPort | None = None
+        self._control: DeclareChannel | None = None
         self._errands: Errands | None = None
         # Queues about which the broker does not answer, and what asks again.
         self._silent: list[Queue] = []
@@ -165,7 +165,7 @@ class Publisher:
 
     def run(
         self,
-        action: Callable[[Any], Any],
+        action: Callable[[ChannelPort], Any],
         *,
         key: Hashable = None,
         expendable: bool = False,
@@ -263,7 +263,7 @@ class Publisher:
 
     # -- the owner's greenlet: Worker -------------------------------------------------------
 
-    def attach(self, connection: Any) -> None:
+    def attach(self, connection: ConnectionPort) -> None:
         """Declare the topology, then send what waits; see `Worker`."""
         self._connection = connection
         self._control = DeclareChannel(connection)
@@ -326,25 +326,33 @@ class Publisher:
         self._await(silent)
         self._open_channel()
 
-    def _run_now(self, action: Callable[[Any], Any]) -> Any:
+    def _run_now(self, action: Callable[[ChannelPort], Any]) -> Any:
         """Carry out an action while the owner waits, though not for long.
 
         Raises:
             Unanswered: There was no answer, and the connection is as good as before.
         """
+        connection, control = self._in_use()
         try:
-            with AnswerWatch(self._connection.socket, _MOMENT) if self._can_be_silent() else nullcontext():
-                return self._control.run(action)
+            with connection.answer_within(_MOMENT):
+                return control.run(action)
         except Unanswered:
             raise
         except Silence as error:
-            self._control.give_up()
+            control.give_up()
             # A connection that is dead does not answer this either.
-            self._control.run(ask_anything)
+            control.run(ask_anything)
             raise Unanswered(f"{error} about a queue", error.seconds) from error
 
-    def _can_be_silent(self) -> bool:
-        return getattr(self._connection, "socket", None) is not None
+    def _in_use(self) -> tuple[ConnectionPort, DeclareChannel]:
+        """Return the connection and its channel for declarations.
+
+        Raises:
+            ConnectionResetError: It was lost.
+        """
+        if self._connection is None or self._control is None:
+            raise ConnectionResetError("the connection is lost")
+        return self._connection, self._control
 
     def _await(self, silent: list[Queue]) -> None:
         """Hold the messages to queues about which the broker does not answer, until it does."""
@@ -360,7 +368,7 @@ class Publisher:
             )
         if silent:
             self._hint()
-            self._asking = gevent.spawn(self._ask_again, SideChannel(self._connection, lambda _: None))
+            self._asking = gevent.spawn(self._ask_again, SideChannel(self._in_use()[0], lambda _: None))
 
     def _hint(self) -> None:
         names = ", ".join(repr(queue.name) for queue in self._silent)
@@ -400,7 +408,8 @@ class Publisher:
         self._hint()
 
     def _open_channel(self) -> None:
-        channel = self._connection.channel()
+        connection, _ = self._in_use()
+        channel = connection.channel()
         channel.confirm_select()
         self._wire.use(channel)
         epoch = self._outbox.opened()
@@ -412,13 +421,14 @@ class Publisher:
         """Give up the channel for another one."""
         channel = self._wire.channel
         self._wire.use(None)
-        channel.close()
+        if channel is not None:
+            channel.close()
         self._outbox.renewed()
         self._open_channel()
 
     def _is_local(self, error: Exception) -> bool:
         """Return whether an error is an action's own, and the connection is as good as before."""
-        return not isinstance(error, OSError) and bool(getattr(self._connection, "connected", True))
+        return not isinstance(error, OSError) and (self._connection is None or bool(self._connection.connected))
 
     # -- commands ---------------------------------------------------------------------------
 

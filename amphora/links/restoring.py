@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
+from amphora.driver.ports import ChannelPort
 from amphora.driver.progress import Unanswered
 from amphora.links.declare_channel import is_not_found
 from amphora.links.topology import Topology, bind_queue, create_queue, exists
 
 __all__ = ["Loss", "Restored", "removed", "restore"]
 
-Action = Callable[[Any], Any]
+Action = Callable[[ChannelPort], Any]
 
 #: Runs an action on a channel for declarations, such as `DeclareChannel.run`.
 Run = Callable[[Action], Any]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TypeVar
 
 from amqp.exceptions import ChannelError
 from gevent.lock import Semaphore
 
 from amphora.driver.channel import Silence
+from amphora.driver.ports import ChannelPort, ConnectionPort
 from amphora.links.declare_channel import DeclareAgain
 
 __all__ = ["SideChannel"]
+
+T = TypeVar("T")
 
 
 class SideChannel:
@@ -26,13 +29,13 @@ class SideChannel:
         on_abandoned: Called with each channel that is given up.
     """
 
-    def __init__(self, connection: Any, on_abandoned: Callable[[Any], None]) -> None:
+    def __init__(self, connection: ConnectionPort, on_abandoned: Callable[[ChannelPort], None]) -> None:
         self._connection = connection
         self._on_abandoned = on_abandoned
-        self._channel: Any = None
+        self._channel: ChannelPort | None = None
         self._turn = Semaphore(1)
 
-    def run(self, action: Callable[[Any], Any]) -> Any:
+    def run(self, action: Callable[[ChannelPort], T]) -> T:
         """Return what the action returns when called with the channel.
 
         Raises:
@@ -50,12 +53,12 @@ class SideChannel:
         if channel is not None:
             channel.abandon()
 
-    def _run(self, action: Callable[[Any], Any]) -> Any:
+    def _run(self, action: Callable[[ChannelPort], T]) -> T:
         # (None of its own: an action may catch the refusal that closed it.)
-        if self._channel is None or self._channel.connection is None:
-            self._channel = self._connection.channel()
-            self._channel.on_closed = self._on_closed
         channel = self._channel
+        if channel is None or channel.connection is None:
+            channel = self._channel = self._connection.channel()
+            channel.on_closed = self._on_closed
         try:
             return action(channel)
         except Silence:

@@ -11,6 +11,7 @@ from amqp import Message
 from amqp.exceptions import ChannelError
 from kombu import Exchange, Queue
 
+from amphora.driver.ports import ChannelPort
 from amphora.links.declare_channel import is_not_found
 from amphora.links.own_queue import OwnQueue
 from amphora.links.queue_types import AUTO, CLASSIC, QUORUM, Form, QueueTypes
@@ -186,7 +187,7 @@ def dead_letter_queue(name: str, types: QueueTypes, leader: OwnQueue | None = No
     return durable_queue(name, direct_exchange(name), name, types=types, forms=forms, leader=leader)
 
 
-def create_queue(queue: Queue, channel: Any) -> None:
+def create_queue(queue: Queue, channel: ChannelPort) -> None:
     """Declare a queue with its exchange and binding; see `OwnQueue.declare_on`."""
     if isinstance(queue, OwnQueue):
         queue.declare_on(channel)
@@ -194,24 +195,24 @@ def create_queue(queue: Queue, channel: Any) -> None:
         queue(channel).declare()
 
 
-def _declare(entity: Exchange | Queue, channel: Any) -> None:
+def _declare(entity: Exchange | Queue, channel: ChannelPort) -> None:
     if isinstance(entity, Queue):
         create_queue(entity, channel)
     else:
         entity(channel).declare()
 
 
-def delete_queue(name: str, channel: Any) -> None:
+def delete_queue(name: str, channel: ChannelPort) -> None:
     """Delete a queue with everything in it; no error if there is none."""
     channel.queue_delete(name)
 
 
-def purge_queue(name: str, channel: Any) -> int:
+def purge_queue(name: str, channel: ChannelPort) -> int:
     """Delete what waits in a queue, and return how many messages that were."""
     return int(channel.queue_purge(name) or 0)
 
 
-def bind_queue(name: str, exchange: str, routing_key: str, channel: Any) -> None:
+def bind_queue(name: str, exchange: str, routing_key: str, channel: ChannelPort) -> None:
     """Bind an existing queue.
 
     Raises:
@@ -221,7 +222,7 @@ def bind_queue(name: str, exchange: str, routing_key: str, channel: Any) -> None
     channel.queue_bind(name, exchange, routing_key)
 
 
-def bind_again(name: str, exchange: str, routing_key: str, channel: Any) -> bool:
+def bind_again(name: str, exchange: str, routing_key: str, channel: ChannelPort) -> bool:
     """Bind a queue that may have lost its binding; return whether the queue exists.
 
     Raises:
@@ -236,7 +237,7 @@ def bind_again(name: str, exchange: str, routing_key: str, channel: Any) -> bool
     return True
 
 
-def ask_for_default_exchange(channel: Any) -> None:
+def ask_for_default_exchange(channel: ChannelPort) -> None:
     """Find out whether this user may publish to the default exchange.
 
     A message to no queue asks for the permission here: one that is refused costs the channel that it is published on,
@@ -250,7 +251,7 @@ def ask_for_default_exchange(channel: Any) -> None:
     channel.basic_qos(0, 0, False)
 
 
-def look_for(entity: Exchange | Queue, channel: Any) -> None:
+def look_for(entity: Exchange | Queue, channel: ChannelPort) -> None:
     """Find out whether an exchange or a queue exists.
 
     Raises:
@@ -262,7 +263,7 @@ def look_for(entity: Exchange | Queue, channel: Any) -> None:
         channel.exchange_declare(exchange=entity.name, type=entity.type, passive=True)
 
 
-def exists(entity: Exchange | Queue, channel: Any) -> bool:
+def exists(entity: Exchange | Queue, channel: ChannelPort) -> bool:
     """Return whether an exchange or a queue exists.
 
     Raises:
@@ -289,7 +290,7 @@ class QueueStatus(NamedTuple):
     consumers: int
 
 
-def queue_status(name: str, channel: Any) -> QueueStatus | None:
+def queue_status(name: str, channel: ChannelPort) -> QueueStatus | None:
     """Ask how a queue is (``queue.declare``, passive: AMQP 0-9-1, 1.7.2.1); None where there is none.
 
     Raises:
@@ -321,7 +322,7 @@ class Witness:
         self._queue = queue
         self._declared = False
 
-    def look(self, channel: Any) -> None:
+    def look(self, channel: ChannelPort) -> None:
         """Look for the queue on a new connection, before it is declared; nothing is expected before the first time."""
         if self._declared and not exists(self._queue, channel):
             self.missing = True
@@ -369,14 +370,14 @@ class Topology:
         return tuple(self._added.values())
 
     @property
-    def steps(self) -> list[tuple[Exchange | Queue, Callable[[Any], None]]]:
+    def steps(self) -> list[tuple[Exchange | Queue, Callable[[ChannelPort], None]]]:
         """What `declare` does, one entity after the other: each, and the action that declares it or looks for it."""
         return [
             *((each, partial(look_for, each)) for each in self._expected),
             *((each, partial(_declare, each)) for each in self._fixed),
         ]
 
-    def declare(self, channel: Any) -> None:
+    def declare(self, channel: ChannelPort) -> None:
         """Declare the fixed part; the channel's synchronous methods wait for the broker.
 
         Raises:
@@ -398,7 +399,7 @@ class Topology:
         queues = (*self._fixed, *self.added)
         return [queue.name for queue in queues if isinstance(queue, OwnQueue) and queue.adapted]
 
-    def declare_added(self, channel: Any) -> None:
+    def declare_added(self, channel: ChannelPort) -> None:
         """Declare the queues that were added, many in one round trip.
 
         Raises:
@@ -406,7 +407,7 @@ class Topology:
         """
         self._for_added(channel, lambda bound: (bound.queue_declare(nowait=True), bound.queue_bind(nowait=True)))
 
-    def bind_added(self, channel: Any) -> None:
+    def bind_added(self, channel: ChannelPort) -> None:
         """Bind the queues that were added, many in one round trip.
 
         Raises:
@@ -414,7 +415,7 @@ class Topology:
         """
         self._for_added(channel, lambda bound: bound.queue_bind(nowait=True))
 
-    def _for_added(self, channel: Any, step: Callable[[Queue], Any]) -> None:
+    def _for_added(self, channel: ChannelPort, step: Callable[[Queue], Any]) -> None:
         queues = self.added
         for start in range(0, len(queues), _AT_A_TIME):
             for queue in queues[start : start + _AT_A_TIME]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from gevent import get_hub
 
 from amphora.core.messages import ChannelCommand, Outcome, OutgoingMessage
+from amphora.driver.ports import ChannelPort
 from amphora.durations import Durations
 from amphora.exceptions import (
     AmqpRpcException,
@@ -44,17 +45,19 @@ class Wire:
     """
 
     def __init__(self, link: Link, patience: float) -> None:
-        self.channel: Any = None
+        self.channel: ChannelPort | None = None
         #: See `Ports.write`: the channel's own method.
         self.write: Callable[..., None] = _no_channel
+        self._encode: Callable[..., Sequence[bytes | memoryview]] = _no_channel
         self.confirm_times = Durations()
         self._link = link
         self.patience = patience
 
-    def use(self, channel: Any) -> None:
+    def use(self, channel: ChannelPort | None) -> None:
         """Publish on this channel from now on; None for none."""
         self.channel = channel
         self.write = _no_channel if channel is None else channel.write
+        self._encode = _no_channel if channel is None else channel.encode
 
     def encode(self, message: OutgoingMessage, remaining: float | None) -> Sequence[bytes | memoryview]:
         """Return the frames of a message, with the time that it has left."""
@@ -64,10 +67,7 @@ class Wire:
                 message.properties.pop("expiration", None)
             else:
                 message.properties["expiration"] = left
-        frames: Sequence[bytes | memoryview] = self.channel.encode(
-            message.exchange, message.routing_key, message.properties, message.body, mandatory=True
-        )
-        return frames
+        return self._encode(message.exchange, message.routing_key, message.properties, message.body, mandatory=True)
 
     def confirmed(self, message: OutgoingMessage, now: float) -> None:
         """Tell the owner of a message that the broker has it."""
@@ -164,7 +164,7 @@ class Wire:
         )
 
 
-def _no_channel(*_: Any, **__: Any) -> None:
+def _no_channel(*_: Any, **__: Any) -> NoReturn:
     raise AssertionError("an outbox without a channel has sent something")
 
 

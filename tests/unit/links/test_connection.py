@@ -13,11 +13,12 @@ from amphora.links.connection import Link
 from amphora.options.brokers import BrokerAddress
 from amphora.options.settings import LinkSettings
 from tests.support.eventually import wait_until
+from tests.unit.links.fakes import FakeConnection
 
 REFUSED = amqp.AccessRefused("ACCESS_REFUSED - Login was refused", (0, 0), None)
 
 
-class IdleConnection:
+class IdleConnection(FakeConnection):
     """A connection on which nothing arrives."""
 
     def __init__(self) -> None:

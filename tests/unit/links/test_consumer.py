@@ -22,6 +22,7 @@ from amphora.links.topology import direct_exchange as exchange_named
 from amphora.options.brokers import BrokerAddress
 from amphora.options.settings import LinkSettings
 from tests.support.eventually import wait_until
+from tests.unit.links.fakes import FakeConnection
 
 
 class NotingChannel:
@@ -82,7 +83,7 @@ class NotingChannel:
         return delivery
 
 
-class NotingConnection:
+class NotingConnection(FakeConnection):
     """A connection whose channels agree, but for what `errors` says."""
 
     def __init__(self) -> None:

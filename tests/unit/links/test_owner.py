@@ -12,9 +12,10 @@ from amphora.links.connection import Link
 from amphora.options.brokers import BrokerAddress
 from amphora.options.settings import LinkSettings
 from tests.support.eventually import wait_until
+from tests.unit.links.fakes import FakeConnection
 
 
-class Connection:
+class Connection(FakeConnection):
     """A connection on which nothing arrives, and which may not answer to a close."""
 
     def __init__(self, closes: bool) -> None:

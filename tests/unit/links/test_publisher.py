@@ -16,6 +16,7 @@ from amphora.options.brokers import BrokerAddress
 from amphora.options.settings import LinkSettings, OutboxLimits
 from tests.support.clock import Clock
 from tests.support.eventually import wait_until
+from tests.unit.links.fakes import FakeConnection
 
 
 class NotingChannel:
@@ -43,7 +44,7 @@ class NotingChannel:
         self.published.append(frames)
 
 
-class NotingConnection:
+class NotingConnection(FakeConnection):
     """A connection whose last channel is the one that messages are published on."""
 
     def __init__(self) -> None:

@@ -127,7 +127,7 @@ class ConnectionPort(Protocol):
         """Close the connection in good order."""
 
     def abandon(self) -> None:
-        """Close the connection without any farewell; never waits."""
+        """Close the connection without the closing handshake; never waits."""
 
     def answer_within(self, seconds: float) -> AbstractContextManager[None]:
         """Raise `amphora.driver.progress.Silence` where an answer is late by so many seconds within the context."""

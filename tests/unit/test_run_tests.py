@@ -59,6 +59,7 @@ def test_all_test_files_run(project: Path) -> None:
     assert text.count("exit status 0, 1 passed") == 3, text
 
 
+@pytest.mark.expects_errors("test_bad.py")
 @pytest.mark.parametrize(
     ("content", "line"), [(FAILS, "FAILED tests/cli/test_bad.py::test_fails"), (BREAKS, "ERROR tests/cli/test_bad.py")]
 )

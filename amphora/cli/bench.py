@@ -37,7 +37,7 @@ Exit statuses:
 #: Seconds between two movements of the bar.
 _TICK = 0.1
 
-#: Columns of a bar of the histogram, at the most.
+#: Columns of a bar of the histogram, at most.
 _BAR = 40
 
 
@@ -63,7 +63,7 @@ class _Run:
         return len(self.durations) + self.failures.total()
 
     def begin(self) -> bool:
-        """Count one more call; tell whether it is to be made."""
+        """Count one more call; return whether it is to be made."""
         if self.stopped or self.begun == self.wanted or (self.ends is not None and monotonic() >= self.ends):
             return False
         self.begun += 1
@@ -78,7 +78,7 @@ class _Run:
 @click.option("-c", "--concurrency", type=count, default=20, show_default=True, metavar="N", help="Calls at a time.")
 @click.option("-d", "--duration", type=seconds, help="For how long.  [default: 10, or until --count]")
 @click.option("-n", "--count", "wanted", type=count, metavar="N", help="How many calls.")
-@click.option("--routing-key", metavar="KEY", help="Call whoever receives from the queue of a label.")
+@click.option("--routing-key", metavar="KEY", help="Call the server that receives from the queue of this label.")
 @click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For each reply.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
 def command(

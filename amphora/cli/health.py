@@ -1,4 +1,4 @@
-"""``amphora health``: tell whether servers can do their work, for probes and for people."""
+"""``amphora health``: check whether servers can do their work, for probes and for people."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Exit statuses:
   4    the broker cannot be reached, or refuses, or is blocked
 """
 
-#: Seconds for answers over the broker: nobody knows how many there will be.
+#: Seconds for answers over the broker: their number is unknown.
 _OVER_THE_BROKER = 1.0
 
 
@@ -64,7 +64,7 @@ def command(
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    """Tell whether the servers of the service NS, or the processes at --port, can do their work."""
+    """Check whether the servers of the service NS, or the processes at --port, can do their work."""
     if bool(service.name) == bool(ports):
         raise BadArguments("name either the service, or the --port of `amphora serve --metrics-port`")
     if live and (ready or max_lag is not None):

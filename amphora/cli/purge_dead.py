@@ -15,7 +15,7 @@ from amphora.cli.services import ServiceCommand, TargetService, service_options
 __all__ = ["can_be_asked", "command"]
 
 _EPILOG = """\
-What is deleted is gone: it asks before, and needs --yes where nobody can answer.
+What is deleted is gone: it asks before, and needs --yes where there is no terminal.
 
 \b
 Exit statuses:
@@ -34,7 +34,7 @@ Exit statuses:
 def command(service: TargetService, choice: Choice, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete dead letters of the service NS."""
     if not (yes or dry_run) and (as_json or not can_be_asked()):
-        raise BadArguments("nobody can be asked here: say --yes to delete, or --dry-run to look")
+        raise BadArguments("there is no terminal to confirm at: pass --yes to delete, or --dry-run to look")
     with service.open_dead_letters() as dead:
         if choice.is_everything and not dry_run:
             deleted, left = _delete_all(service, dead, yes=yes), 0
@@ -47,7 +47,7 @@ def command(service: TargetService, choice: Choice, yes: bool, dry_run: bool, as
 
 
 def can_be_asked() -> bool:
-    """Tell whether somebody sits at the other end of standard input."""
+    """Return whether standard input is a terminal."""
     return sys.stdin.isatty()
 
 

@@ -22,7 +22,7 @@ management API tells of all of them, more of each, and needs a user with the tag
 \b
 Exit statuses:
   0    the queues are there
-  1    a queue that was asked for is not there, or nobody consumes from one
+  1    a queue that was asked for is not there, or a queue has no consumer
        that has messages
   4    the broker or its management API cannot be reached, or refuses
 """
@@ -69,7 +69,8 @@ def command(
         each for each in found if each["messages"] and not each["consumers"] and each["kind"] in ("requests", "label")
     ]
     if idle:
-        raise Failed(f"nobody consumes from {', '.join(each['queue'] for each in idle)}: serve it with `amphora serve`")
+        queues = ", ".join(each["queue"] for each in idle)
+        raise Failed(f"no server consumes from {queues}: serve it with `amphora serve`")
     if not found:
         raise Failed(f"service {service.name!r} has no queues: it was never served here")
 

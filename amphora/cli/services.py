@@ -140,7 +140,7 @@ class TargetService:
 
     @contextmanager
     def open_dead_letters(self) -> Iterator[DeadLetters]:
-        """Give the dead letters, connected; Amphora's exceptions within the context end the command.
+        """Return the dead letters, connected; Amphora's exceptions within the context end the command.
 
         Raises:
             NotSent: The broker cannot be reached, or refuses.
@@ -250,7 +250,7 @@ def _options() -> list[click.Parameter]:
             envvar=BROKER_VARIABLE,
             show_envvar=True,
             metavar="URL",
-            help="amqp://user:password@host:port/vhost; the local broker if nobody says.",
+            help="amqp://user:password@host:port/vhost; defaults to the local broker.",
         ),
         *tls_options(),
         click.Option(["--fanout"], is_flag=True, help="NS is a fan-out service: every server runs each request."),

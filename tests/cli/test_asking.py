@@ -131,6 +131,7 @@ def test_queues_are_shown_and_what_is_missing_is_status_1(invoke: Invoke, shop: 
         "kind": "label",
         "messages": None,
         "consumers": None,
+        "answered": True,
     }
     shop.server.stop()
     assert invoke("queues", service).exit_code == 0

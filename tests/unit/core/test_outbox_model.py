@@ -552,7 +552,7 @@ class AdmitsTheLastFirst(Limiter):
 
 
 @pytest.mark.parametrize(
-    ("bug", "number"), [(StealsReservations, 1), (ForgetsReservations, 1), (AdmitsTheLastFirst, 5)]
+    ("bug", "number"), [(StealsReservations, 1), (ForgetsReservations, 1), (AdmitsTheLastFirst, 2)]
 )
 def test_a_planted_bug_of_the_limiter_is_found(bug: type[Limiter], number: int) -> None:
     finds(bug, "new_limiter", number)

@@ -24,7 +24,7 @@ __all__ = ["run"]
 #: Seconds between two movements of the bar.
 _TICK = 0.1
 
-#: Columns of a bar of the histogram, at the most.
+#: Columns of a bar of the histogram, at most.
 _BAR = 40
 
 
@@ -50,7 +50,7 @@ class _Run:
         return len(self.durations) + self.failures.total()
 
     def begin(self) -> bool:
-        """Count one more call; tell whether it is to be made."""
+        """Count one more call; return whether it is to be made."""
         if self.stopped or self.begun == self.wanted or (self.ends is not None and monotonic() >= self.ends):
             return False
         self.begun += 1

@@ -12,7 +12,7 @@ from amphora.cli.output import to_json
 
 __all__ = ["Choice", "as_record", "described"]
 
-#: Characters of the arguments that are shown, at the most.
+#: Characters of the arguments that are shown, at most.
 _SHOWN = 60
 
 
@@ -24,7 +24,7 @@ class Choice:
         functions: Names of functions, or patterns with * and ?; empty for any.
         ids: Request ids; empty for any.
         reasons: Why they were given up; empty for any reason.
-        limit: How many at the most; None for any number.
+        limit: How many at most; None for any number.
     """
 
     functions: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Choice:
         return self == Choice()
 
     def takes(self, letter: DeadLetter) -> bool:
-        """Tell whether a letter is one of them; the limit is not looked at."""
+        """Return whether a letter is one of them; the limit is not looked at."""
         return (
             (not self.functions or any(fnmatch.fnmatchcase(letter.function or "", each) for each in self.functions))
             and (not self.ids or letter.request_id in self.ids)

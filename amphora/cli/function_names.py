@@ -18,7 +18,7 @@ __all__ = ["NEEDS_NO_QUOTES", "complete_function"]
 #: runs, and servers choose the names.
 NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
-#: Seconds for the connection, and for the answer: somebody waits at the prompt.
+#: Seconds for the connection, and for the answer: a user waits at the prompt.
 _PATIENCE = 2.0
 
 

@@ -1,4 +1,4 @@
-"""``amphora health``: tell whether servers can do their work, for probes and for people."""
+"""``amphora health``: check whether servers can do their work, for probes and for people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from amphora.cli.services import TargetService
 __all__ = ["run"]
 
 
-#: Seconds for answers over the broker: nobody knows how many there will be.
+#: Seconds for answers over the broker: their number is unknown.
 _OVER_THE_BROKER = 1.0
 
 
@@ -36,7 +36,7 @@ def run(
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    """Tell whether the servers of the service NS, or the processes at --port, can do their work."""
+    """Check whether the servers of the service NS, or the processes at --port, can do their work."""
     if bool(service.name) == bool(ports):
         raise BadArguments("name either the service, or the --port of `amphora serve --metrics-port`")
     if live and (ready or max_lag is not None):

@@ -27,7 +27,7 @@ _COMMANDS = {
     "completion": "Print the completion for a shell.",
     "doctor": "Look for what is wrong, and say how to mend it.",
     "functions": "List the functions of a service.",
-    "health": "Tell whether servers can do their work, for probes and people.",
+    "health": "Check whether servers can do their work, for probes and people.",
     "ping": "Ask all servers of a service whether they are there.",
     "purge-dead": "Delete dead letters.",
     "queues": "Show the queues of a service.",

@@ -18,7 +18,7 @@ __all__ = ["can_be_asked", "run"]
 def run(service: TargetService, choice: Choice, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete dead letters of the service NS."""
     if not (yes or dry_run) and (as_json or not can_be_asked()):
-        raise BadArguments("nobody can be asked here: say --yes to delete, or --dry-run to look")
+        raise BadArguments("there is no terminal to confirm at: pass --yes to delete, or --dry-run to look")
     with service.open_dead_letters() as dead:
         if choice.is_everything and not dry_run:
             deleted, left = _delete_all(service, dead, yes=yes), 0
@@ -31,7 +31,7 @@ def run(service: TargetService, choice: Choice, yes: bool, dry_run: bool, as_jso
 
 
 def can_be_asked() -> bool:
-    """Tell whether somebody sits at the other end of standard input."""
+    """Return whether standard input is a terminal."""
     return sys.stdin.isatty()
 
 

@@ -47,7 +47,8 @@ def run(
         each for each in found if each["messages"] and not each["consumers"] and each["kind"] in ("requests", "label")
     ]
     if idle:
-        raise Failed(f"nobody consumes from {', '.join(each['queue'] for each in idle)}: serve it with `amphora serve`")
+        queues = ", ".join(each["queue"] for each in idle)
+        raise Failed(f"no server consumes from {queues}: serve it with `amphora serve`")
     if not found:
         raise Failed(f"service {service.name!r} has no queues: it was never served here")
 

@@ -73,7 +73,7 @@ def _options() -> list[click.Parameter]:
             envvar=BROKER_VARIABLE,
             show_envvar=True,
             metavar="URL",
-            help="amqp://user:password@host:port/vhost; the local broker if nobody says.",
+            help="amqp://user:password@host:port/vhost; defaults to the local broker.",
         ),
         *tls_options(),
         click.Option(["--fanout"], is_flag=True, help="NS is a fan-out service: every server runs each request."),

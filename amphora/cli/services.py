@@ -113,7 +113,7 @@ class TargetService:
 
     @contextmanager
     def open_dead_letters(self) -> Iterator[DeadLetters]:
-        """Give the dead letters, connected; Amphora's exceptions within the context end the command.
+        """Return the dead letters, connected; Amphora's exceptions within the context end the command.
 
         Raises:
             NotSent: The broker cannot be reached, or refuses.

@@ -98,7 +98,7 @@ class _Screen:
         return Group(*parts)
 
     def record(self) -> dict[str, Any]:
-        """Give the same for scripts."""
+        """Return the same for scripts."""
         return {
             "time": time(),
             "servers": [
@@ -178,7 +178,7 @@ def run(
                 live.start()
                 live.update(styled(f"asking the servers of {service.name!r} ..."), refresh=True)
             while rounds is None or done < rounds:
-                # Nobody knows how many servers there are: the whole interval is waited for answers.
+                # The number of servers is unknown: answers are awaited for the whole interval.
                 screen.ask(interval)
                 done += 1
                 if as_json:

@@ -34,7 +34,7 @@ Exit statuses:
 @click.option("-c", "--concurrency", type=count, default=20, show_default=True, metavar="N", help="Calls at a time.")
 @click.option("-d", "--duration", type=seconds, help="For how long.  [default: 10, or until --count]")
 @click.option("-n", "--count", "wanted", type=count, metavar="N", help="How many calls.")
-@click.option("--routing-key", metavar="KEY", help="Call whoever receives from the queue of a label.")
+@click.option("--routing-key", metavar="KEY", help="Call the server that receives from the queue of this label.")
 @click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For each reply.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
 @executed_by("bench")

@@ -34,7 +34,7 @@ Exit statuses:
 @click.argument("function", shell_complete=complete_function)
 @click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.option("--kw", multiple=True, metavar="NAME=VALUE", help="A keyword argument; as often as needed.")
-@click.option("--routing-key", metavar="KEY", help="Call whoever receives from the queue of a label.")
+@click.option("--routing-key", metavar="KEY", help="Call the server that receives from the queue of this label.")
 @click.option("--timeout", type=seconds_or_zero, default=60.0, show_default=True, help="For the reply.")
 @click.option("--expires", is_flag=True, help="No server begins to run it after the timeout.")
 @click.option("--no-wait", is_flag=True, help="Return when the broker has the request, without a result.")

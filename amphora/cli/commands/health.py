@@ -44,4 +44,4 @@ Exit statuses:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each.")
 @executed_by("health")
 def command(*args: Any, **values: Any) -> None:
-    """Tell whether the servers of the service NS, or the processes at --port, can do their work."""
+    """Check whether the servers of the service NS, or the processes at --port, can do their work."""

@@ -13,7 +13,7 @@ from amphora.cli.service_options import ServiceCommand, service_options
 __all__ = ["command"]
 
 _EPILOG = """\
-What is deleted is gone: it asks before, and needs --yes where nobody can answer.
+What is deleted is gone: it asks before, and needs --yes where there is no terminal.
 
 \b
 Exit statuses:

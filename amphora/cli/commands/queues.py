@@ -21,7 +21,7 @@ management API tells of all of them, more of each, and needs a user with the tag
 \b
 Exit statuses:
   0    the queues are there
-  1    a queue that was asked for is not there, or nobody consumes from one
+  1    a queue that was asked for is not there, or a queue has no consumer
        that has messages
   4    the broker or its management API cannot be reached, or refuses
 """

@@ -17,8 +17,8 @@ A request leaves the dead letters only when the broker has confirmed that it has
 at any time, none is lost (in the worst moment one is in both). It has all its tries again. Its caller does not wait for
 it any more.
 
-While it looks, it has all dead letters of the service in its memory, and nobody else gets them; those that it does not
-give back are in their old order again afterwards.
+While it looks, it has all dead letters of the service in its memory, and no other program gets them; those that it does
+not give back are in their old order again afterwards.
 
 Where servers have signing_keys, name the key with --signing-key-file. Then only letters with the mark of a server are
 given back, and the others are shown with the reason. With --unverified they are given back and signed too: anybody who

@@ -82,7 +82,9 @@ class Command(BaseCommand):
             "--kw", action="append", default=[], metavar="NAME=VALUE", help="a keyword argument; as often as needed"
         )
         parser.add_argument("--alias", default="default", help="alias of the setting AMPHORA (default: %(default)s)")
-        parser.add_argument("--routing-key", metavar="KEY", help="call whoever receives from the queue of a label")
+        parser.add_argument(
+            "--routing-key", metavar="KEY", help="call the server that receives from this label's queue"
+        )
         parser.add_argument(
             "--timeout", type=_seconds, metavar="SECONDS", help="for the whole call (default: TIMEOUT of the settings)"
         )
@@ -133,7 +135,7 @@ class Command(BaseCommand):
         deadline = None if timeout is None else monotonic() + timeout
         with ExitStack() as stack:
             if str(given.get("broker_url")).startswith("memory:"):
-                # Nobody else can be reached through it.
+                # It reaches no other server.
                 stack.enter_context(servers[alias])
             stack.enter_context(client)
             if not client.wait_connected(timeout):

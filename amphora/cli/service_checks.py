@@ -37,7 +37,9 @@ def service_findings(service: TargetService, *, queue_type: str, delivery_limit:
         queue_type: The type that its clients and servers are made with.
         delivery_limit: The limit that they are made with.
     """
-    with service.client(queue_type=queue_type, delivery_limit=delivery_limit) as client:
+    # It declares nothing: the limit only says that there may be a queue of dead letters.
+    looks_for_letters = delivery_limit if service.fanout else delivery_limit or 2
+    with service.client(queue_type=queue_type, delivery_limit=looks_for_letters) as client:
         try:
             connected = client.wait_connected(service.connect_timeout)
         except AccessRefused as error:

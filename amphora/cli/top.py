@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import monotonic, time
 from typing import Any
 
-import click
 import gevent
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,29 +12,15 @@ from rich.table import Table
 
 from amphora import AmqpRpcClient, BrokerError, QueueStatus
 from amphora.cli.exit_codes import NoAnswer
-from amphora.cli.label_names import named_by, template_option
+from amphora.cli.label_names import named_by
 from amphora.cli.latencies import milliseconds, percentile, roughly
 from amphora.cli.output import Part, console, fitted, print_lines, styled, table, to_json
 from amphora.cli.queue_answers import ask_about_queues, no_answer
-from amphora.cli.services import ServiceCommand, TargetService, service_options
+from amphora.cli.services import TargetService
 from amphora.cli.top_model import ObservedServer, Runs, runs_by_function
-from amphora.cli.values import count, seconds
 
-__all__ = ["command"]
+__all__ = ["run"]
 
-_EPILOG = """\
-CALLS/s, ERR/s, p50 and p99 are since the round before, ERRORS since the server was started. p50 and p99 say how long
-functions ran: milliseconds that half of the runs, and 99 % of them, did not exceed; - where none ended, or where the
-server does not tell (an older Amphora). RUN are requests that run now, of so many that may; OUTBOX are replies that the
-broker has not confirmed. PING is the median round trip of this command's own question, of its last 100 rounds, in
-milliseconds. A terminal that is too narrow for all columns shows fewer.
-
-\b
-Exit statuses:
-  0    ended
-  3    no server has answered
-  4    the broker cannot be reached, or refuses
-"""
 
 #: Columns that a narrow terminal goes without.
 _OPTIONAL = ("PING", "OUTBOX", "UP", "ERRORS", "ERR/s")
@@ -169,7 +154,7 @@ class _Screen:
         if self._fanout:
             return
         try:
-            # Of what the broker does not answer about in half of the time, it does not answer about the other half.
+            # (A label queue without an answer must not use up the time of the others.)
             own = ask_about_queues(self._client, timeout=timeout / 2 if self._labels else timeout)
             labels = ask_about_queues(self._client, *self._labels, timeout=timeout / 2) if self._labels else None
         except BrokerError as error:
@@ -180,15 +165,7 @@ class _Screen:
         self._trouble = no_answer(*self._unanswered) if self._unanswered else ""
 
 
-@click.command("top", cls=ServiceCommand, epilog=_EPILOG)
-@service_options
-@click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")
-@click.option("-n", "--rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")
-@click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
-@template_option
-@click.option("--functions", is_flag=True, help="Show each function too, those that are called most first.")
-@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each round.")
-def command(
+def run(
     service: TargetService,
     interval: float,
     rounds: int | None,

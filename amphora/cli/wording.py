@@ -7,7 +7,7 @@ from amphora.options.advice import AUTHORITIES, KEY_PASSWORD, OWN_CERTIFICATE, S
 
 __all__ = ["KEY_PASSWORD_VARIABLE", "with_options_named"]
 
-#: Name of the environment variable with the password of an encrypted key; no option, foreverybody on the machine can
+#: Name of the environment variable with the password of an encrypted key; no option, for everybody on the machine can
 #: read those.
 KEY_PASSWORD_VARIABLE = "AMPHORA_TLS_KEY_PASSWORD"  # noqa: S105  (no password)
 

@@ -44,6 +44,7 @@ _LOOK = 1.0
 @click.option("--timeout", type=seconds_or_zero, default=60.0, show_default=True, help="For the reply.")
 @click.option("--expires", is_flag=True, help="No server begins to run it after the timeout.")
 @click.option("--no-wait", is_flag=True, help="Return when the broker has the request, without a result.")
+@click.option("--cast", is_flag=True, help="Return when the broker has the request; servers send no reply.")
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="The result is JSON in any case.")
 def command(
     service: TargetService,
@@ -54,6 +55,7 @@ def command(
     timeout: float,
     expires: bool,
     no_wait: bool,
+    cast: bool,
     as_json: bool,  # noqa: ARG001  (accepted as everywhere)
 ) -> None:
     """Call FUNCTION of the service NS and print its result as JSON."""
@@ -64,6 +66,9 @@ def command(
         options["routing_key"] = routing_key
     with service.connected(timeout=timeout) as client:
         try:
+            if cast:
+                client.cast(**options)(*arguments, **keywords)
+                return
             if no_wait:
                 client.defer(**options)(*arguments, **keywords)
                 return

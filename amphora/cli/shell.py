@@ -45,7 +45,7 @@ Exit statuses:
 """
 
 #: What stands before the name of a remote function.
-_CALLERS = ("client.call.", "client.defer.")
+_CALLERS = ("client.call.", "client.defer.", "client.cast.")
 
 
 @click.command("shell", cls=ServiceCommand, epilog=_EPILOG)

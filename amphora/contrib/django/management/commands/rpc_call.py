@@ -84,6 +84,9 @@ class Command(BaseCommand):
         parser.add_argument("--alias", default="default", help="alias of the setting AMPHORA (default: %(default)s)")
         parser.add_argument("--routing-key", metavar="KEY", help="call whoever receives from the queue of a label")
         parser.add_argument(
+            "--cast", action="store_true", help="return when the broker has the request; servers send no reply"
+        )
+        parser.add_argument(
             "--timeout", type=_seconds, metavar="SECONDS", help="for the whole call (default: TIMEOUT of the settings)"
         )
 
@@ -121,6 +124,8 @@ class Command(BaseCommand):
             raise RemoteError(_with_traceback(error), returncode=1) from error
         except KeyboardInterrupt:
             sys.exit(130)
+        if options["cast"]:
+            return
         self.stdout.write(_json(result, pretty=self.stdout.isatty()))
 
     def _call(self, options: dict[str, Any], values: list[Any], keywords: dict[str, Any]) -> Any:
@@ -131,8 +136,9 @@ class Command(BaseCommand):
         if timeout is None:
             timeout = given.get("timeout", 60)
         deadline = None if timeout is None else monotonic() + timeout
+        local = str(given.get("broker_url")).startswith("memory:")
         with ExitStack() as stack:
-            if str(given.get("broker_url")).startswith("memory:"):
+            if local:
                 # Nobody else can be reached through it.
                 stack.enter_context(servers[alias])
             stack.enter_context(client)
@@ -141,7 +147,9 @@ class Command(BaseCommand):
             call = {"function_name": options["name"], "timeout": _remaining(deadline)}
             if options["routing_key"] is not None:
                 call["routing_key"] = options["routing_key"]
-            return client.call(**call)(*values, **keywords)
+            # A server in this process ends with it: its function would not run.
+            caller = client.cast if options["cast"] and not local else client.call
+            return caller(**call)(*values, **keywords)
 
 
 def _seconds(text: str) -> float:

@@ -11,11 +11,13 @@ from amphora import (
     AmqpRpcClient,
     AmqpRpcFanoutClient,
     AmqpRpcFanoutServer,
+    AmqpRpcServer,
     NoResult,
     OutgoingRequest,
     Unroutable,
     current_request,
 )
+from tests.conftest import StartProgram
 from tests.integration.conftest import NewClient, NewServer
 from tests.integration.functions import Noting
 from tests.support.broker import Broker
@@ -318,3 +320,44 @@ def test_a_cast_without_a_timeout_ends_when_the_client_is_stopped(new_client: Ne
 
     with pytest.raises(NoResult, match="before the client was stopped"):
         casting.get(timeout=30)
+
+
+def test_a_threaded_client_casts_and_the_exit_waits_for_them(
+    new_server: NewServer, note: Noting, broker: Broker, service: str, start_program: StartProgram
+) -> None:
+    new_server(note, connected=True)
+
+    program = start_program("tests/integration/unpatched_caster.py", broker.url, service, 100)
+
+    assert program.wait(60) == 0
+    wait_until(lambda: len(note.runs) == 101, 60)
+    assert note.runs[0] == -1
+    assert "flushed False True" in program.output()
+
+
+def test_casts_over_memory(service: str, note: Noting) -> None:
+    with (
+        AmqpRpcServer(service, broker_url="memory://") as server,
+        AmqpRpcClient(service, broker_url="memory://") as client,
+    ):
+        server.add_function(note, "note")
+        client.cast.note(1)
+        client.cast(wait_publish=False).note(2)
+        assert client.flush(30)
+        wait_until(lambda: len(note.runs) == 2)
+
+
+@pytest.mark.expects_errors("cast '.*' of 'fail' raised")
+def test_a_cast_over_memory_is_tried_again_and_given_up(service: str) -> None:
+    runs: list[int] = []
+
+    def fail() -> None:
+        runs.append(1)
+        raise ValueError("odd")
+
+    options: dict[str, Any] = {"broker_url": "memory://", "delivery_limit": 2}
+    with AmqpRpcServer(service, ignore_delay=0.01, **options) as server, AmqpRpcClient(service, **options) as client:
+        server.add_function(fail)
+        client.cast.fail()
+        wait_until(lambda: server.stats()["dead_lettered"] == 1)
+    assert len(runs) == 2

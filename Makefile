@@ -66,7 +66,7 @@ test: $(VENV)/.installed-test
 	sh scripts/install-shells
 	sh scripts/install-postgresql
 	sh scripts/install-chromium
-	@set -e; $(chosen_rabbitmq) $(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(BIN)/python scripts/run_tests.py)
+	@set -e; $(chosen_rabbitmq) $(if $(ARGS),$(BIN)/python -m pytest $(ARGS),$(BIN)/python -m scripts.run_tests)
 
 test-stock: export AMPHORA_STOCK_TRANSPORT = 1
 test-stock: test

@@ -16,7 +16,7 @@ can be pickled and copied, with their arguments and attributes.
     ├── Unroutable                no queue takes the request
     ├── Backlogged                too many unconfirmed requests, no room within the timeout
     └── BrokerError               the broker, or the way to it, is the trouble
-        ├── BrokerUnreachable     nobody answers at the address, the connection broke, or TLS cannot work
+        ├── BrokerUnreachable     nothing answers at the address, the connection broke, or TLS cannot work
         ├── AccessRefused         wrong user or password, or a missing permission
         ├── VhostNotFound         the virtual host does not exist
         ├── TopologyConflict      an exchange or queue exists with other properties

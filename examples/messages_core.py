@@ -21,7 +21,7 @@ AN_HOUR = 3600 * 1000  # in milliseconds
 with AmqpRpcClient("messages", timeout=60, broker_url=BROKER_URL) as client:
     sent = []
 
-    # A queue for each user; the broker deletes one that nobody has received from for an hour.
+    # A queue for each user; the broker deletes one that has had no consumer for an hour.
     for user in USERS:
         client.create_new_request_queue(user, x_expires=AN_HOUR)
 

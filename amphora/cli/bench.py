@@ -8,36 +8,23 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-import click
 import gevent
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from amphora import AmqpRpcClient, AmqpRpcException, parse_value
 from amphora.cli.exit_codes import BadArguments, Failed
-from amphora.cli.function_names import complete_function
 from amphora.cli.latencies import histogram, milliseconds, percentile
 from amphora.cli.output import console, errors, print_json, print_line, print_table, table
-from amphora.cli.services import ServiceCommand, TargetService, service_options
-from amphora.cli.values import count, parse_keyword_arguments, seconds
+from amphora.cli.services import TargetService
+from amphora.cli.values import parse_keyword_arguments
 
-__all__ = ["command"]
+__all__ = ["run"]
 
-_EPILOG = """\
-The function really runs, so often as it is called. Without one, it is amphora.ping, which every server has. VALUE and
---kw are those of `amphora call`.
-
-\b
-Exit statuses:
-  0    all calls have got results
-  1    some have not; the report says how they failed
-  2    wrong arguments; nothing was sent
-  4    the broker cannot be reached, or refuses
-"""
 
 #: Seconds between two movements of the bar.
 _TICK = 0.1
 
-#: Columns of a bar of the histogram, at the most.
+#: Columns of a bar of the histogram, at most.
 _BAR = 40
 
 
@@ -63,25 +50,14 @@ class _Run:
         return len(self.durations) + self.failures.total()
 
     def begin(self) -> bool:
-        """Count one more call; tell whether it is to be made."""
+        """Count one more call; return whether it is to be made."""
         if self.stopped or self.begun == self.wanted or (self.ends is not None and monotonic() >= self.ends):
             return False
         self.begun += 1
         return True
 
 
-@click.command("bench", cls=ServiceCommand, epilog=_EPILOG)
-@service_options
-@click.argument("function", default="amphora.ping", shell_complete=complete_function)
-@click.argument("values", nargs=-1, metavar="[VALUE]...")
-@click.option("--kw", multiple=True, metavar="NAME=VALUE", help="A keyword argument; as often as needed.")
-@click.option("-c", "--concurrency", type=count, default=20, show_default=True, metavar="N", help="Calls at a time.")
-@click.option("-d", "--duration", type=seconds, help="For how long.  [default: 10, or until --count]")
-@click.option("-n", "--count", "wanted", type=count, metavar="N", help="How many calls.")
-@click.option("--routing-key", metavar="KEY", help="Call whoever receives from the queue of a label.")
-@click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For each reply.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as a JSON object.")
-def command(
+def run(
     service: TargetService,
     function: str,
     values: tuple[str, ...],

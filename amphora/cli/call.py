@@ -5,48 +5,20 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-import click
-
 from amphora import AmqpRpcClient, WrongRequest, parse_value
 from amphora.cli.exit_codes import BadArguments, Failed
-from amphora.cli.function_names import complete_function
 from amphora.cli.output import print_json
-from amphora.cli.services import ServiceCommand, TargetService, service_options
-from amphora.cli.values import parse_keyword_arguments, seconds_or_zero
+from amphora.cli.services import TargetService
+from amphora.cli.values import parse_keyword_arguments
 
-__all__ = ["command"]
+__all__ = ["run"]
 
-_EPILOG = """\
-Each VALUE is JSON, or else text: 42 is a number, '"42"' is text, and so is O-42. A VALUE
-that begins with a hyphen stands after --, at the end.
-
-\b
-Exit statuses:
-  0    the function has returned; its result is on standard output, as JSON
-  1    the function raised, does not exist, or was given up
-  2    wrong arguments; nothing was sent
-  3    no reply in time; the function may run, or may have run
-  4    the broker cannot be reached or refuses, or no queue takes the request;
-       the function does not run
-  130  interrupted (Ctrl-C)
-"""
 
 #: Seconds to look for functions with similar names.
 _LOOK = 1.0
 
 
-@click.command("call", cls=ServiceCommand, epilog=_EPILOG)
-@service_options
-@click.argument("function", shell_complete=complete_function)
-@click.argument("values", nargs=-1, metavar="[VALUE]...")
-@click.option("--kw", multiple=True, metavar="NAME=VALUE", help="A keyword argument; as often as needed.")
-@click.option("--routing-key", metavar="KEY", help="Call whoever receives from the queue of a label.")
-@click.option("--timeout", type=seconds_or_zero, default=60.0, show_default=True, help="For the reply.")
-@click.option("--expires", is_flag=True, help="No server begins to run it after the timeout.")
-@click.option("--no-wait", is_flag=True, help="Return when the broker has the request, without a result.")
-@click.option("--cast", is_flag=True, help="Return when the broker has the request; servers send no reply.")
-@click.option("--json", "as_json", is_flag=True, hidden=True, help="The result is JSON in any case.")
-def command(
+def run(
     service: TargetService,
     function: str,
     values: tuple[str, ...],

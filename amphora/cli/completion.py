@@ -10,28 +10,12 @@ from click.shell_completion import get_completion_class
 
 from amphora.cli.exit_codes import BadArguments
 
-__all__ = ["command"]
+__all__ = ["run"]
 
 _SHELLS = ("bash", "zsh", "fish")
 
-_EPILOG = """\
-\b
-For good:
-  bash   amphora completion bash >> ~/.bashrc
-  zsh    amphora completion zsh >> ~/.zshrc       (after compinit)
-  fish   amphora completion fish > ~/.config/fish/completions/amphora.fish
 
-\b
-Exit statuses:
-  0    printed
-  2    no such shell
-"""
-
-
-@click.command("completion", epilog=_EPILOG)
-@click.argument("shell", type=click.Choice(_SHELLS), required=False)
-@click.pass_context
-def command(context: click.Context, shell: str | None) -> None:
+def run(context: click.Context, shell: str | None) -> None:
     """Print the completion for SHELL; by default, for the one in the variable SHELL."""
     name = shell or Path(os.environ.get("SHELL", "")).name
     completion = get_completion_class(name) if name in _SHELLS else None

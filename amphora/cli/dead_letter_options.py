@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
-
-import click
+from typing import Any
 
 from amphora import DeadLetter
 from amphora.cli.output import to_json
-from amphora.cli.values import count
 
-__all__ = ["Choice", "as_record", "choice_options", "described"]
+__all__ = ["Choice", "as_record", "described"]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-#: Characters of the arguments that are shown, at the most.
+#: Characters of the arguments that are shown, at most.
 _SHOWN = 60
 
 
@@ -31,7 +24,7 @@ class Choice:
         functions: Names of functions, or patterns with * and ?; empty for any.
         ids: Request ids; empty for any.
         reasons: Why they were given up; empty for any reason.
-        limit: How many at the most; None for any number.
+        limit: How many at most; None for any number.
     """
 
     functions: tuple[str, ...] = ()
@@ -45,28 +38,12 @@ class Choice:
         return self == Choice()
 
     def takes(self, letter: DeadLetter) -> bool:
-        """Tell whether a letter is one of them; the limit is not looked at."""
+        """Return whether a letter is one of them; the limit is not looked at."""
         return (
             (not self.functions or any(fnmatch.fnmatchcase(letter.function or "", each) for each in self.functions))
             and (not self.ids or letter.request_id in self.ids)
             and (not self.reasons or letter.reason in self.reasons)
         )
-
-
-def choice_options(command: Command) -> Command:
-    """Give a command the options of `Choice`; it gets them as ``choice``."""
-
-    @click.option("-f", "--function", "functions", multiple=True, metavar="NAME", help="Only of it; * and ? match.")
-    @click.option("--id", "ids", multiple=True, metavar="ID", help="Only the request with that id.")
-    @click.option("--reason", "reasons", multiple=True, metavar="WHY", help="Such as delivery_limit, or expired.")
-    @click.option("-n", "--limit", type=count, metavar="N", help="No more than so many, the oldest first.")
-    @functools.wraps(command)
-    def with_choice(
-        functions: tuple[str, ...], ids: tuple[str, ...], reasons: tuple[str, ...], limit: int | None, **others: Any
-    ) -> Any:
-        return command(choice=Choice(functions, ids, reasons, limit), **others)
-
-    return with_choice  # type: ignore[return-value]
 
 
 def described(letter: DeadLetter) -> str:

@@ -4,48 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import click
-
 from amphora.cli.broker_checks import broker_findings, management_findings
 from amphora.cli.exit_codes import Failed, NotSent, errors_end_the_command
 from amphora.cli.local_checks import local_findings
-from amphora.cli.management import Management, management_option
+from amphora.cli.management import Management
 from amphora.cli.output import print_json
 from amphora.cli.report import Finding, Level, print_finding
 from amphora.cli.service_checks import service_findings
-from amphora.cli.services import ServiceCommand, TargetService, optional_service_options
-from amphora.options.client_options import ClientOptions
-from amphora.options.fields import options_of
+from amphora.cli.services import TargetService
 
-__all__ = ["command"]
-
-_AS_MADE = "As clients and servers of NS are made with it."
-
-_EPILOG = """\
-It changes nothing on the broker: with NS, it makes a queue for the reply to a ping, as any client does, which goes
-after a minute.
-
-\b
-Exit statuses:
-  0    nothing is wrong (there may be notes and warnings)
-  1    something is wrong
-  4    the broker cannot be reached, or refuses the user
-"""
+__all__ = ["run"]
 
 
-@click.command("doctor", cls=ServiceCommand, epilog=_EPILOG)
-@optional_service_options
-@click.option(
-    "--queue-type",
-    type=click.Choice(["auto", "classic", "quorum"]),
-    default=options_of(ClientOptions)["queue_type"].default,
-    show_default=True,
-    help=_AS_MADE,
-)
-@click.option("--delivery-limit", type=int, metavar="N", help=_AS_MADE)
-@management_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each finding.")
-def command(
+def run(
     service: TargetService, queue_type: str, delivery_limit: int | None, management: str | None, as_json: bool
 ) -> None:
     """Look at this installation, at the broker, and at the service NS; each line says what is wrong."""

@@ -18,17 +18,15 @@ __all__ = ["NEEDS_NO_QUOTES", "complete_function"]
 #: runs, and servers choose the names.
 NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
-#: Seconds for the connection, and for the answer: somebody waits at the prompt.
+#: Seconds for the connection, and for the answer: a user waits at the prompt.
 _PATIENCE = 2.0
 
 
-def complete_function(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001  (click's signature)
+def complete_function(context: click.Context, incomplete: str) -> list[CompletionItem]:
     """Return the functions of the service on the command line that begin so; none where no server answers soon.
 
     Those whose names would need quotes are left out.
     """
-    if not context.params.get("namespace"):
-        return []
     try:
         service = replace(service_of(context), connect_timeout=_PATIENCE)
         with amphora_logs(verbose=False), service.client() as client:

@@ -33,7 +33,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
     Args:
         ordered: Durations, the least first; at least one.
-        percent: More than 0, 100 at the most.
+        percent: More than 0, 100 at most.
     """
     rank = math.ceil(percent / 100 * len(ordered))
     return ordered[min(len(ordered), max(1, rank)) - 1]

@@ -13,25 +13,14 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-import click
-
 from amphora.cli.exit_codes import BadArguments, NotSent
 from amphora.options.brokers import BrokerAddress, given_in_url
 from amphora.options.urls import UrlError, split_url
 
-__all__ = ["ManagedQueue", "Management", "management_option"]
+__all__ = ["ManagedQueue", "Management"]
 
 #: Seconds for an answer.
 _TIMEOUT = 10.0
-
-#: Says where the API is, in commands that may ask it.
-management_option = click.option(
-    "--management",
-    metavar="URL",
-    envvar="AMPHORA_MANAGEMENT_URL",
-    show_envvar=True,
-    help="Ask the management API too, such as http://host:15672.",
-)
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,12 @@ class _Console(Console):
 
 
 def console() -> Console:
-    """Give the console for standard output: colours on a terminal only, and not with NO_COLOR."""
+    """Return the console for standard output: colours on a terminal only, and not with NO_COLOR."""
     return _Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def errors() -> Console:
-    """Give the console for standard error."""
+    """Return the console for standard error."""
     return _Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
@@ -108,7 +108,7 @@ def table(*headings: str, right: tuple[str, ...] = (), cut: bool = False) -> _Co
 
 
 def print_table(made: Table, *, optional: tuple[str, ...] = ()) -> None:
-    """Print a table: as wide as the terminal at the most, and as wide as it likes into a pipe or a file.
+    """Print a table: as wide as the terminal at most, and as wide as it likes into a pipe or a file.
 
     Args:
         made: The table.

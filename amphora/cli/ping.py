@@ -5,27 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 
-import click
 import gevent
 
 from amphora import AmqpRpcClient, ServerInfo
 from amphora.cli.exit_codes import Failed, NoAnswer
 from amphora.cli.output import print_json, print_line, print_table, table
-from amphora.cli.services import ServiceCommand, TargetService, service_options
-from amphora.cli.values import count, seconds
+from amphora.cli.services import TargetService
 
-__all__ = ["command"]
-
-_EPILOG = """\
-A server that has answered before and does not now is named in each round. Servers that are busy answer all the same.
-
-\b
-Exit statuses:
-  0    all servers that were seen have answered every round since
-  1    answers are missing, or there are fewer than --servers
-  3    no server has answered
-  4    the broker cannot be reached, or refuses
-"""
+__all__ = ["run"]
 
 
 @dataclass
@@ -43,15 +30,7 @@ class _Seen:
     times: list[float] = field(default_factory=list)
 
 
-@click.command("ping", cls=ServiceCommand, epilog=_EPILOG)
-@service_options
-@click.option("-c", "--count", "rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")
-@click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")
-@click.option("-W", "--timeout", type=seconds, default=1.0, show_default=True, help="For the answers of a round.")
-@click.option("--servers", type=count, metavar="N", help="So many are there: a round ends when they have answered.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: the summary; 1 round if no --count.")
-def command(
+def run(
     service: TargetService,
     rounds: int | None,
     interval: float,

@@ -16,7 +16,7 @@ DEFAULT_HOST = "127.0.0.1"
 #: Seconds for the answers of all processes.
 DEFAULT_TIMEOUT = 5.0
 
-#: Bytes of an answer that are read, at the most.
+#: Bytes of an answer that are read, at most.
 _LONGEST = 64 * 1024
 
 

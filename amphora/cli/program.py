@@ -20,14 +20,14 @@ from amphora.cli.exit_codes import BadArguments, Failed
 
 __all__ = ["amphora", "run"]
 
-#: Modules of `amphora.cli`, and what the command in them does (here too, so that --help imports none of them).
+#: Modules of `amphora.cli.commands`, and what the command in them does (here too, so that --help imports none of them).
 _COMMANDS = {
     "bench": "Load a service and measure it.",
     "call": "Call a remote function and print its result.",
     "completion": "Print the completion for a shell.",
     "doctor": "Look for what is wrong, and say how to mend it.",
     "functions": "List the functions of a service.",
-    "health": "Tell whether servers can do their work, for probes and people.",
+    "health": "Check whether servers can do their work, for probes and people.",
     "ping": "Ask all servers of a service whether they are there.",
     "purge-dead": "Delete dead letters.",
     "queues": "Show the queues of a service.",
@@ -88,9 +88,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        # (A word of its arguments may be completed in a process that is not patched yet.)
-        import_module("amphora.cli.patching").patch()
-        module = import_module(f"amphora.cli.{cmd_name.replace('-', '_')}")
+        module = import_module(f"amphora.cli.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         # For shells that show it with the name.
         command.short_help = _COMMANDS[cmd_name]

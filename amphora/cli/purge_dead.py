@@ -7,34 +7,18 @@ import sys
 import click
 
 from amphora import DeadLetters
-from amphora.cli.dead_letter_options import Choice, as_record, choice_options, described
+from amphora.cli.dead_letter_options import Choice, as_record, described
 from amphora.cli.exit_codes import BadArguments
 from amphora.cli.output import print_json, print_line
-from amphora.cli.services import ServiceCommand, TargetService, service_options
+from amphora.cli.services import TargetService
 
-__all__ = ["can_be_asked", "command"]
-
-_EPILOG = """\
-What is deleted is gone: it asks before, and needs --yes where nobody can answer.
-
-\b
-Exit statuses:
-  0    done; there may have been none to delete
-  2    not confirmed; nothing was deleted
-  4    the broker cannot be reached, or refuses
-"""
+__all__ = ["can_be_asked", "run"]
 
 
-@click.command("purge-dead", cls=ServiceCommand, epilog=_EPILOG)
-@service_options
-@choice_options
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Only show which.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; needs --yes or --dry-run.")
-def command(service: TargetService, choice: Choice, yes: bool, dry_run: bool, as_json: bool) -> None:
+def run(service: TargetService, choice: Choice, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete dead letters of the service NS."""
     if not (yes or dry_run) and (as_json or not can_be_asked()):
-        raise BadArguments("nobody can be asked here: say --yes to delete, or --dry-run to look")
+        raise BadArguments("there is no terminal to confirm at: pass --yes to delete, or --dry-run to look")
     with service.open_dead_letters() as dead:
         if choice.is_everything and not dry_run:
             deleted, left = _delete_all(service, dead, yes=yes), 0
@@ -47,7 +31,7 @@ def command(service: TargetService, choice: Choice, yes: bool, dry_run: bool, as
 
 
 def can_be_asked() -> bool:
-    """Tell whether somebody sits at the other end of standard input."""
+    """Return whether standard input is a terminal."""
     return sys.stdin.isatty()
 
 

@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from amphora.cli.exit_codes import BadArguments, Failed
-from amphora.cli.label_names import named_by, template_option
-from amphora.cli.management import ManagedQueue, Management, management_option
+from amphora.cli.label_names import named_by
+from amphora.cli.management import ManagedQueue, Management
 from amphora.cli.output import Part, print_json, print_table, table
-from amphora.cli.services import ServiceCommand, TargetService, service_options
-from amphora.cli.values import seconds
+from amphora.cli.services import TargetService
 
-__all__ = ["command"]
+__all__ = ["run"]
 
-_EPILOG = """\
-AMQP tells of queues whose names are known: the service's own, that of the dead letters, and those of --label. The
-management API tells of all of them, more of each, and needs a user with the tag `management`.
-
-\b
-Exit statuses:
-  0    the queues are there
-  1    a queue that was asked for is not there, or nobody consumes from one
-       that has messages
-  4    the broker or its management API cannot be reached, or refuses
-"""
 
 #: Queues of clients and servers that come and go with them.
 _PASSING = ("_response", "_control", "_tries")
 
 
-@click.command("queues", cls=ServiceCommand, epilog=_EPILOG)
-@service_options
-@click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
-@template_option
-@management_option
-@click.option("--all", "everything", is_flag=True, help="With --management: queues of single clients and servers too.")
-@click.option("--timeout", type=seconds, default=10.0, show_default=True, help="For the broker's answer.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with an object for each queue.")
-def command(
+def run(
     service: TargetService,
     labels: tuple[str, ...],
     queue_template: str | None,
@@ -69,7 +47,8 @@ def command(
         each for each in found if each["messages"] and not each["consumers"] and each["kind"] in ("requests", "label")
     ]
     if idle:
-        raise Failed(f"nobody consumes from {', '.join(each['queue'] for each in idle)}: serve it with `amphora serve`")
+        queues = ", ".join(each["queue"] for each in idle)
+        raise Failed(f"no server consumes from {queues}: serve it with `amphora serve`")
     if not found:
         raise Failed(f"service {service.name!r} has no queues: it was never served here")
 

@@ -22,7 +22,7 @@ __all__ = ["service_findings"]
 #: Seconds for the answers of servers.
 _ANSWER = 5.0
 
-#: The same where nobody is known to be there.
+#: The same where no server is known.
 _BRIEFLY = 1.0
 
 _PERMISSIONS = "docs/security.md#permissions has those that a client needs"

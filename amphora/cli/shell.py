@@ -14,47 +14,26 @@ from textwrap import indent
 from types import FrameType
 from typing import Any
 
-import click
 import gevent
 
 import amphora
 from amphora import AmqpRpcClient, AmqpRpcException, RemoteFunction
 from amphora.cli.function_names import NEEDS_NO_QUOTES
 from amphora.cli.output import print_line
-from amphora.cli.services import ServiceCommand, TargetService, service_options
-from amphora.cli.values import seconds, seconds_or_zero
+from amphora.cli.services import TargetService
 from amphora.logs.remote_text import printable, printable_lines
 
-__all__ = ["command"]
+__all__ = ["run"]
 
 #: None in a Python that was built without it, which has no completion.
 readline: Any = import_module("readline") if find_spec("readline") else None
 
-_EPILOG = """\
-\b
-  >>> client.call.add(1, 2)
-  >>> client.defer.add(1, 2).get()
-
-Names of remote functions are completed with Tab, as they were when the shell began; functions() asks for them again.
-Ctrl-C ends a call that is waited for, Ctrl-D the shell.
-
-\b
-Exit statuses:
-  0    ended
-  4    the broker cannot be reached, or refuses
-"""
 
 #: What stands before the name of a remote function.
 _CALLERS = ("client.call.", "client.defer.", "client.cast.")
 
 
-@click.command("shell", cls=ServiceCommand, epilog=_EPILOG)
-@service_options
-@click.option("--timeout", type=seconds_or_zero, default=60.0, show_default=True, help="For replies.")
-@click.option(
-    "--discover", type=seconds, default=1.0, show_default=True, help="How long to wait for names of functions."
-)
-def command(service: TargetService, timeout: float, discover: float) -> None:
+def run(service: TargetService, timeout: float, discover: float) -> None:
     """Open a Python prompt with `client`, a client of the service NS."""
     with service.connected(timeout=timeout) as client:
         known: dict[str, RemoteFunction] = client.inspect.functions(timeout=discover)

@@ -40,7 +40,7 @@ class Supervisor:
         command: Command line of each process.
         env: Environment variables on top of this process's.
         processes: How many.
-        grace: Seconds that each takes to stop, at the most; after some more it is killed.
+        grace: Seconds that each takes to stop, at most; after some more it is killed.
         waits_for_change: Whether a process that has failed is started again only by `restart`.
         say: Tells the user something, a line at a time.
     """

@@ -82,7 +82,7 @@ def _servers(module: ModuleType) -> dict[str, AmqpRpcServer]:
 
 
 def _own_traceback(error: BaseException) -> str:
-    """Give the traceback from the user's code on: our frames, and those of the import system, tell nothing."""
+    """Return the traceback from the user's code on: our frames, and those of the import system, tell nothing."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [each for each in frames if each.filename != __file__ and not each.filename.startswith("<frozen importlib")]
     importing = importlib.__file__

@@ -1,30 +1,21 @@
-"""Options about TLS, which make the argument ``ssl=`` of clients and servers."""
+"""What the options about TLS say, as the argument ``ssl=`` of clients and servers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import click
-from click.core import ParameterSource
 
 from amphora.cli.exit_codes import BadArguments
+from amphora.cli.tls_options import KEYS, META
 from amphora.cli.wording import KEY_PASSWORD_VARIABLE
 
-__all__ = ["TlsOptions", "tls_options", "with_tls_options"]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-#: The key of ``ssl=`` that each option makes.
-_KEYS = {"tls_ca": "ca_certs", "tls_cert": "certfile", "tls_key": "keyfile", "tls_server_name": "server_hostname"}
+__all__ = ["TlsOptions"]
 
 #: Keys that belong to one certificate.
 _OWN = ("certfile", "keyfile", "password")
-
-#: Where the context of a command line keeps what the options say.
-_META = f"{__name__}.said"
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class TlsOptions:
         Raises:
             BadArguments: They do not fit together.
         """
-        said: dict[str, tuple[str, bool]] = context.meta.get(_META, {})
+        said: dict[str, tuple[str, bool]] = context.meta.get(META, {})
         given = {key: value for key, (value, by_hand) in said.items() if by_hand}
         default = {key: value for key, (value, by_hand) in said.items() if not by_hand}
         if "certfile" not in said:
@@ -69,43 +60,5 @@ class TlsOptions:
 
     def arguments(self) -> list[str]:
         """Return the options of the command line again, for another process."""
-        names = {key: f"--{name.replace('_', '-')}" for name, key in _KEYS.items()}
+        names = {key: f"--{name.replace('_', '-')}" for name, key in KEYS.items()}
         return [f"{names[key]}={value}" for key, value in self.given.items() if key in names]
-
-
-def tls_options() -> list[click.Option]:
-    """Make the options, for `TlsOptions` to read; the command's function gets none of them."""
-    file = click.Path(exists=True, dir_okay=False)
-    return [
-        _option("tls_ca", "Trust these authorities, instead of the system's.", type=file),
-        _option("tls_cert", "Own certificate, for brokers that want one.", type=file),
-        _option("tls_key", "Its private key, unless that is in --tls-cert.", type=file),
-        _option("tls_server_name", "What the broker's certificate must bear, if not the URL's host.", metavar="NAME"),
-    ]
-
-
-def with_tls_options(command: Command) -> Command:
-    """Give a command these options, as a decorator."""
-    own: list[click.Parameter] = getattr(command, "__click_params__", [])
-    # click reads them backwards.
-    command.__click_params__ = [*own, *reversed(tls_options())]  # type: ignore[attr-defined]
-    return command
-
-
-def _option(name: str, text: str, **others: Any) -> click.Option:
-    return click.Option(
-        [f"--{name.replace('_', '-')}"],
-        envvar=f"AMPHORA_{name.upper()}",
-        show_envvar=True,
-        expose_value=False,
-        callback=_note,
-        help=text,
-        **others,
-    )
-
-
-def _note(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    name = parameter.name or ""
-    if value:
-        by_hand = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        context.meta.setdefault(_META, {})[_KEYS[name]] = value, by_hand

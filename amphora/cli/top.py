@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import monotonic, time
 from typing import Any
 
-import click
 import gevent
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,28 +12,14 @@ from rich.table import Table
 
 from amphora import AmqpRpcClient, BrokerError, QueueStatus
 from amphora.cli.exit_codes import NoAnswer
-from amphora.cli.label_names import named_by, template_option
+from amphora.cli.label_names import named_by
 from amphora.cli.latencies import milliseconds, percentile, roughly
 from amphora.cli.output import Part, console, fitted, print_lines, styled, table, to_json
-from amphora.cli.services import ServiceCommand, TargetService, service_options
+from amphora.cli.services import TargetService
 from amphora.cli.top_model import ObservedServer, Runs, runs_by_function
-from amphora.cli.values import count, seconds
 
-__all__ = ["command"]
+__all__ = ["run"]
 
-_EPILOG = """\
-CALLS/s, ERR/s, p50 and p99 are since the round before, ERRORS since the server was started. p50 and p99 say how long
-functions ran: milliseconds that half of the runs, and 99 % of them, did not exceed; - where none ended, or where the
-server does not tell (an older Amphora). RUN are requests that run now, of so many that may; OUTBOX are replies that the
-broker has not confirmed. PING is the median round trip of this command's own question, of its last 100 rounds, in
-milliseconds. A terminal that is too narrow for all columns shows fewer.
-
-\b
-Exit statuses:
-  0    ended
-  3    no server has answered
-  4    the broker cannot be reached, or refuses
-"""
 
 #: Columns that a narrow terminal goes without.
 _OPTIONAL = ("PING", "OUTBOX", "UP", "ERRORS", "ERR/s")
@@ -113,7 +98,7 @@ class _Screen:
         return Group(*parts)
 
     def record(self) -> dict[str, Any]:
-        """Give the same for scripts."""
+        """Return the same for scripts."""
         return {
             "time": time(),
             "servers": [
@@ -173,15 +158,7 @@ class _Screen:
             self._queues, self._trouble = found, ""
 
 
-@click.command("top", cls=ServiceCommand, epilog=_EPILOG)
-@service_options
-@click.option("-i", "--interval", type=seconds, default=1.0, show_default=True, help="From round to round.")
-@click.option("-n", "--rounds", type=count, metavar="N", help="Rounds; without it, until Ctrl-C.")
-@click.option("--label", "labels", multiple=True, metavar="LABEL", help="Show the queue of a label too.")
-@template_option
-@click.option("--functions", is_flag=True, help="Show each function too, those that are called most first.")
-@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each round.")
-def command(
+def run(
     service: TargetService,
     interval: float,
     rounds: int | None,
@@ -201,7 +178,7 @@ def command(
                 live.start()
                 live.update(styled(f"asking the servers of {service.name!r} ..."), refresh=True)
             while rounds is None or done < rounds:
-                # Nobody knows how many servers there are: the whole interval is waited for answers.
+                # The number of servers is unknown: answers are awaited for the whole interval.
                 screen.ask(interval)
                 done += 1
                 if as_json:

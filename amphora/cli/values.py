@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from amphora import parse_keyword_arguments as parse_pairs
+import amphora
 
 __all__ = ["count", "parse_keyword_arguments", "seconds", "seconds_or_zero"]
 
@@ -20,7 +20,7 @@ def parse_keyword_arguments(given: Iterable[str]) -> dict[str, Any]:
         click.BadParameter: One has no ``=`` or no name, or a name stands there twice.
     """
     try:
-        return parse_pairs(given)
+        return amphora.parse_keyword_arguments(given)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--kw") from error
 

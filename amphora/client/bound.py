@@ -26,7 +26,7 @@ class BoundService:
         self._groups = _groups_of(described)
 
     def __getattr__(self, name: str) -> Any:
-        """Give the function of that name, or what stands for a group of functions."""
+        """Return the function of that name, or what stands for a group of functions."""
         found = None
         if not name.startswith("_"):
             if name in self._groups:

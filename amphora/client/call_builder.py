@@ -58,7 +58,7 @@ class CallBuilder:
         try:
             return call.result.get()
         except BaseException:
-            # The caller's own gevent.Timeout or kill: nobody waits for the reply any more.
+            # The caller's own gevent.Timeout or kill: the reply is no longer awaited.
             self._calls.forget(call)
             raise
 
@@ -72,7 +72,7 @@ class CallBuilder:
             try:
                 call.decided.wait()
             except BaseException:
-                # See `call`: nobody gets the result.
+                # See `call`: the result is not returned.
                 self._calls.forget(call)
                 raise
             if call.refused is not None:

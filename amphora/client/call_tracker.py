@@ -60,9 +60,9 @@ class CallTracker:
         publisher: Takes the requests.
         topology: What the publisher declares.
         default_queue: Whether the service has a request queue of its own, which the topology
-            declares again when somebody deletes it.
+            declares again when it is deleted.
         user: The user of the broker whom requests name; None to name none.
-        signatures: Signs requests and checks replies; None where nobody signs.
+        signatures: Signs requests and checks replies; None without signing keys.
         consumers: Asks the broker how many consumers the response queue has.
     """
 
@@ -133,7 +133,7 @@ class CallTracker:
             kwargs: Its keyword arguments.
             lifetime: How long it may take; its timeout holds for getting into the outbox too.
             routing_key: Routing key of the request.
-            wait_publish: Whether somebody will wait for the call to be ``decided``.
+            wait_publish: Whether the caller will wait for the call to be ``decided``.
             headers: Further headers of the message, checked by `check_headers`.
             tells_deadline: Whether servers are told the end of the lifetime as a point in time, which they compare
                 with their own clock. The broker, which compares no clocks, drops it in any case.
@@ -253,7 +253,7 @@ class CallTracker:
         self._counts["late_replies"] += 1
         if message_id is not None and not message_id.startswith(self._id_prefix):
             self._on_foreign()
-        logger.debug("%s: reply that nobody waits for", self._name, extra=request_fields(message_id))
+        logger.debug("%s: reply to a call that has ended", self._name, extra=request_fields(message_id))
 
     def _on_foreign(self) -> None:
         """A reply to a request of another client: of one that had this uuid before, or of one that has it now."""

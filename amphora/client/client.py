@@ -251,7 +251,7 @@ class AmqpRpcClient(ServiceEndpoint):
         """Return counts since the client was made, and what is under way.
 
         Returns:
-            ``calls`` sent; ``replies`` received in time and ``late_replies`` that nobody waited for;
+            ``calls`` sent; ``replies`` received in time and ``late_replies`` to calls that had ended;
             ``untrusted`` replies (not signed, or altered; their calls ended with `WrongResult`);
             calls that ended ``without_result`` and that the broker ``refused`` (unroutable, nacked);
             ``casts`` sent, and ``refused_casts`` that the broker refused or that expired before they could be sent;
@@ -533,7 +533,7 @@ class AmqpRpcClient(ServiceEndpoint):
 
         Calls that wait go on waiting until their timeouts, and get their results if `serve` is
         called before. Calls without a timeout end with `NoResult`, or with `Backlogged` where they
-        wait for room in the outbox. Takes a few seconds at the most.
+        wait for room in the outbox. Takes a few seconds at most.
         """
         self._try_again_at = math.inf
         super().stop()

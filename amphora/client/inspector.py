@@ -90,9 +90,9 @@ class RemoteFunction:
 
     Attributes:
         name (str): Its remote name.
-        signature (str): Its parameters, such as ``(x, y=1)``; ``(...)`` where nobody knows them.
-        doc (str): Its docstring, of 4000 characters at the most; empty if it has none.
-        module (str): Where it is defined; empty if nobody knows.
+        signature (str): Its parameters, such as ``(x, y=1)``; ``(...)`` where they are unknown.
+        doc (str): Its docstring, of 4000 characters at most; empty if it has none.
+        module (str): Where it is defined; empty if unknown.
         servers (tuple[str, ...]): Uuids of the servers that have it.
     """
 
@@ -125,7 +125,7 @@ class ServerHealth:
 class Inspector:
     """Asks all servers of a service at once; see `AmqpRpcClient.inspect`.
 
-    Nobody knows how many servers there are: every method waits for its whole ``timeout``, unless it is told how many
+    The number of servers is unknown: every method waits for its whole ``timeout``, unless it is told how many
     answers are enough.
 
     Args:

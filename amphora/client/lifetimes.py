@@ -13,7 +13,7 @@ from amphora.value_checks import seconds
 __all__ = ["Lifetime", "lifetime_of"]
 
 
-#: Seconds that the caller waits, None for no limit; and the time (`time.time`) after which no server shall begin to
+#: Seconds that the caller waits, None for no limit; and the time (`time.time`) after which no server may begin to
 #: run the request, None for any time.
 Lifetime = tuple[float | None, float | None]
 

@@ -59,7 +59,7 @@ def send_through(
         middleware: All of the client's.
         request: What is to be sent.
         send: Sends it.
-        forget: Told of a call that was sent, and that nobody waits for as a middleware failed after that.
+        forget: Told of a call that was sent, and that is not awaited because a middleware failed after that.
 
     Raises:
         TypeError: A middleware returned something else than the result that sending gave it.

@@ -32,7 +32,7 @@ Endpoint = TypeVar("Endpoint")
 
 _SYSTEM = "amphora"
 
-#: Bytes of a request's headers that a trace may take, at the most: half of all, the rest is the program's.
+#: Bytes of a request's headers that a trace may take, at most: half of all, the rest is the program's.
 _ROOM = 1536
 
 #: The most characters in a span of names and ids, of an error's message, and of its traceback.
@@ -41,7 +41,7 @@ _NAME, _MESSAGE, _STACKTRACE = 255, 4096, 16_384
 #: Key in a context of what `opentelemetry.instrumentation.utils.suppress_instrumentation` sets.
 _SUPPRESSED = "suppress_instrumentation"
 
-#: What is being traced in this context: whoever instruments an endpoint twice gets one span all the same.
+#: What is being traced in this context: an endpoint that is instrumented twice still makes one span.
 _sending: ContextVar[OutgoingRequest | None] = ContextVar("amphora_traced_call", default=None)
 _running: ContextVar[CurrentRequest | None] = ContextVar("amphora_traced_request", default=None)
 
@@ -196,7 +196,7 @@ def _extract(headers: Mapping[str, Any], context: Context) -> Context:
 
 
 def _inject(headers: dict[str, Any], context: Context) -> None:
-    """Put a context into the headers, as far as there is room: no call shall fail for it."""
+    """Put a context into the headers, as far as there is room: no call may fail for it."""
     for name in propagate.get_global_textmap().fields:
         headers.pop(name, None)
     carrier: dict[str, str] = {}

@@ -59,16 +59,16 @@ _OF_SERVERS = {
     "wrong_requests": "Requests that could not be read, or named no function",
     "duplicates": "Requests that were known already and did not run again",
     "dead_lettered": "Requests that were given up after too many tries",
-    "expired": "Requests that nobody waited for any more, and that did not run",
+    "expired": "Requests that did not run because their deadline had passed",
     "untrusted": "Requests that were not signed, altered or too old",
-    "dropped": "Unreadable requests that told nobody to reply to",
+    "dropped": "Unreadable requests without a reply address",
     "undeliverable": "Replies whose client was gone",
     "reconnects": "Connections that were made anew",
 }
 
 #: The same of `AmqpRpcClient.stats`.
 _OF_CLIENTS = {
-    "late_replies": "Replies that nobody waited for any more",
+    "late_replies": "Replies to calls that had ended",
     "untrusted": "Replies that were not signed, or altered",
     "reconnects": "Connections that were made anew",
 }

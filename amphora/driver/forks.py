@@ -13,7 +13,7 @@ class Holder(Protocol):
     """What holds a connection, or a part of one."""
 
     def let_go(self) -> None:
-        """Let go of it, in a child right after the fork: nothing is written, nobody else runs."""
+        """Let go of it, in a child right after the fork: nothing is written, nothing else runs."""
 
 
 _holders: WeakSet[Holder] = WeakSet()

@@ -318,7 +318,7 @@ class Channel(memory.Channel, ChannelPort):  # type: ignore[misc]
         self._queue_for(queue).put_back({**payload, "amphora_redelivered": True})
 
     def pump(self) -> bool:
-        """Tell the news and deliver one message a consumer; tell whether there was anything."""
+        """Tell the news and deliver one message a consumer; return whether there was anything."""
         busy = bool(self._news)
         while self._news:
             self._news.popleft()()
@@ -434,7 +434,7 @@ class Connection(ConnectionPort):
         self._channels.clear()
 
     def abandon(self) -> None:
-        """Close; there is nobody to say goodbye to."""
+        """Close; there is no peer to inform."""
         self.close()
 
 

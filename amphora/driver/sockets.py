@@ -30,14 +30,14 @@ from amphora.interrupts import contained, from_signal, hand_on
 
 __all__ = ["BatchingSocket"]
 
-#: Bytes that one `recv` takes: at first, and after a small one; and at the most, while large ones come. Beyond 128 KiB,
+#: Bytes that one `recv` takes: at first, and after a small one; and at most, while large ones come. Beyond 128 KiB,
 #: the C library asks the system for memory, and gives it back, at each of them.
 _RECEIVE, _RECEIVE_MOST = 64 * 1024, 1024 * 1024
 
 #: From this many bytes on, what is queued is handed over in pieces instead of being joined first.
 _TOO_LARGE_TO_JOIN = 32 * 1024
 
-#: Pieces that one `sendmsg` takes at the most; the system's own limit (IOV_MAX) is 1,024.
+#: Pieces that one `sendmsg` takes at most; the system's own limit (IOV_MAX) is 1,024.
 _PIECES = 512
 
 #: Bytes that are encrypted, and so copied, at a time; as many are not joined with others, which copies too.
@@ -314,7 +314,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
     # -- called by the owner ----------------------------------------------------------------
 
     def wait(self) -> None:
-        """Wait until bytes can be read, somebody calls `wake`, or sending has failed.
+        """Wait until bytes can be read, `wake` is called, or sending has failed.
 
         Raises:
             OSError: The connection is broken.
@@ -336,7 +336,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             self._failed()
 
     def _failed(self) -> bool:
-        """Tell whether sending has failed and the broker has said something before that: why, probably.
+        """Return whether sending has failed and the broker has said something before that: why, probably.
 
         Raises:
             OSError: Sending has failed, and there is nothing left to read.
@@ -452,7 +452,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             self._writable.start(contained, self._on_writable)
 
     def _send(self) -> bool:
-        """Hand over what is queued, as far as the kernel takes it; tell whether that is all."""
+        """Hand over what is queued, as far as the kernel takes it; return whether that is all."""
         outgoing = self._outgoing
         if not outgoing:
             return True
@@ -488,7 +488,7 @@ class BatchingSocket(TCPTransport):  # type: ignore[misc]
             outgoing[0] = memoryview(outgoing[0])[sent:]
 
     def _send_encrypted(self, session: TlsSession) -> bool:
-        """Encrypt and hand over what is queued, as far as the kernel takes it; tell whether that is all."""
+        """Encrypt and hand over what is queued, as far as the kernel takes it; return whether that is all."""
         while data := self._next_encrypted(session):
             try:
                 sent = self.sock.send(data)

@@ -3,7 +3,7 @@
 Chosen with ``AMPHORA_STOCK_TRANSPORT=1`` in the environment: to find out whether trouble comes from the
 direct way of `amphora.driver.frames`. Sockets, heartbeats and the owner's `pump` are the same, and so is the
 way of messages that py-amqp fails at: one with text that is not UTF-8 would break its connection for good,
-and of one that crosses the closing of its channel it warns, although the broker gives it to somebody else.
+and of one that crosses the closing of its channel it warns, although the broker gives it to another consumer.
 """
 
 from __future__ import annotations

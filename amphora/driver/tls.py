@@ -14,7 +14,7 @@ __all__ = ["tls_context"]
 
 
 def tls_context(option: SslOption, host: str) -> tuple[ssl.SSLContext, str]:
-    """Give the TLS context and the server name to verify; certificates are verified unless told otherwise.
+    """Return the TLS context and the server name to verify; certificates are verified unless told otherwise.
 
     The files that the option names are read each time: a certificate that was renewed is used by the next
     connection.

@@ -103,8 +103,8 @@ def _flaw(error: ssl.SSLCertVerificationError) -> tuple[str, str | None]:
         return told, SERVER_NAME
     if code in _UNTRUSTED:
         told = (
-            "its certificate is not valid here, because nobody trusted has signed it: give the certificate of its "
-            f"authority with {AUTHORITIES} ({text})"
+            "its certificate is not valid here, because no trusted authority has signed it: give the certificate of "
+            f"its authority with {AUTHORITIES} ({text})"
         )
         return told, AUTHORITIES
     return f"its certificate is not valid here: {text}", None

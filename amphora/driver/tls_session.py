@@ -11,7 +11,7 @@ import ssl
 
 __all__ = ["TlsSession"]
 
-#: Bytes that one record of TLS holds at the most, RFC 8446, 5.1.
+#: Bytes that one record of TLS holds at most, RFC 8446, 5.1.
 _RECORD = 16 * 1024
 
 
@@ -23,7 +23,7 @@ class TlsSession:
         server_name: What the server's certificate must be for.
 
     Attributes:
-        failure: The error that the connection ended with; whoever calls `decrypt` gets it after the bytes that
+        failure: The error that the connection ended with; `decrypt` raises it after the bytes that
             came before it.
     """
 
@@ -44,7 +44,7 @@ class TlsSession:
         return ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
 
     def shake_hands(self, received: bytes) -> bool:
-        """Go on with the handshake; tell whether it is done. Afterwards, `to_send` has something, done or not.
+        """Go on with the handshake; return whether it is done. Afterwards, `to_send` has something, done or not.
 
         Args:
             received: What has arrived; ``b""`` at the beginning.
@@ -112,5 +112,5 @@ class TlsSession:
         try:
             self._tls.unwrap()
         except ssl.SSLError:
-            # It wants to read the answer; or the connection had failed already, and there is nobody to tell.
+            # It wants to read the answer; or the connection had failed already, and there is no peer to tell.
             return

@@ -285,7 +285,7 @@ class Connection(pyamqp.Connection, ConnectionPort):  # type: ignore[misc]
         self._position = 0
 
     def _dispatch_all(self) -> bool:
-        """Dispatch all whole frames in the buffer; tell whether there was any."""
+        """Dispatch all whole frames in the buffer; return whether there was any."""
         if self._position + 8 > len(self._buffer):
             return False
         any_dispatched = False
@@ -294,7 +294,7 @@ class Connection(pyamqp.Connection, ConnectionPort):  # type: ignore[misc]
         return any_dispatched
 
     def _dispatch_one(self) -> bool:
-        """Dispatch frames up to the end of one method; tell whether one was complete."""
+        """Dispatch frames up to the end of one method; return whether one was complete."""
         while True:
             complete = self._dispatch_frame()
             if complete is None:
@@ -358,7 +358,7 @@ class Connection(pyamqp.Connection, ConnectionPort):  # type: ignore[misc]
             channel.on_confirm(tag, bool(data[start + 8] & 1), acked)
 
     def _deliver_whole(self, channel_id: int, data: bytes, arguments: int, header: int) -> bool:
-        """Deliver a message all of whose frames are in the buffer; tell whether they were."""
+        """Deliver a message all of whose frames are in the buffer; return whether they were."""
         limit = len(data)
         if header + 8 > limit:
             return False

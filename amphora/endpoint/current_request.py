@@ -38,9 +38,9 @@ class CurrentRequest:
     Attributes:
         id (str | None): Its message id, by which client and server tell it from others; a request that
             is delivered again keeps it. None if a foreign client sent none.
-        client (str | None): Uuid of the client that waits for the reply; None if nobody does.
+        client (str | None): Uuid of the client that waits for the reply; None if no client does.
         function (str): Name of the function, as the client called it.
-        deadline (float | None): Time (`time.time`, in seconds) after which nobody waits for the reply
+        deadline (float | None): Time (`time.time`, in seconds) after which no client waits for the reply
             any more; None if the client set no ``expires``.
         user (str | None): The user of the broker who has sent it, if its client was made with ``identify=True``.
             RabbitMQ refuses a message that names another user than that of its connection (unless that user has the

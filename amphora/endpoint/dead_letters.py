@@ -55,7 +55,7 @@ class DeadLetter:
         queue (str | None): Name of the queue that it comes from, as its headers say; None where they do not.
         reason (str): Why it was given up, as its headers say: ``delivery_limit``, ``unreadable``, or RabbitMQ's word,
             such as ``expired``.
-        tries (int | None): How often it was tried; None where nobody says.
+        tries (int | None): How often it was tried; None if unknown.
         timestamp (int | None): When it was sent (`time.time`), if its client says so.
         body (bytes): Its body.
         doubt (str | None): Why it is not certain that a server of the service has given it up; None where it is, or
@@ -176,7 +176,7 @@ class DeadLetters(Endpoint):
         """Ask the broker how the queue is; what this object has in hand is not counted.
 
         Args:
-            timeout: Seconds to wait for the broker at the most.
+            timeout: Seconds to wait for the broker at most.
 
         Returns:
             None where there is no such queue: no server of the service has ever had a ``delivery_limit``.
@@ -194,7 +194,7 @@ class DeadLetters(Endpoint):
         the queue at the beginning. May be called once.
 
         Args:
-            timeout: Seconds to wait for an answer of the broker at the most.
+            timeout: Seconds to wait for an answer of the broker at most.
 
         Raises:
             BrokerUnreachable: The broker did not answer in time.
@@ -340,10 +340,10 @@ class DeadLetters(Endpoint):
         )
 
     def purge(self, timeout: float = 10.0) -> int:
-        """Delete all letters that nobody has in hand.
+        """Delete all letters that are not held by a consumer.
 
         Args:
-            timeout: Seconds to wait for the broker at the most.
+            timeout: Seconds to wait for the broker at most.
 
         Returns:
             How many they were; 0 as well where there is no such queue.

@@ -48,7 +48,7 @@ _bridge = threading.local()
 def allow_unpatched_thread() -> None:
     """Let clients be made in the calling thread of a program that is not patched.
 
-    Whoever says so sees to it that only greenlets of this thread use them: the links take gevent's own
+    The caller makes sure that only greenlets of this thread use them: the links take gevent's own
     modules by name, and need nothing patched.
     """
     _bridge.allowed = True
@@ -234,7 +234,7 @@ class Endpoint:
         """Wait until both connections are up.
 
         Args:
-            timeout: Seconds to wait at the most; None for ever.
+            timeout: Seconds to wait at most; None forever.
 
         Returns:
             Whether they are.
@@ -255,7 +255,7 @@ class Endpoint:
         """Wait until it is stopped, by whomever; as `serve` with ``nowait=False``, but without starting it.
 
         Args:
-            timeout: Seconds to wait at the most; None for ever.
+            timeout: Seconds to wait at most; None forever.
 
         Returns:
             Whether it is.
@@ -288,7 +288,7 @@ class Endpoint:
     def serve(self, nowait: bool = True) -> None:
         """Connect to the broker and start working; reconnect whenever the connection breaks.
 
-        Does nothing more than wait where it serves already. After `stop`, it takes up where it
+        Does nothing more than wait where it serves already. After `stop`, it resumes where it
         stopped: what was not sent then is sent now.
 
         Args:

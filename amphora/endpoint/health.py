@@ -30,7 +30,7 @@ class Health:
         return self.connected and self.consuming and not self.blocked
 
     def ready_within(self, max_lag: float | None) -> bool:
-        """Tell whether it is `ready`, and its event loop was not too late.
+        """Return whether it is `ready`, and its event loop was not too late.
 
         Args:
             max_lag: Seconds that it may have been late; None for any.

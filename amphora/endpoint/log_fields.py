@@ -11,7 +11,7 @@ __all__ = ["RequestLogFilter", "request_fields"]
 
 
 def request_fields(request_id: str | None, function: str | None = None) -> dict[str, Any]:
-    """Give the ``extra`` of a record about a request: ``request_id`` and ``rpc_function``."""
+    """Return the ``extra`` of a record about a request: ``request_id`` and ``rpc_function``."""
     return {"request_id": request_id, "rpc_function": function}
 
 

@@ -90,7 +90,7 @@ class ServiceEndpoint(Endpoint):
         Args:
             labels: Labels of queues; without any, the service's own queue (a fan-out server's own; a fan-out client
                 has none), and that of the dead letters where a ``delivery_limit`` says that there is one.
-            timeout: Seconds to wait for the broker at the most.
+            timeout: Seconds to wait for the broker at most.
 
         Returns:
             By the queue's name on the broker; None for a queue that does not exist.

@@ -1,4 +1,4 @@
-"""What the clients and servers of a service declare on the broker: the same, whoever comes first."""
+"""What the clients and servers of a service declare on the broker: the same, regardless of which comes first."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ServiceTopology:
         )
 
     def label_queue(self, name: str, routing_key: str, x_expires: int | None) -> OwnQueue:
-        """Give the queue of a label; see `durable_queue` for the arguments."""
+        """Return the queue of a label; see `durable_queue` for the arguments."""
         return durable_queue(
             name,
             self.request_exchange,
@@ -80,7 +80,7 @@ class ServiceTopology:
         )
 
     def server_queue(self, uuid: str, x_expires: int) -> OwnQueue:
-        """Give the queue that a server takes its requests from.
+        """Return the queue that a server takes its requests from.
 
         Args:
             uuid: Identifier of the server.
@@ -91,7 +91,7 @@ class ServiceTopology:
         return self._temporary_queue(self.names.fanout_queue(uuid), self.request_exchange, "", x_expires)
 
     def response_queue(self, uuid: str, x_expires: int) -> OwnQueue:
-        """Give the queue of a client's replies; see `server_queue` for the arguments."""
+        """Return the queue of a client's replies; see `server_queue` for the arguments."""
         return self._temporary_queue(self.names.response_queue(uuid), self.response_exchange, uuid, x_expires)
 
     def _temporary_queue(self, name: str, exchange: Any, routing_key: str, x_expires: int) -> OwnQueue:

@@ -474,5 +474,5 @@ def _info(connection: ConnectionPort) -> BrokerInfo:
 
 
 def _wants_stock() -> bool:
-    """Tell whether messages shall go all the way through py-amqp; asked for each connection."""
+    """Return whether py-amqp encodes and decodes messages; asked for each connection."""
     return os.environ.get("AMPHORA_STOCK_TRANSPORT", "") not in ("", "0")

@@ -34,7 +34,7 @@ class Fault(NamedTuple):
 
     Attributes:
         error: The error for the user; its cause is the driver's.
-        fatal: Whether trying again cannot help until somebody changes something.
+        fatal: Whether trying again cannot help until something is changed.
         unexpected: Whether it is none of the errors that a network or a broker makes.
         local: Whether it is about this one address; another node of the cluster may do better.
     """

@@ -108,7 +108,7 @@ def durable_queue(
 
 
 def queue_forms(queue_type: str) -> list[Form]:
-    """Give the arguments of a queue of that type, for messages that servers do not count the deliveries of.
+    """Return the arguments of a queue of that type, for messages that servers do not count the deliveries of.
 
     The type is always named: the virtual host or the node may have another default. (For RabbitMQ, ``classic`` and no
     type are the same where the default is classic, so that 0.1.3 can declare such queues too.)
@@ -132,7 +132,7 @@ def queue_forms(queue_type: str) -> list[Form]:
 
 
 def request_forms(queue_type: str, delivery_limit: int | None, dead_letters: str) -> list[Form]:
-    """Give the arguments of request and label queues, equal for all who declare them.
+    """Return the arguments of request and label queues, equal for all who declare them.
 
     Servers enforce the delivery limit themselves, with any queue. A quorum queue of RabbitMQ 4 has a limit of its own,
     20 unless declared otherwise, which counts requests that were prefetched by a server that was lost. With ``quorum``,
@@ -161,7 +161,7 @@ def request_forms(queue_type: str, delivery_limit: int | None, dead_letters: str
 
 
 def _limited(delivery_limit: int, dead: Mapping[str, Any]) -> list[Form]:
-    """Give the arguments with a limit, and those of 1.0.0a1."""
+    """Return the arguments with a limit, and those of 1.0.0a1."""
     earlier = _BROKERS_LIMIT * delivery_limit
     arguments = {**_QUORUM, "x-delivery-limit": max(_BROKERS_LEAST, earlier), **dead}
     lacking = {"x-queue-type": QUORUM, "x-delivery-limit": earlier, **dead}
@@ -182,7 +182,7 @@ def control_queue(name: str, exchange: Exchange, routing_key: str, x_expires: in
 
 
 def dead_letter_queue(name: str, types: QueueTypes, leader: OwnQueue | None = None) -> OwnQueue:
-    """Give the dead-letter queue, with its exchange; exchange, queue and routing key have one name."""
+    """Return the dead-letter queue, with its exchange; exchange, queue and routing key have one name."""
     forms = queue_forms(types.configured)
     return durable_queue(name, direct_exchange(name), name, types=types, forms=forms, leader=leader)
 
@@ -334,7 +334,7 @@ class Topology:
 
     Args:
         entities: Exchanges, and queues with their exchange and binding.
-        expected: Exchanges and queues that somebody else declares: they are only looked for, which asks for no
+        expected: Exchanges and queues that other programs declare: they are only looked for, which asks for no
             permission.
         witness: The endpoint's own queue, if it has one that lasts.
 

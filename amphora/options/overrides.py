@@ -30,7 +30,7 @@ class Overrides:
         default_broker_url: For those that name no broker.
         concurrency: For every server.
         ssl: Keys of the argument ``ssl`` of every client and server.
-        default_ssl: Those for whoever speaks TLS and does not say them.
+        default_ssl: Those for brokers with TLS whose options are not set.
         server_middleware: Middleware of every server, outside of what the program adds.
         max_received_size: For every client and server.
     """

@@ -105,7 +105,7 @@ def split_url(url: str, *, schemes: str = "amqp://, amqps:// or memory://") -> U
 
 
 def _separates(character: str) -> bool:
-    """Tell whether a character, or what other programs take it for, separates parts of a URL."""
+    """Return whether a character, or what other programs take it for, separates parts of a URL."""
     if character.isascii():
         return character in _SEPARATORS or not "!" <= character <= "~"
     # Compatibility characters: browsers, urllib and kombu read U+2100 (a/c) as three characters with a slash.

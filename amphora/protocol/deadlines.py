@@ -1,4 +1,4 @@
-"""The time after which nobody waits for a request any more, as it travels with it.
+"""The time after which no caller waits for a request any more, as it travels with it.
 
 It travels twice. The ``expiration`` property lets the broker drop the request from its queue; it is a
 duration, so no two clocks are compared. The header `DEADLINE` is a point in time, for the server that has
@@ -52,7 +52,7 @@ def deadline_of(properties: Mapping[str, Any]) -> float | None:
 
 
 def is_expired(properties: Mapping[str, Any]) -> bool:
-    """Tell whether a request's deadline has passed, by this machine's clock."""
+    """Return whether a request's deadline has passed, by this machine's clock."""
     deadline = deadline_of(properties)
     return deadline is not None and deadline <= time()
 

@@ -19,7 +19,7 @@ CAST = "x-amphora-cast"
 #: Longest name of a header in bytes: an AMQP short string (AMQP 0-9-1, 4.2.5.3).
 _LONGEST_NAME = 255
 
-#: Bytes of all of them together, at the most: a message's properties travel in one frame (AMQP 0-9-1, 4.2.6.1), and
+#: Bytes of all of them together, at most: a message's properties travel in one frame (AMQP 0-9-1, 4.2.6.1), and
 #: a broker's ``frame_max`` may be as low as 4096 bytes.
 _ROOM = 3072
 

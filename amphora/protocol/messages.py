@@ -46,7 +46,7 @@ _RAISED = "amphora."
 #: Exceptions of further calls, one in another, that travel at most.
 _CHAIN = 5
 
-#: Text of an unreadable body that an error quotes, at the most.
+#: Text of an unreadable body that an error quotes, at most.
 _QUOTED = 200
 
 
@@ -79,7 +79,7 @@ def request_properties(
     deadline: float | None = None,
     headers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Give the properties of a request; its ``expiration`` depends on when it is sent.
+    """Return the properties of a request; its ``expiration`` depends on when it is sent.
 
     Without ``reply_to`` it is a cast.
     """
@@ -100,7 +100,7 @@ def request_properties(
 
 
 def reply_properties(message_id: str | None, *, content_type: str) -> dict[str, Any]:
-    """Give the properties of the reply to the request with that id."""
+    """Return the properties of the reply to the request with that id."""
     properties: dict[str, Any] = {"content_type": content_type, "delivery_mode": PERSISTENT}
     if message_id is not None:
         properties["correlation_id"] = message_id
@@ -348,7 +348,7 @@ def _arguments(error: BaseException) -> list[Any]:
 
 
 def _ever_plainer(serializer: AbstractRpcSerializer, exception: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the exception whole, then with text where the serializer cannot take something, then all in text."""
+    """Return the exception whole, then with text where the serializer cannot take something, then all in text."""
     yield exception
     yield _plainer(exception, lambda arg: _encodable(serializer, arg))
     yield _plainer(exception, _text)

@@ -301,7 +301,7 @@ def check_versions(versions: Any) -> frozenset[int]:
 
 
 def _checked(keys: Sequence[bytes | str]) -> Iterator[bytes]:
-    """Give the keys as bytes; what is wrong with one is said without showing it."""
+    """Return the keys as bytes; what is wrong with one is said without showing it."""
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Sequence):
         raise TypeError(f"signing_keys must be a sequence of keys, such as a list, not a {type(keys).__name__}")
     if not keys:

@@ -28,14 +28,14 @@ class RpcJsonSerializer(AbstractRpcSerializer):
     def __init__(self) -> None:
         self._encode = json_encoder(self.default)
         self._decode = json_decoder()
-        # Called for every message: where a subclass has no method of its own, without a call in between.
+        # Called forevery message: where a subclass has no method of its own, without a call in between.
         if type(self).dumps is RpcJsonSerializer.dumps:
             vars(self)["dumps"] = self._encode
         if type(self).loads is RpcJsonSerializer.loads:
             vars(self)["loads"] = self._decode
 
     def default(self, value: Any) -> Any:
-        """Give the plain value that stands for one which JSON does not know; override it to encode others.
+        """Return the plain value that stands for one which JSON does not know; override it to encode others.
 
         Args:
             value: What is neither text, a number, a ``bool``, None, a list, a tuple nor a ``dict``. With

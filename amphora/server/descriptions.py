@@ -18,7 +18,7 @@ class FunctionDescription:
     Attributes:
         signature (str): Its parameters as they are written, parentheses included; ``(...)`` where Python does not know.
         doc (str): Its whole docstring without indentation; empty if it has none.
-        module (str): Where it is defined; empty if nobody knows.
+        module (str): Where it is defined; empty if unknown.
     """
 
     signature: str

@@ -49,7 +49,7 @@ AHEAD = 100
 #: Milliseconds after which the broker deletes a queue that never got its consumer.
 _EXPIRES = 60_000
 
-#: Characters of a docstring that travel, at the most.
+#: Characters of a docstring that travel, at most.
 _DOCSTRING = 4000
 
 #: Questions to all servers that are answered per second, and how many more after a pause. Anyone who may publish
@@ -72,7 +72,7 @@ def introspection_of(
     run_times: Callable[[], dict[str, Histogram]],
     health: Callable[[], Health],
 ) -> dict[str, Callable[[], Any]]:
-    """Give the reserved functions of a server, by name.
+    """Return the reserved functions of a server, by name.
 
     Args:
         uuid: Identifier of the server, in every answer.
@@ -114,7 +114,7 @@ def introspection_of(
         return {"uuid": uuid, "stats": stats(), "run_times": taken}
 
     def tell_health() -> dict[str, Any]:
-        """Tell whether the server can do its work."""
+        """Return whether the server can do its work."""
         found = health()
         return {**identity(), "ready": found.ready, **asdict(found)}
 
@@ -138,7 +138,7 @@ class ControlRequests:
         functions: The reserved functions.
         publisher: Takes the replies.
         consumer: Brings the requests.
-        signatures: Checks requests and signs replies; None where nobody signs.
+        signatures: Checks requests and signs replies; None without signing keys.
         own_queue: Whether they have a queue of their own; otherwise they come among the others, see `sort_out`.
     """
 
@@ -287,7 +287,7 @@ class ControlRequests:
 
     def _on_sent(self, delivery: IncomingMessage, message: OutgoingMessage, error: Exception | None) -> None:
         # Only now, so that no more answers wait than the broker sends ahead. One that could not be sent is not tried
-        # again: whoever needs it asks again.
+        # again: the asker repeats its question.
         self._consumer.ack(delivery)
         if error is not None:
             logger.debug(

@@ -28,7 +28,7 @@ class Receiving:
         handler: Takes the requests.
         queue: Name of the server's own queue.
         control: Takes those that all servers answer; None where this one does not.
-        concurrency: Prefetch count of a subscription at the most.
+        concurrency: Prefetch count of a subscription at most.
         stopped: Set when the server has stopped: nothing is waited for after that.
     """
 
@@ -66,7 +66,7 @@ class Receiving:
         """End every subscription, and wait until the broker has agreed if it is there.
 
         Args:
-            timeout: Seconds to wait at the most.
+            timeout: Seconds to wait at most.
         """
         ending = self.close_all()
         if self._own is not None:

@@ -71,7 +71,7 @@ class Registry:
             self._users[name] = users
 
     def reserve(self, functions: Mapping[str, Callable[..., Any]]) -> None:
-        """Add functions that are nobody's own: they are not listed, and nothing runs around them."""
+        """Add internal functions: they are not listed, and nothing runs around them."""
         self._reserved.update(functions)
 
     def surround(self, around: Callable[[Callable[[], Any]], Any]) -> None:

@@ -5,7 +5,7 @@ What is done with a reply that the broker does not take, `amphora.core.requests`
 A reply goes to the response exchange, whose bindings only clients of the service have. A foreign client may give the
 name of a queue of its own as ``reply_to`` instead, or RabbitMQ's direct reply-to: such a reply goes to the default
 exchange, which delivers to the queue of that name. Never to any other exchange, and never to a queue whose name is one
-of Amphora's, of this service or of another: whoever may only send requests must not write to those by way of a server.
+of Amphora's, of this service or of another: a user who may only send requests must not write to those through a server.
 Nor is a request answered there that is not trusted.
 """
 

@@ -55,7 +55,7 @@ class ServedRequest(Record):
     def __init__(self, delivery: IncomingMessage, receiver: Intake | None) -> None:
         properties = delivery.properties
         key, message_id = request_key(properties, delivery.body)
-        # What the constructor of `Record` does, without a further call for every request; a test compares them.
+        # What the constructor of `Record` does, without a further call forevery request; a test compares them.
         self.tokens = [delivery]
         self.key = key
         headers = properties.get("headers")
@@ -87,7 +87,7 @@ def request_key(properties: Mapping[str, Any], body: bytes) -> tuple[Hashable, s
     """Return what a request is known by, and its id (None if it has none).
 
     A foreign client may use one id for many requests, so the whole body is a part of the key. Amphora's own clients
-    do not, so of a large body only its size and its ends are: that keeps apart what somebody else sends under an id of
+    do not, so of a large body only its size and its ends are: that keeps apart what another client sends under an id of
     theirs, and costs nothing. Without an id, the key is the same for equal requests, which are different ones all the
     same.
     """

@@ -38,7 +38,7 @@ __all__ = ["AmqpRpcServer"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Middleware = TypeVar("Middleware", bound=ServerMiddleware)
 
-#: Seconds to wait for the broker to agree to the end of subscriptions, at the most.
+#: Seconds to wait for the broker to agree to the end of subscriptions, at most.
 _ANSWER = 5.0
 
 
@@ -107,7 +107,7 @@ class AmqpRpcServer(ServiceEndpoint):
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
         ignore_delay: Seconds to wait before a request that a function ignores again and again is given back to the
             queue. While it waits it counts among the ``concurrency`` requests that the broker sends ahead: as many
-            requests that nobody ever takes keep out all others.
+            requests that no ever takes keep out all others.
         remember_count: How many finished requests are remembered, so that none runs twice.
         remember_bytes: Bytes that their replies may take together. Beyond that the oldest replies are dropped; the
             requests stay remembered.
@@ -171,7 +171,7 @@ class AmqpRpcServer(ServiceEndpoint):
         names = options.names
         uuid = uuid_of(options.uuid)
         self._concurrency = options.concurrency
-        # A broadcast that one server drops is no loss worth a limit, unless somebody asks for it.
+        # A broadcast that one server drops is no loss worth a limit, unless it is configured.
         limit = tries_limit(options.delivery_limit, "classic" if self._fanout else options.queue_type)
         types = QueueTypes(options.queue_type)
         declared = ServiceTopology(names, self._fanout, types, limit)
@@ -278,9 +278,9 @@ class AmqpRpcServer(ServiceEndpoint):
         Returns:
             ``requests`` run; of these ``errors`` (the function raised), ``wrong_requests`` (could not
             be read or named no function) and ``ignored``; ``duplicates`` (known already, not run
-            again); ``dead_lettered`` (tried too often, see ``delivery_limit``); ``expired`` (nobody
-            waits any more, not run); ``untrusted`` (not signed, altered or too old where ``signing_keys`` are
-            given; not run); ``dropped`` (unreadable, nobody to tell); ``undeliverable``
+            again); ``dead_lettered`` (tried too often, see ``delivery_limit``); ``expired`` (the
+            deadline had passed, not run); ``untrusted`` (not signed, altered or too old where ``signing_keys`` are
+            given; not run); ``dropped`` (unreadable, without an address for a reply); ``undeliverable``
             replies (the client is gone); ``reconnects`` of both connections; ``running`` requests and
             replies in the ``outbox`` now.
         """
@@ -383,7 +383,7 @@ class AmqpRpcServer(ServiceEndpoint):
         go back to the queue. A function may call it: its own request is not waited for.
 
         Args:
-            timeout: Seconds to wait at the most; 0 to not wait, None for no limit.
+            timeout: Seconds to wait at most; 0 to not wait, None for no limit.
 
         Returns:
             Whether everything was finished.
@@ -399,7 +399,7 @@ class AmqpRpcServer(ServiceEndpoint):
 
         Requests that are running go on, but go back to the queue as well: another server, or this
         one, gets them again (this one does not run them twice). Their replies are kept for the next
-        `serve`. Call `prepare_stop` before to let them finish. Takes ten seconds at the most, where the
+        `serve`. Call `prepare_stop` before to let them finish. Takes ten seconds at most, where the
         broker does not answer.
         """
         super().stop()

@@ -149,7 +149,7 @@ class Serving:
 
         Args:
             why: A reason for people.
-            grace: Seconds that running requests have at the most, where theirs would be more.
+            grace: Seconds that running requests have at most, where theirs would be more.
         """
         self._why = self._why or why
         if grace is not None:

@@ -49,7 +49,7 @@ class WorkerPool(Generic[Job]):
     other one. It ends, which costs what a spawn costs, and what was left behind hits nothing.
 
     Args:
-        size: Number of greenlets at the most.
+        size: Number of greenlets at most.
     """
 
     def __init__(self, size: int) -> None:
@@ -88,7 +88,7 @@ class WorkerPool(Generic[Job]):
     def dismiss(self) -> None:
         """Let the greenlets end, each when it has no job any more; `submit` starts others.
 
-        One that waits for a job keeps the pool, and who owns it, in memory for ever.
+        One that waits for a job keeps the pool and its owner in memory forever.
         """
         self._dismissed = True
         idle, self._idle = self._idle, []
@@ -101,7 +101,7 @@ class WorkerPool(Generic[Job]):
         greenlet.rawlink(self._on_end)
 
     def _on_end(self, greenlet: gevent.Greenlet[[], None]) -> None:
-        """A job has ended its greenlet: those that wait shall not wait for ever."""
+        """A job has ended its greenlet: those that wait must not wait forever."""
         self._greenlets.discard(greenlet)
         if self._jobs:
             self._start()
@@ -129,7 +129,7 @@ class WorkerPool(Generic[Job]):
             try:
                 _wait()
             except BaseException:
-                # What an earlier job has left behind, a timeout that nobody closed or a late kill, ends the greenlet:
+                # What an earlier job has left behind, a timeout that was not closed or a late kill, ends the greenlet:
                 # no job may be given to it.
                 if greenlet in self._idle:
                     self._idle.remove(greenlet)

@@ -119,7 +119,7 @@ class LocalService(CallRecorder[RecordedCall]):
         if not finished:
             raise AssertionError(
                 f"Remote functions of {self.server.service_name!r} still run after the test: wait for the results of "
-                "deferred calls before it ends, and end what waits for ever"
+                "deferred calls before it ends, and end what waits forever"
             )
 
 

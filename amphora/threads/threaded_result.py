@@ -30,7 +30,7 @@ class ThreadedResult:
 
         Args:
             block: Whether to wait.
-            timeout: Seconds to wait at the most; None for as long as the call may take.
+            timeout: Seconds to wait at most; None for as long as the call may take.
 
         Raises:
             TimeoutError: There is no result yet (where an ``AsyncResult`` raises `gevent.Timeout`).

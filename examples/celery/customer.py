@@ -16,7 +16,7 @@ def main():
     """Ask, order, and be told what is wrong."""
     print("price of 3 apples:", shop.call.price("apple", 3))
 
-    # Several questions at once: nobody waits for one answer before asking the next question.
+    # Several questions at once: each is asked without waiting for the answer to the one before.
     asked = {item: shop.defer.price(item) for item in ("apple", "pear", "plum")}
     print("prices:", {item: result.get() for item, result in asked.items()})
 

@@ -122,7 +122,7 @@ def run(broker_url, ended, stopped):
 
 
 def answers(broker_url):
-    """Tell whether a broker lets us in, in time; Amphora's log says why not."""
+    """Return whether a broker lets us in, in time; Amphora's log says why not."""
     try:
         with AmqpRpcClient("chat", broker_url=broker_url) as client:
             return client.wait_connected(timeout=PATIENCE)

@@ -59,7 +59,7 @@ def program():
 
 
 def listens(port):
-    """Tell whether something takes connections at a port of this machine."""
+    """Return whether something takes connections at a port of this machine."""
     try:
         socket.create_connection((HOST, port), timeout=5).close()
     except OSError:
@@ -145,7 +145,7 @@ class OwnRabbitMQ:
 
 
 def _free_ports(count):
-    """Find ports that nobody listens on."""
+    """Find ports that are free."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

@@ -104,8 +104,15 @@ def serve_until_signal(client: Any) -> None:
     server.add_function(lambda: defer(client), "defer")
     server.serve()
     AmqpRpcClient("own", broker_url="memory://").call.defer()
-    print("serves", flush=True)
+    gevent.spawn(say_when_signals_are_handled)
     run_servers(server)
+
+
+def say_when_signals_are_handled() -> None:
+    """Write a line once a SIGTERM does not end the process at once any more."""
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        gevent.sleep(0.01)
+    print("serves", flush=True)
 
 
 def main() -> None:

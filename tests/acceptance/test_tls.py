@@ -135,14 +135,14 @@ def refusal(client: AmqpRpcClient) -> str:
 def test_a_certificate_of_an_unknown_authority_says_so(tls: TlsBroker, new_client: NewClient) -> None:
     error = refusal(new_client(tls.url, ssl={**tls.own, "ca_certs": tls.stranger.certificate}))
 
-    assert "nobody trusted has signed it: give the certificate of its authority with ssl={'ca_certs'" in error
+    assert "no trusted authority has signed it: give the certificate of its authority with ssl={'ca_certs'" in error
 
 
 @pytest.mark.expects_errors("no TLS with the broker")
 def test_certificates_are_verified_against_the_systems_authorities_by_default(
     tls: TlsBroker, new_client: NewClient
 ) -> None:
-    assert "nobody trusted has signed it" in refusal(new_client(tls.url))
+    assert "no trusted authority has signed it" in refusal(new_client(tls.url))
 
 
 @pytest.mark.expects_errors("no TLS with the broker")

@@ -160,7 +160,7 @@ def test_a_queue_with_messages_that_nobody_consumes_is_status_1(invoke: Invoke, 
     result = invoke("queues", service)
 
     assert result.exit_code == 1
-    assert "nobody consumes from" in result.stderr
+    assert "no server consumes from" in result.stderr
 
 
 def test_the_doctor_finds_a_healthy_service_healthy(invoke: Invoke, shop: Shop, service: str) -> None:

@@ -39,7 +39,7 @@ def test_requests_that_a_quorum_queue_without_a_leader_refuses_run_in_their_orde
     outbox = client._publisher._outbox
     broker.eval(f"ra:stop_server(quorum_queues, {leader(queue)})")
     results = [client.defer(wait_publish=False).note(0)]
-    wait_until(lambda: outbox._lanes.held, message="the first request is refused")
+    wait_until(lambda: outbox._places.lanes.held, message="the first request is refused")
     results += [client.defer(wait_publish=False).note(number) for number in range(1, REQUESTS)]
     if cut:
         proxy.cut()

@@ -32,7 +32,7 @@ def interrupted_at(line: int) -> Iterator[list[int]]:
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         if event == "call" and not frame.f_code.co_filename.startswith(_CORE):
             return None
-        if event == "line" and frame.f_code.co_name not in ("_tear", "wake"):
+        if event == "line" and frame.f_code.co_name not in ("tear", "wake"):
             executed[0] += 1
             if executed[0] == line:
                 sys.settrace(None)

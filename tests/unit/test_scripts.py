@@ -3,17 +3,20 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.side_by_side import read_groups
 
 #: Stands for a Python that runs tests: says what and where, and fails on one of the releases.
-PYTHON = """
+PYTHON = f"""
+if [ "$2" = tests.support.side_by_side ]; then exec {sys.executable} "$@"; fi
 echo "$* in $AMPHORA_RABBITMQ"
-case $AMPHORA_RABBITMQ in *4.3*) exit "${FAILS_ON_4_3:-0}" ;; esac
+case $AMPHORA_RABBITMQ in *4.3*) exit "${{FAILS_ON_4_3:-0}}" ;; esac
 """
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -91,14 +94,21 @@ def test_all_releases_run_the_tests_and_chaos_runs_of_both_queue_types(
 
     assert done.returncode == 0, done.stderr
     for release in ("4.0", "4.3"):
-        _, _, of_release = done.stdout.partition(f"\nRabbitMQ {release}:\n")
-        ran = [line for line in of_release.splitlines() if line.endswith(f" in {tmp_path}/trees/{release}/amphora")]
-        assert [line.split()[1] for line in ran] == ["pytest", "chaos.run", "chaos.run"]
-        assert [next((kind for kind in ("classic", "quorum") if kind in line), "") for line in ran] == [
-            "",
-            "classic",
-            "quorum",
-        ]
+        ran = [line for line in done.stdout.splitlines() if line.endswith(f" in {tmp_path}/trees/{release}/amphora")]
+        assert sorted(line.split()[1] for line in ran) == ["chaos.run", "chaos.run", "pytest", "pytest", "pytest"]
+        for words in ("--queue-type classic", "--queue-type quorum", "tests/acceptance/test_poison.py"):
+            assert len([line for line in ran if words in line]) == 1
+        assert not any("test_memory" in line for line in ran)
+
+
+@pytest.mark.usefixtures("installed")
+def test_groups_are_printed_for_another_queue(add_program: Callable[[str, str], Path], run: Run) -> None:
+    done = run("run-tests-on-releases", "--groups", add_program("python", PYTHON), "4.0", "4.3")
+
+    assert done.returncode == 0, done.stderr
+    groups = read_groups(done.stdout.splitlines())
+    assert len(groups) == 10
+    assert [group.name.partition(": ")[0] for group in groups] == ["RabbitMQ 4.0", "RabbitMQ 4.3"] * 5
 
 
 @pytest.mark.usefixtures("installed")
@@ -106,7 +116,8 @@ def test_given_tests_run_alone(add_program: Callable[[str, str], Path], run: Run
     done = run("run-tests-on-releases", add_program("python", PYTHON), "4.0", "--", "tests/unit", "-x")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"RabbitMQ 4.0:\n-m pytest tests/unit -x in {tmp_path}/trees/4.0/amphora\n")
+    assert f"\n-m pytest tests/unit -x in {tmp_path}/trees/4.0/amphora\n" in done.stdout
+    assert done.stdout.count("started: ") == 1
 
 
 @pytest.mark.usefixtures("installed")
@@ -117,7 +128,9 @@ def test_one_release_that_fails_is_named_and_the_others_are_shown(
     done = run("run-tests-on-releases", add_program("python", PYTHON), *releases, FAILS_ON_4_3="1")
 
     assert done.returncode == 1
-    assert done.stdout.endswith("Failed on RabbitMQ 4.3\n")
+    _, _, failed = done.stdout.partition("\nWhat failed:\n")
+    assert "RabbitMQ 4.3: integration:\n" in failed
+    assert "RabbitMQ 4.0" not in failed
     assert "trees/4.0/amphora" in done.stdout
 
 
@@ -127,8 +140,8 @@ def test_a_release_that_cannot_be_installed_fails_with_its_text(
     done = run("run-tests-on-releases", add_program("python", PYTHON), "2.8")
 
     assert done.returncode == 1
-    assert "there is no Debian release with RabbitMQ 2.8" in done.stdout
-    assert done.stdout.endswith("Failed on RabbitMQ 2.8\n")
+    assert "there is no Debian release with RabbitMQ 2.8" in done.stderr
+    assert done.stdout.endswith("RabbitMQ 2.8: installation:\n  RabbitMQ 2.8 could not be installed (see above)\n")
 
 
 def test_tests_that_are_left_out_exist() -> None:

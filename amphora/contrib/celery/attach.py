@@ -266,7 +266,7 @@ class Amphora:
             for server, options in list(self._registered):
                 self._register_functions(server, options)
         except ImproperlyConfigured as error:
-            # Whoever uses a server or a client has it raised; others may go on.
+            # It is raised where a server or a client is used; others may go on.
             logger.error("%s", error)
 
     def _on_worker_setup(self, *, instance: Any, **_: Any) -> None:

@@ -118,7 +118,7 @@ class Conf:
         self._app.conf.maps[-1].update({f"{PREFIX}{name}": value for name, value in DEFAULTS.items()})
 
     def problems(self) -> list[str]:
-        """Return a sentence for every setting that has no meaning, and for every value that cannot be meant."""
+        """Return a sentence forevery setting that has no meaning, and forevery value that cannot be meant."""
         written = sorted({key for mapping in self._mappings() for key in mapping if isinstance(key, str)})
         found = []
         for prefix in self._prefixes():
@@ -132,7 +132,7 @@ class Conf:
         return found + [f"{PREFIX}{name} must be {wanted}" for name, wanted in self._unmet()]
 
     def _unmet(self) -> Iterator[tuple[str, str]]:
-        """Give the settings that are no value for their option, with what they must be; no value is shown."""
+        """Return the settings that are no value for their option, with what they must be; no value is shown."""
         for name, each in {**SERVER, **CLIENT, **OWN}.items():
             value = self._given(name)
             if value is not _UNSET and each.fits is not None and not each.fits(value):

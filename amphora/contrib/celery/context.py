@@ -150,7 +150,7 @@ def sender_of(request: CurrentRequest | None) -> tuple[str | None, str | None]:
     """Return the ids of the task that began it all, and of the task that made a request; None for those unknown."""
     if request is None:
         return None, None
-    # Anybody may send a request: other things than text are nobody's id.
+    # Any program may send a request: an id that is not text is not used.
     root_id, parent_id = (request.headers.get(name) for name in (ROOT_ID, CALLER_ID))
     return root_id if isinstance(root_id, str) else None, parent_id if isinstance(parent_id, str) else None
 

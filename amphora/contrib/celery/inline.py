@@ -61,7 +61,7 @@ class InlineTask:
             retries.append(None)
             return Context.as_execution_options(task.request)
 
-        # What a retry asks the task's request for, one with throw=False too, of which nobody would hear otherwise.
+        # What a retry asks the task's request for, one with throw=False too, which would get lost otherwise.
         request["as_execution_options"] = execution_options
         with _Limits(task):
             outcome = self._trace(request["id"], args, kwargs, request)

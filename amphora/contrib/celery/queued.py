@@ -85,7 +85,7 @@ class QueuedTask:
 def _expiring(seconds: float) -> dict[str, Any]:
     """Return options that let a task expire, in such a way that a worker says so.
 
-    The option ``expires`` lets the broker drop the message, and nobody would hear of the task again.
+    The option ``expires`` lets the broker drop the message, and the task would be lost without a trace.
     """
     end = datetime.now(UTC) + timedelta(seconds=seconds)
     return {"expires": None, "headers": {"expires": end.isoformat()}}

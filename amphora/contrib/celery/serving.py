@@ -18,7 +18,7 @@ __all__ = ["AppServing"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks whether whoever waits for the running calls is in a hurry now.
+#: Seconds between two checks whether the wait for running calls is to be cut short.
 _LOOK = 0.2
 
 
@@ -57,7 +57,7 @@ class AppServing:
         """Take no more requests, and wait until the running ones are answered.
 
         Args:
-            timeout: Seconds to wait at the most; None for no limit.
+            timeout: Seconds to wait at most; None for no limit.
             hurry: Asked five times a second whether to wait no longer.
 
         Returns:
@@ -99,7 +99,7 @@ class AppServing:
         try:
             server.wait_connected()
         except Exception as error:
-            # Whatever it is: without this greenlet, no one would learn that the server does not serve.
+            # Whatever it is: without this greenlet, nothing would say that the server does not serve.
             if not self._ended:
                 if not isinstance(error, AmqpRpcException):
                     logger.exception("the service %r cannot be served", server.service_name)

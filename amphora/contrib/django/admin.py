@@ -48,7 +48,7 @@ class ServiceAdmin(admin.ModelAdmin):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may call may look too."""
+        """Users who may call may look too."""
         return super().has_view_permission(request, obj) or self.has_call_permission(request)
 
     def has_call_permission(self, request: HttpRequest) -> bool:

@@ -21,7 +21,7 @@ from amphora.logs.remote_text import printable
 
 __all__ = ["CallForm", "CallOutcome", "make_call"]
 
-#: Seconds that a call from the admin may take, at the most: a worker of the web server is busy with it.
+#: Seconds that a call from the admin may take, at most: a worker of the web server is busy with it.
 LONGEST_TIMEOUT = 300.0
 DEFAULT_TIMEOUT = 10.0
 
@@ -134,7 +134,7 @@ class CallOutcome:
 
     @property
     def summary(self) -> str:
-        """What came of it, in a line for the log: without the values, which may be nobody else's business."""
+        """What came of it, in a line for the log: without the values, which may be confidential."""
         values = {"function": self.function, "type": self.error_type, "ms": self.milliseconds}
         if self.error_type is None:
             text = _("Called %(function)s: returned after %(ms)s ms.")

@@ -101,7 +101,7 @@ def check_error_reports(**_: Any) -> list[CheckMessage]:
 
 
 def _all_threaded() -> bool:
-    """Tell whether no client needs a patched process."""
+    """Return whether no client needs a patched process."""
     return all(service.threaded for service in sound_services().values())
 
 
@@ -136,7 +136,7 @@ def _duplicates() -> Iterator[CheckMessage]:
 
 
 def _address(service: ServiceSettings) -> tuple[object, ...]:
-    """Tell brokers apart, whoever logs in."""
+    """Return what identifies a broker, without the user."""
     options = service.client_options
     url = options.get("broker_url")
     if url is not None:

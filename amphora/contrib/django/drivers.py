@@ -23,7 +23,7 @@ def make_cooperative() -> None:
 
 
 def waits_with_gevent(alias: str) -> bool:
-    """Tell whether other greenlets run while one waits for this database, for all that is known of its driver.
+    """Return whether other greenlets run while one waits for this database, for all that is known of its driver.
 
     Args:
         alias: Alias of the database in ``DATABASES``.
@@ -64,7 +64,7 @@ def _driver(alias: str) -> str:
     try:
         return getattr(getattr(connections[alias], "Database", None), "__name__", "")
     except ImproperlyConfigured:
-        # Not installed: whoever uses the database hears of it.
+        # Not installed: using the database says so.
         return ""
 
 

@@ -68,7 +68,7 @@ class IdleConnections:
         wrappers = []
         for each in connections.all(initialized_only=True):
             if each.connection is None or each.in_atomic_block:
-                # Of a transaction somebody else takes care: a test that lends its connection to the functions.
+                # A transaction has another owner: a test that lends its connection to the functions.
                 continue
             if not _is_busy(each) or not _try_to_close(each):
                 wrappers.append(each)
@@ -152,13 +152,13 @@ class IdleConnections:
 
 
 def _is_busy(wrapper: Any) -> bool:
-    """Tell whether a query still runs, whose function was ended by a `gevent.Timeout`; drivers of PostgreSQL know."""
+    """Return whether a query still runs, whose function was ended by a `gevent.Timeout`; drivers of PostgreSQL know."""
     info = getattr(wrapper.connection, "info", None)
     return bool(getattr(info, "transaction_status", None) == _ACTIVE)
 
 
 def _has_news(wrapper: Any) -> bool:
-    """Tell whether the database has said something since the last request, which is mostly that it is gone."""
+    """Return whether the database has said something since the last request, which is mostly that it is gone."""
     fileno = getattr(wrapper.connection, "fileno", None)
     if fileno is None:
         return False

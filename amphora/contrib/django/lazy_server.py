@@ -150,7 +150,7 @@ class LazyServer(ServerStandIn):
 
 
 def _is_loaded_again(taken: Any, function: Any) -> bool:
-    """Tell whether a function is the other one from a module that was loaded once more."""
+    """Return whether a function is the other one from a module that was loaded once more."""
     if not (isinstance(taken, FunctionType) and isinstance(function, FunctionType)):
         return False
     same = (taken.__module__, taken.__qualname__) == (function.__module__, function.__qualname__)

@@ -36,7 +36,7 @@ class FailedCall(models.Model):
         verbose_name = _("failed call")
         verbose_name_plural = _("failed calls")
         ordering = ("-time", "-id")
-        # The servers write them, and nobody changes them.
+        # The servers write them, and they do not change.
         default_permissions = ("view", "delete")
         indexes = (models.Index(fields=("service", "-id"), name="amphora_failed_service"),)
 

@@ -19,7 +19,7 @@ UNSET = "AMPHORA_PATCHED_UNSET"
 def main() -> None:
     """Patch, then run the program that the command line names."""
     if not sys.flags.safe_path:
-        # The directory of this file, whose modules are nobody's top-level modules.
+        # The directory of this file, whose modules are not top-level modules.
         del sys.path[0]
     from gevent import monkey  # noqa: PLC0415  (the path is right only now)
 

@@ -18,7 +18,7 @@ from amphora.contrib.django.streams import open_closed_streams
 
 __all__ = ["is_patched", "not_patched", "patched_command", "prepare_environment", "run_again_patched"]
 
-#: Holds the id of the process that has run itself again: one that still is not patched must not do so for ever.
+#: Holds the id of the process that has run itself again: one that still is not patched must not do so forever.
 _GUARD = "AMPHORA_PATCHED_PID"
 
 #: What must be patched for servers, and for drivers of databases that wait in Python.
@@ -26,12 +26,12 @@ _NEEDED = ("socket", "select", "ssl", "threading", "time")
 
 
 def is_patched() -> bool:
-    """Tell whether gevent has patched what servers and handlers wait with, and early enough for psycopg."""
+    """Return whether gevent has patched what servers and handlers wait with, and early enough for psycopg."""
     return all(monkey.is_module_patched(name) for name in _NEEDED) and not _waits_in_c()
 
 
 def _waits_in_c() -> bool:
-    """Tell whether psycopg 3 was imported before the patching: it has chosen then to wait outside of Python."""
+    """Return whether psycopg 3 was imported before the patching: it has chosen then to wait outside of Python."""
     waiting = sys.modules.get("psycopg.waiting")
     return waiting is not None and not isinstance(waiting.wait, FunctionType)
 

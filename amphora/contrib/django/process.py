@@ -59,7 +59,7 @@ def check_event_loop() -> None:
     if type(loop).__module__.partition(".")[0] == "uvloop":
         raise RuntimeError(
             "uvloop cannot be used in a program that gevent has patched: it waits in C, where no greenlet runs, so "
-            f"that every view and call would wait for ever. Take asyncio's own loop: uvicorn --loop asyncio. {_SEE}"
+            f"that every view and call would wait forever. Take asyncio's own loop: uvicorn --loop asyncio. {_SEE}"
         )
 
 

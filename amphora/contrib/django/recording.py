@@ -80,7 +80,7 @@ class ErrorRecorder:
         """Wait until all that was noted is written or dropped.
 
         Args:
-            timeout: Seconds to wait at the most.
+            timeout: Seconds to wait at most.
 
         Returns:
             Whether it is.

@@ -36,7 +36,7 @@ _RELOADS = "AMPHORA_RELOADS"
 
 
 def is_reloaded() -> bool:
-    """Tell whether this process is one that `supervise` has started."""
+    """Return whether this process is one that `supervise` has started."""
     return _RELOADS in os.environ
 
 
@@ -128,7 +128,7 @@ def end_or_wait_for_change(error: BaseException) -> None:
     for path in _files_of(error):
         reloader.extra_files.add(path)
     ticks = reloader.tick()
-    # How the files are now is known before somebody is asked to change them.
+    # How the files are now is known before the user is asked to change them.
     next(ticks)
     print("Waiting for the code to change ...", file=sys.stderr, flush=True)  # noqa: T201  (for who changes it)
     for _ in ticks:

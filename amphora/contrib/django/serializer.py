@@ -44,7 +44,7 @@ class DjangoJsonSerializer(RpcJsonSerializer):
         return super().dumps(_with_text_keys(value))
 
     def default(self, value: Any) -> Any:
-        """Give the plain value that stands for one which JSON does not know."""
+        """Return the plain value that stands for one which JSON does not know."""
         if isinstance(value, _OF_DJANGO):
             return _encode(value)
         if isinstance(value, QuerySet):

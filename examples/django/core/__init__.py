@@ -1,1 +1,1 @@
-"""The core: keeps the messages, and sends them to whoever may read them. Its process talks to no browser."""
+"""The core: keeps the messages, and sends them to those who may read them. Its process talks to no browser."""

@@ -68,10 +68,10 @@ def _show(screen, message):
     """Send a message to the web process that holds the screen's poll, now or later."""
     earlier = Message.objects.visible_to(screen.name).filter(id__lt=message.id).last()
     try:
-        # Returns when the broker has stored it; when somebody will poll is nothing to wait for.
+        # Returns when the broker has stored it; it does not wait for a poll.
         screens.defer.show_message(screen.label, message.as_dict(), previous=earlier.id if earlier else 0)
     except Unroutable:
-        # Nobody has polled for a while, and the broker has deleted the queue.
+        # The screen has not polled for a while, and the broker has deleted the queue.
         _forget(screen)
 
 

@@ -24,11 +24,11 @@ def show_message(label, message, previous):
 
 
 def wait_for_messages(label, timeout):
-    """Take the next message from the queue of a screen; it waits there while nobody polls.
+    """Take the next message from the queue of a screen; it waits there until the screen polls.
 
     Args:
         label: The screen.
-        timeout: Seconds to wait at the most.
+        timeout: Maximum seconds to wait.
 
     Returns:
         Pairs of a message and the id of the one before it; an empty list when the time is over.

@@ -23,7 +23,7 @@ TAB = re.compile(r"\w{1,32}")
 
 
 def for_users(view):
-    """Give the user's name to a view; nobody who has none gets in."""
+    """Pass the user's name to a view; refuse a user without one."""
 
     @wraps(view)
     def checked(request, **arguments):
@@ -34,7 +34,7 @@ def for_users(view):
             tab = arguments.pop("tab")
             if not TAB.fullmatch(tab):
                 return HttpResponseBadRequest("not a tab")
-            # A screen belongs to its user: nobody else can poll for it.
+            # A screen belongs to its user: no other user can poll for it.
             arguments["label"] = f"{name}.{tab}"
         return view(request, name=name, **arguments)
 

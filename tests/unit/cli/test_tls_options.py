@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from amphora import BrokerError, BrokerUnreachable
 from amphora.cli import wording
-from amphora.cli.tls import TlsOptions, with_tls_options
+from amphora.cli.tls import TlsOptions
+from amphora.cli.tls_options import with_tls_options
 from amphora.cli.wording import with_options_named
 from amphora.options import advice
 

@@ -244,7 +244,7 @@ def test_an_exception_at_any_line_of_a_confirm_settles_nothing_twice(multiple: b
             interrupted = False
         model.checking = True
 
-        telling = [message for message, _, _ in model.outbox._telling]
+        telling = [message for message, _, _ in model.outbox._places.telling]
         settled = [number for number, each in model.pending.items() if each.state is State.SETTLED]
         untold = [number for number in settled if model.pending[number] not in telling]
         if untold:
@@ -462,7 +462,7 @@ def delays(model: Model, nacks: int) -> list[float]:
     for _ in range(nacks):
         confirm(model, 1, acked=False)
         began = model.now
-        while model.outbox._lanes.held:
+        while model.outbox._places.lanes.held:
             model.now += 0.01
             model.turn()
         waited.append(round(model.now - began, 2))

@@ -14,6 +14,9 @@ from amphora.core.lanes import Lanes
 from amphora.core.limiter import Limiter, Ticket, TicketState
 from amphora.core.messages import ChannelCommand, Outcome, OutgoingMessage, State
 from amphora.core.outbox import Outbox
+from amphora.core.outbox_confirms import Confirms
+from amphora.core.outbox_losses import Losses
+from amphora.core.outbox_places import Places
 from amphora.core.window import Window
 from amphora.exceptions import AmqpRpcException
 from tests.support.interrupting import Interrupt, interrupted_at
@@ -86,7 +89,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def withdraw(self, index: int) -> None:
         message = list(self.model.pending.values())[index % len(self.model.pending)]
         was_idle = message.state in (State.QUEUED, State.HELD)
-        was_torn = self.model.outbox._torn
+        was_torn = self.model.outbox._places.torn
         assert self.model.outbox.withdraw(message) == was_idle or was_torn
         self.model.check()
 
@@ -183,7 +186,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def the_exchange_is_missing(self) -> None:
         channel = self.model.channel
         assert channel is not None
-        if self.model.outbox._missing < 2:
+        if self.model.outbox._places.missing < 2:
             self.model._close_channel()
             self.model.outbox.closed_by_missing_exchange(channel.epoch, "missing")
             self.model.turn()
@@ -333,32 +336,48 @@ def test_every_order_of_events_keeps_the_promises() -> None:
 class CountsBeforeItEncodes(Outbox):
     def _send(self, message: OutgoingMessage, now: float) -> None:
         if message.properties["unencodable"]:
-            self._next_tag += 1
+            self._places.next_tag += 1
         super()._send(message, now)
 
 
+class _ConfirmsOneTooMany(Confirms):
+    __slots__ = ()
+
+    def confirmed(self, tag: int, multiple: bool, acked: bool, now: float) -> None:
+        super().confirmed(tag + 1 if multiple else tag, multiple, acked, now)
+
+
 class ConfirmsOneTooMany(Outbox):
-    def _confirm_many(self, tag: int, multiple: bool, acked: bool, now: float) -> None:
-        super()._confirm_many(tag + 1 if multiple else tag, multiple, acked, now)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._confirms.__class__ = _ConfirmsOneTooMany
+
+
+class _AppendsWhatComesBack(Places):
+    __slots__ = ()
+
+    def merge(self) -> None:
+        self.queue.extend(self.back)
+        self.back.clear()
+        self.update()
 
 
 class AppendsWhatComesBack(Outbox):
-    def _merge(self) -> None:
-        self._queue.extend(self._back)
-        self._back.clear()
-        self._update()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._places.__class__ = _AppendsWhatComesBack
 
 
 class GivesANewPlaceToWhatIsPublishedAgain(Outbox):
     def _accept_again(self, message: OutgoingMessage) -> None:
-        message.order = self._order = self._order + 1
+        message.order = self._places.order = self._places.order + 1
         super()._accept_again(message)
 
 
 class KeepsTheChannelAfterNacks(Outbox):
     def _on_alarm(self, now: float) -> None:
-        for message in self._lanes.due(now):
-            self._come_back(message)
+        for message in self._places.lanes.due(now):
+            self._places.come_back(message)
 
 
 class KeepsTheRoom(Outbox):
@@ -374,10 +393,18 @@ class BelievesFormerChannels(Outbox):
         super().confirmed(self.epoch, tag, multiple, acked, now)
 
 
+class _LetsMessagesOvertakeCommands(Places):
+    __slots__ = ()
+
+    def update(self) -> None:
+        super().update()
+        self.ready = self.ready or (self.running is not None and self.channel.value == "open" and not self.torn)
+
+
 class LetsMessagesOvertakeCommands(Outbox):
-    def _update(self) -> None:
-        super()._update()
-        self._ready = self._ready or (self._running is not None and self.channel.value == "open" and not self._torn)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._places.__class__ = _LetsMessagesOvertakeCommands
 
 
 class LetsMessagesOvertakeWhatTheyWaitFor(Outbox):
@@ -390,32 +417,48 @@ class LetsMessagesOvertakeWhatTheyWaitFor(Outbox):
 
 class ForgetsTheCommandsThatTakeLong(Outbox):
     def lost(self, protocol_error: Any = None) -> None:
-        self._overdue.clear()
+        self._places.overdue.clear()
         super().lost(protocol_error)
 
 
-class SuspectsEverybody(Outbox):
+class _SuspectsEverybody(Losses):
+    __slots__ = ()
+
     def _suspect(self, detail: Any, *, lane_wide: bool = False) -> None:
-        for message in self.in_flight.values():
-            self._telling.append((message, Outcome.REJECTED, detail))
-        self.in_flight.clear()
-        self._lose_channel()
+        for message in self._places.in_flight.values():
+            self._places.telling.append((message, Outcome.REJECTED, detail))
+        self._places.in_flight.clear()
+        self.lose_channel()
+
+
+class SuspectsEverybody(Outbox):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._losses.__class__ = _SuspectsEverybody
+
+
+class _ForgetsThatItIsTorn(Places):
+    __slots__ = ()
+
+    def tear(self) -> None:
+        pass
 
 
 class ForgetsThatItIsTorn(Outbox):
-    def _tear(self) -> None:
-        pass
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._places.__class__ = _ForgetsThatItIsTorn
 
 
 class ForgetsWhatIsHeld(Outbox):
     def lost(self, protocol_error: Any = None) -> None:
-        self._lanes.held.clear()
+        self._places.lanes.held.clear()
         super().lost(protocol_error)
 
 
 class ForgetsTheRunningCommand(Outbox):
     def lost(self, protocol_error: Any = None) -> None:
-        self._running = None
+        self._places.running = None
         super().lost(protocol_error)
 
 
@@ -428,7 +471,7 @@ class _ClearingLanes(Lanes):
 class LetsAnAckClearALane(Outbox):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._lanes = _ClearingLanes()
+        self._places.lanes = _ClearingLanes()
 
 
 class _NarrowWindow(Window):
@@ -442,7 +485,7 @@ class _NarrowWindow(Window):
 class NeverSendsSuspectsAgain(Outbox):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.window = _NarrowWindow()
+        self.window = self._places.window = _NarrowWindow()
 
 
 class _WideWindow(Window):
@@ -455,7 +498,7 @@ class _WideWindow(Window):
 class NeverFindsTheGuilty(Outbox):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.window = _WideWindow()
+        self.window = self._places.window = _WideWindow()
 
 
 #: Each with a seed that finds it soon: with others, some take hundreds of examples.
@@ -509,7 +552,7 @@ class AdmitsTheLastFirst(Limiter):
 
 
 @pytest.mark.parametrize(
-    ("bug", "number"), [(StealsReservations, 1), (ForgetsReservations, 1), (AdmitsTheLastFirst, 5)]
+    ("bug", "number"), [(StealsReservations, 1), (ForgetsReservations, 1), (AdmitsTheLastFirst, 2)]
 )
 def test_a_planted_bug_of_the_limiter_is_found(bug: type[Limiter], number: int) -> None:
     finds(bug, "new_limiter", number)

@@ -28,8 +28,8 @@ def failure(reason: str) -> ssl.SSLError:
     [
         (flaw(10, "certificate has expired"), r"not valid any more: renew it.*\(certificate has expired\)"),
         (flaw(9, "certificate is not yet valid"), "not valid yet: set the clocks right"),
-        (flaw(20, "unable to get local issuer certificate"), r"nobody trusted has signed it: .*ssl={'ca_certs'"),
-        (flaw(18, "self-signed certificate"), "nobody trusted has signed it"),
+        (flaw(20, "unable to get local issuer certificate"), r"no trusted authority has signed it: .*ssl={'ca_certs'"),
+        (flaw(18, "self-signed certificate"), "no trusted authority has signed it"),
         (flaw(62, "Hostname mismatch"), r"not valid for this host name: .*server_hostname.*\(Hostname mismatch\)"),
         (flaw(64, "IP address mismatch"), "not valid for this host name"),
         (flaw(23, "certificate revoked"), "not valid here: certificate revoked"),

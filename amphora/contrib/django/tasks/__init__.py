@@ -29,7 +29,7 @@ _WORKER = "amphora.contrib.django.tasks.worker"
 
 
 def has_tasks() -> bool:
-    """Tell whether this release of Django has tasks."""
+    """Return whether this release of Django has tasks."""
     return bool(django.VERSION >= (6, 0))
 
 

@@ -165,7 +165,7 @@ class AmphoraBackend(BaseTaskBackend):
 
     def _send(self, result: TaskResult) -> None:
         client = clients[self.service_alias]
-        # Not the deadline of a request in whose course this is sent: nobody waits for a task.
+        # Not the deadline of a request in whose course this is sent: no caller waits for a task.
         options: dict[str, Any] = {"function_name": RUN_TASK, "expires": False}
         queue = result.task.queue_name
         if queue != DEFAULT_TASK_QUEUE_NAME:

@@ -93,7 +93,7 @@ class TaskResults:
 
 
 def is_shared(cache: str) -> bool:
-    """Tell whether other processes find what one has put into a cache."""
+    """Return whether other processes find what one has put into a cache."""
     return not isinstance(caches[cache], (DummyCache, LocMemCache))
 
 

@@ -16,7 +16,7 @@ class LentConnections:
 
     A handler runs in a greenlet, and each greenlet has connections of its own. Under `django.test.TestCase` these see
     nothing of what the test has written, for it is never committed. So the handler gets the test's connection, as the
-    threads of `django.test.LiveServerTestCase` do. Whoever lends must see to it that one greenlet uses them at a time.
+    threads of `django.test.LiveServerTestCase` do. The lender has to make sure that one greenlet uses them at a time.
 
     Args:
         lent: The connections by alias.
@@ -63,7 +63,7 @@ class LentConnections:
                     del connections[alias]
 
     def _protect(self) -> None:
-        """Let nobody close them: what is closed within a transaction is lost to the test."""
+        """Keep them open: what is closed within a transaction is lost to the test."""
         for connection in self._lent.values():
             vars(connection).update(close=_do_nothing, close_if_unusable_or_obsolete=_do_nothing)
 

@@ -112,7 +112,7 @@ class ProjectServices(CallRecorder[SentCall]):
         if running:
             raise AssertionError(
                 f"Remote functions of {', '.join(map(repr, running))} still run after the test. Wait for the results "
-                "of deferred calls before it ends, and end what waits for ever."
+                "of deferred calls before it ends, and end what waits forever."
             )
 
     def _serve(self, alias: str) -> None:
@@ -145,7 +145,7 @@ class ProjectServices(CallRecorder[SentCall]):
         return result
 
     def _hides_something(self) -> bool:
-        """Tell whether the caller is in a transaction that handlers cannot look into, but whose locks they may want."""
+        """Return whether the caller is in a transaction that handlers cannot look into, but may want the locks of."""
         return any(each.in_atomic_block for each in connections.all(initialized_only=True) if each not in self._lent)
 
     def _run(self, request: CurrentRequest, call: Callable[[], Any]) -> Any:
@@ -196,7 +196,7 @@ class ProjectServices(CallRecorder[SentCall]):
         """Wait for the end of all calls that were made, those that they make in turn included.
 
         Args:
-            timeout: Seconds to wait at the most.
+            timeout: Seconds to wait at most.
 
         Raises:
             AssertionError: One has not ended by then; the text tells which.

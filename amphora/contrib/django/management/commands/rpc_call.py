@@ -82,7 +82,9 @@ class Command(BaseCommand):
             "--kw", action="append", default=[], metavar="NAME=VALUE", help="a keyword argument; as often as needed"
         )
         parser.add_argument("--alias", default="default", help="alias of the setting AMPHORA (default: %(default)s)")
-        parser.add_argument("--routing-key", metavar="KEY", help="call whoever receives from the queue of a label")
+        parser.add_argument(
+            "--routing-key", metavar="KEY", help="call the server that receives from this label's queue"
+        )
         parser.add_argument(
             "--cast", action="store_true", help="return when the broker has the request; servers send no reply"
         )
@@ -139,7 +141,7 @@ class Command(BaseCommand):
         local = str(given.get("broker_url")).startswith("memory:")
         with ExitStack() as stack:
             if local:
-                # Nobody else can be reached through it.
+                # It reaches no other server.
                 stack.enter_context(servers[alias])
             stack.enter_context(client)
             if not client.wait_connected(timeout):

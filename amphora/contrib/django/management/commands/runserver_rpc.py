@@ -140,7 +140,7 @@ class Command(BaseCommand):
         served = [self._served(alias, options) for alias in aliases]
         if settings.DEBUG:
             self._look_for_migrations()
-        # What importing and checking have opened nobody uses again.
+        # What importing and checking have opened is not used again.
         connections.close_all()
         if options["verbosity"] > 0:
             self._introduce(served)

@@ -44,7 +44,7 @@ def test_keyword_arguments_are_name_and_value():
         (["queues", "math", "--fanout"], "only --management tells of"),
         (["queues", "math", "--management", "ftp://u:secret@h"], "http://127.0.0.1:15672"),
         (["queues", "math", "--management", "http://u:secret@h:port"], "cannot be read"),
-        (["purge-dead", "math"], "say --yes"),
+        (["purge-dead", "math"], "pass --yes"),
         (["serve", "a:b", "c:d", "--queue", "x"], "--queue goes with one TARGET"),
         (["serve", "a:b", "--reload-dir", "."], "goes with --reload"),
         (["serve", "a:b", "--broker", "amqp://u:secret/x@h"], "cannot be read"),

@@ -13,9 +13,9 @@ from port_for import get_port
 
 from amphora import AmqpRpcClient, AmqpRpcServer
 from amphora.cli import probe_server
+from amphora.cli.commands.serve import command as serve_command
 from amphora.cli.exit_codes import BadArguments
 from amphora.cli.probes import Probes
-from amphora.cli.serve import command as serve_command
 from tests.cli.conftest import Invoke
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until

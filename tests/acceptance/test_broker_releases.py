@@ -78,6 +78,7 @@ def test_calls_are_answered_after_an_acknowledgement_that_came_too_late(
     queue_type: str,
     by_label: bool,
 ) -> None:
+    # Consumer timeouts of quorum queues on 4.3: rabbitmq-server 17317, 16983.
     broker = impatient_broker
     work = Work(0.2)
     options: dict[str, Any] = {"queue_type": queue_type}
@@ -199,6 +200,7 @@ def test_a_request_queue_that_an_operator_deletes_is_served_by_every_server_afte
 def test_requests_that_crashed_servers_had_prefetched_are_neither_dropped_nor_given_up(
     broker: Broker, service: str, new_client: NewClient, new_server: NewServer, limit: int | None, by_label: bool
 ) -> None:
+    # The default delivery limit of 20: rabbitmq-server 11937.
     options = {"queue_type": "quorum", "delivery_limit": limit}
     client = new_client(broker.url, timeout=TIMEOUT, **options)
     assert client.wait_connected(20)
@@ -250,6 +252,7 @@ def quorum_vhost(broker: Broker, unique_name: Callable[[str], str]) -> str:
 def test_a_classic_service_has_classic_queues_whatever_the_default_of_the_virtual_host(
     broker: Broker, quorum_vhost: str, service: str, new_client: NewClient, new_server: NewServer
 ) -> None:
+    # The default queue type of a virtual host: rabbitmq-server 8076.
     url = broker.url_for(vhost=quorum_vhost)
     client = new_client(url, timeout=TIMEOUT, queue_type="classic")
     client.create_new_request_queue(service)
@@ -303,7 +306,8 @@ def test_queues_that_an_earlier_release_declared_stay_in_use_and_are_logged(
     assert "set a policy with a higher delivery-limit" in caplog.text
 
 
-# A broker that is killed soon after a quorum queue was declared: on RabbitMQ 4.0, some come back without a leader.
+# A broker that is killed soon after a quorum queue was declared: on RabbitMQ 4.0, some come back without a leader
+# (queues that cannot recover: rabbitmq-server 13828, 17531).
 
 
 def test_clients_go_on_whose_broker_was_killed_soon_after_they_had_declared_their_queues(

@@ -1,8 +1,11 @@
-"""Faults that users of other libraries reported with settings of RabbitMQ 4: calls are answered with them too."""
+"""Faults that users of other libraries reported with settings of RabbitMQ 4: calls are answered with them too.
+
+Further reports have their numbers in `test_broker_releases`.
+"""
 
 import pytest
 
-from amphora import AmqpRpcFanoutClient, AmqpRpcFanoutServer
+from amphora import AmqpRpcFanoutClient, AmqpRpcFanoutServer, MessageTooLarge
 from tests.acceptance.conftest import NewClient, NewServer
 from tests.acceptance.work import Work
 from tests.conftest import StartBroker
@@ -44,3 +47,22 @@ def test_a_broker_that_permits_no_transient_queues_has_those_of_a_fanout_service
     client = new_client(url, cls=AmqpRpcFanoutClient, timeout=60)
 
     assert client.call.work(1) == 1
+
+
+def test_a_request_above_the_default_limit_of_16_mib_fails_alone(
+    broker: Broker, service: str, new_client: NewClient, new_server: NewServer
+) -> None:
+    """The lower default of `max_message_size` since 4.0 (rabbitmq-server 11455)."""
+    if broker.release < (4, 0):
+        pytest.skip("the limit of this release is 128 MiB")
+    new_server(broker.url, Work())
+    client = new_client(broker.url, timeout=60)
+    before = [client.defer(wait_publish=False).work(number) for number in range(10)]
+    large = client.defer(wait_publish=False).work("x" * (17 << 20))
+    after = [client.defer(wait_publish=False).work(number) for number in range(10, 20)]
+
+    with pytest.raises(MessageTooLarge) as caught:
+        large.get()
+    assert caught.value.limit == 16 << 20
+    assert [result.get() for result in (*before, *after)] == list(range(20))
+    assert client.stats()["reconnects"] == 0

@@ -27,7 +27,9 @@ can be pickled and copied, with their arguments and attributes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, TypedDict, Unpack
 
 __all__ = [
@@ -284,10 +286,15 @@ class BrokerUnreachable(BrokerError):
         errno (int | None): Number of the operating system's error, such as `errno.ECONNREFUSED`; `errno.ETIMEDOUT`
             where the broker did not answer in time; None where it was another error.
         tls (bool): Whether TLS is the cause.
+        answered (dict[str, QueueStatus | None]): What `queue_status` found out about the other queues; None for those
+            that do not exist.
+        unanswered (tuple[str, ...]): Names of the queues about which the broker did not answer `queue_status`.
     """
 
     errno: int | None = None
     tls: bool = False
+    answered: Mapping[str, Any] = MappingProxyType({})
+    unanswered: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, errno: int | None = None, tls: bool = False, **details: Unpack[_Details]) -> None:
         super().__init__(*args, **details)

@@ -27,6 +27,7 @@ def run(
     timeout: float,
     expires: bool,
     no_wait: bool,
+    cast: bool,
     as_json: bool,  # noqa: ARG001  (accepted as everywhere)
 ) -> None:
     """Call FUNCTION of the service NS and print its result as JSON."""
@@ -37,6 +38,9 @@ def run(
         options["routing_key"] = routing_key
     with service.connected(timeout=timeout) as client:
         try:
+            if cast:
+                client.cast(**options)(*arguments, **keywords)
+                return
             if no_wait:
                 client.defer(**options)(*arguments, **keywords)
                 return

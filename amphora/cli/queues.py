@@ -8,6 +8,7 @@ from amphora.cli.exit_codes import BadArguments, Failed
 from amphora.cli.label_names import named_by
 from amphora.cli.management import ManagedQueue, Management
 from amphora.cli.output import Part, print_json, print_table, table
+from amphora.cli.queue_answers import QueueAnswers, ask_about_queues, no_answer
 from amphora.cli.services import TargetService
 
 __all__ = ["run"]
@@ -40,9 +41,17 @@ def run(
         print_json(found)
     else:
         _print(found, managed=bool(management))
-    missing = [each["queue"] for each in found if each["messages"] is None and each["kind"] != "dead letters"]
-    if missing:
-        raise Failed(f"not there: {', '.join(missing)}")
+    silent = [each["queue"] for each in found if not each.get("answered", True)]
+    missing = [
+        each["queue"]
+        for each in found
+        if each["messages"] is None and each["kind"] != "dead letters" and each["queue"] not in silent
+    ]
+    problems = [f"not there: {', '.join(missing)}"] if missing else []
+    if silent:
+        problems.append(no_answer(*silent))
+    if problems:
+        raise Failed("; ".join(problems))
     idle = [
         each for each in found if each["messages"] and not each["consumers"] and each["kind"] in ("requests", "label")
     ]
@@ -58,22 +67,36 @@ def _asked(
 ) -> list[dict[str, Any]]:
     # It declares nothing: the limit only says that there may be a queue of dead letters.
     with service.connected(delivery_limit=2, **named_by(queue_template)) as client:
-        status = client.queue_status(timeout=timeout)
-        own, dead = status
+        own = ask_about_queues(client, timeout=timeout)
         try:
-            of_labels = client.queue_status(*labels, timeout=timeout) if labels else {}
+            of_labels = ask_about_queues(client, *labels, timeout=timeout) if labels else QueueAnswers({})
         except ValueError as error:
             raise BadArguments(str(error)) from error
-    kinds = {own: "requests", dead: "dead letters"}
-    return [
+    dead = f"rpc_{service.name}_dead"
+    kinds = {name: "dead letters" if name == dead else "requests" for name in (*own.found, *own.unanswered)}
+    found = {**own.found, **of_labels.found}
+    rows = [
         {
             "queue": name,
             "kind": kinds.get(name, "label"),
             "messages": None if each is None else each.messages,
             "consumers": None if each is None else each.consumers,
+            "answered": True,
         }
-        for name, each in {**status, **of_labels}.items()
+        for name, each in found.items()
     ]
+    rows += [
+        {
+            "queue": name,
+            "kind": kinds.get(name, "label"),
+            "messages": None,
+            "consumers": None,
+            "answered": False,
+        }
+        for name in (*own.unanswered, *of_labels.unanswered)
+    ]
+    order = ["requests", "dead letters", "label"]
+    return sorted(rows, key=lambda row: order.index(str(row["kind"])))
 
 
 def _managed(service: TargetService, management: Management, *, everything: bool) -> list[dict[str, Any]]:
@@ -122,6 +145,9 @@ def _print(found: list[dict[str, Any]], *, managed: bool) -> None:
     right = ("MESSAGES", "CONSUMERS", "UNACKED", "IN/s", "OUT/s")
     rows = table("QUEUE", "KIND", "MESSAGES", "CONSUMERS", *more, right=right)
     for each in found:
+        if not each.get("answered", True):
+            rows.add_cells(each["queue"], each["kind"], ("no answer", "red"), ("-", "dim"))
+            continue
         if each["messages"] is None:
             rows.add_cells(each["queue"], each["kind"], ("-", "dim"), ("-", "dim"))
             continue

@@ -14,6 +14,7 @@ from amphora import (
     WrongRequest,
 )
 from amphora.cli.broker_checks import clock_finding
+from amphora.cli.queue_answers import ask_about_queues, no_answer
 from amphora.cli.report import Finding, Level
 from amphora.cli.services import CLOCKS, TargetService, why_not_connected
 
@@ -36,7 +37,9 @@ def service_findings(service: TargetService, *, queue_type: str, delivery_limit:
         queue_type: The type that its clients and servers are made with.
         delivery_limit: The limit that they are made with.
     """
-    with service.client(queue_type=queue_type, delivery_limit=delivery_limit) as client:
+    # It declares nothing: the limit only says that there may be a queue of dead letters.
+    looks_for_letters = delivery_limit if service.fanout else delivery_limit or 2
+    with service.client(queue_type=queue_type, delivery_limit=looks_for_letters) as client:
         try:
             connected = client.wait_connected(service.connect_timeout)
         except AccessRefused as error:
@@ -114,9 +117,15 @@ def _durability_findings(client: AmqpRpcClient) -> Iterator[Finding]:
 
 def _queue_findings(client: AmqpRpcClient) -> Iterator[Finding]:
     own, dead = f"rpc_{client.service_name}_request", f"rpc_{client.service_name}_dead"
-    status = client.queue_status()
+    status, unanswered = ask_about_queues(client)
+    for name in unanswered:
+        yield Finding(
+            "queue", Level.ERROR, no_answer(repr(name)), "start that node; `rabbitmqctl cluster_status` shows which"
+        )
     found = status.get(own)
-    if found is None:
+    if own in unanswered:
+        pass
+    elif found is None:
         text = f"{own!r} is gone"
         yield Finding("queue", Level.ERROR, text, "start a server or a client, which declare it again")
     elif not found.consumers:
@@ -143,7 +152,7 @@ def _queue_findings(client: AmqpRpcClient) -> Iterator[Finding]:
 
 def _server_findings(client: AmqpRpcClient) -> Iterator[Finding]:
     # One consumer a server, unless labels or fan-out are in play: then all of the time is waited for.
-    queues = client.queue_status()
+    queues = ask_about_queues(client).found
     consumers = sum(each.consumers for each in queues.values() if each is not None)
     servers = client.inspect.ping(timeout=_ANSWER if consumers else _BRIEFLY, limit=consumers or None)
     if servers:

@@ -30,7 +30,7 @@ readline: Any = import_module("readline") if find_spec("readline") else None
 
 
 #: What stands before the name of a remote function.
-_CALLERS = ("client.call.", "client.defer.")
+_CALLERS = ("client.call.", "client.defer.", "client.cast.")
 
 
 def run(service: TargetService, timeout: float, discover: float) -> None:

@@ -15,6 +15,7 @@ from amphora.cli.exit_codes import NoAnswer
 from amphora.cli.label_names import named_by
 from amphora.cli.latencies import milliseconds, percentile, roughly
 from amphora.cli.output import Part, console, fitted, print_lines, styled, table, to_json
+from amphora.cli.queue_answers import ask_about_queues, no_answer
 from amphora.cli.services import TargetService
 from amphora.cli.top_model import ObservedServer, Runs, runs_by_function
 
@@ -48,6 +49,7 @@ class _Screen:
         self._functions = functions
         self.servers: dict[str, ObservedServer] = {}
         self._queues: dict[str, QueueStatus | None] = {}
+        self._unanswered: tuple[str, ...] = ()
         self._trouble = ""
 
     def ask(self, timeout: float) -> None:
@@ -89,7 +91,7 @@ class _Screen:
         for line in title:
             line.no_wrap, line.overflow = out.is_terminal, "ellipsis"
         parts: list[RenderableType] = [*title, "", fitted(self._server_table(), out, _OPTIONAL)]
-        if self._queues:
+        if self._queues or self._unanswered:
             parts += ["", self._queue_table()]
         if self._functions:
             parts += ["", self._function_table()]
@@ -118,6 +120,7 @@ class _Screen:
             ],
             "functions": {name: _record(runs) for name, runs in runs_by_function(self._present()).items()},
             "queues": {name: None if each is None else each._asdict() for name, each in self._queues.items()},
+            "unanswered_queues": list(self._unanswered),
         }
 
     def _present(self) -> list[ObservedServer]:
@@ -137,6 +140,8 @@ class _Screen:
         for name, each in self._queues.items():
             if each is not None:
                 rows.add_cells(name, str(each.messages), str(each.consumers))
+        for name in self._unanswered:
+            rows.add_cells(name, ("no answer", "red"), ("-", "dim"))
         return rows
 
     def _function_table(self) -> Table:
@@ -149,13 +154,15 @@ class _Screen:
         if self._fanout:
             return
         try:
-            found = self._client.queue_status(timeout=timeout)
-            if self._labels:
-                found |= self._client.queue_status(*self._labels, timeout=timeout)
+            # (A label queue without an answer must not use up the time of the others.)
+            own = ask_about_queues(self._client, timeout=timeout / 2 if self._labels else timeout)
+            labels = ask_about_queues(self._client, *self._labels, timeout=timeout / 2) if self._labels else None
         except BrokerError as error:
             self._trouble = str(error)
-        else:
-            self._queues, self._trouble = found, ""
+            return
+        self._queues = {**own.found, **({} if labels is None else labels.found)}
+        self._unanswered = (*own.unanswered, *(() if labels is None else labels.unanswered))
+        self._trouble = no_answer(*self._unanswered) if self._unanswered else ""
 
 
 def run(

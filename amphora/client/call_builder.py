@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 from gevent.event import AsyncResult
 
 from amphora.client.call_tracker import CallTracker
 from amphora.client.caller import CallOptions
+from amphora.client.casts import Cast, Casts
 from amphora.client.lifetimes import Lifetime, lifetime_of
 from amphora.client.middleware import ClientMiddleware, OutgoingRequest, send_through
 from amphora.core.calls import PendingCall
@@ -22,10 +24,11 @@ __all__ = ["CallBuilder"]
 
 
 class CallBuilder:
-    """Makes the calls of `AmqpRpcClient.call` and `AmqpRpcClient.defer`.
+    """Makes the calls of `AmqpRpcClient.call`, `AmqpRpcClient.defer` and `AmqpRpcClient.cast`.
 
     Args:
         calls: Sends the requests.
+        casts: Sends those that get no reply.
         router: Gives the routing keys of calls that are given none.
         middleware: What runs around the sending of each; the client adds to it.
         timeout: Seconds that a call may take that is not told; None for no limit.
@@ -35,6 +38,7 @@ class CallBuilder:
     def __init__(
         self,
         calls: CallTracker,
+        casts: Casts,
         router: Router,
         middleware: Sequence[ClientMiddleware],
         *,
@@ -42,6 +46,7 @@ class CallBuilder:
         check: Callable[[], None],
     ) -> None:
         self._calls = calls
+        self._casts = casts
         self._router = router
         self._middleware = middleware
         self._timeout = timeout
@@ -75,6 +80,35 @@ class CallBuilder:
         result: AsyncResult[Any] = call.result
         return result
 
+    def cast(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Send a request that gets no reply, and wait until the broker has it unless ``wait_publish`` says no."""
+        routing_key, lifetime = self._prepare(function, options, args, kwargs)
+        wait, legacy = options.get("wait_publish", True), bool(options.get("legacy", False))
+        casts, timeout = self._casts, lifetime[0]
+        deadline = None if timeout is None else monotonic() + timeout
+        if not self._middleware:
+            cast = casts.send(
+                function, args, kwargs, lifetime=lifetime, routing_key=routing_key, watched=wait, legacy=legacy
+            )
+        else:
+
+            def send(request: OutgoingRequest) -> Cast:
+                return casts.send(
+                    function,
+                    args,
+                    kwargs,
+                    lifetime=lifetime,
+                    routing_key=routing_key,
+                    watched=True,
+                    legacy=legacy,
+                    headers=check_headers(request.headers),
+                )
+
+            request = OutgoingRequest(function, args, kwargs, routing_key, one_way=True)
+            cast = send_through(self._middleware, request, send=send, forget=casts.forget)
+        if wait:
+            casts.wait(cast, deadline)
+
     def _send(
         self,
         function: str,
@@ -84,20 +118,7 @@ class CallBuilder:
         *,
         wait_publish: bool,
     ) -> PendingCall:
-        self._check()
-        timeout = self._timeout
-        if "timeout" in options:
-            timeout = timeout_of(options["timeout"])
-        routing_key = options.get("routing_key")
-        if routing_key is not None:
-            check_routing_key(routing_key)
-        elif function in self._router.tuning:
-            routing_key = self._router.routing_key(function, args, kwargs)
-        else:
-            routing_key = ""
-        lifetime: Lifetime = timeout, None
-        if "expires" in options or running_request.get() is not None or deadline_limit.get() is not None:
-            lifetime = lifetime_of(function, timeout, options.get("expires"))
+        routing_key, lifetime = self._prepare(function, options, args, kwargs)
         if not self._middleware:
             return self._calls.send(
                 function, args, kwargs, lifetime=lifetime, routing_key=routing_key, wait_publish=wait_publish
@@ -116,3 +137,23 @@ class CallBuilder:
 
         request = OutgoingRequest(function, args, kwargs, routing_key)
         return send_through(self._middleware, request, send=send, forget=self._calls.forget)
+
+    def _prepare(
+        self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[str, Lifetime]:
+        """Return the routing key and the lifetime of a request."""
+        self._check()
+        timeout = self._timeout
+        if "timeout" in options:
+            timeout = timeout_of(options["timeout"])
+        routing_key = options.get("routing_key")
+        if routing_key is not None:
+            check_routing_key(routing_key)
+        elif function in self._router.tuning:
+            routing_key = self._router.routing_key(function, args, kwargs)
+        else:
+            routing_key = ""
+        lifetime: Lifetime = timeout, None
+        if "expires" in options or running_request.get() is not None or deadline_limit.get() is not None:
+            lifetime = lifetime_of(function, timeout, options.get("expires"))
+        return routing_key, lifetime

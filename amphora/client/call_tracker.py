@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from functools import partial
 from itertools import count
 from time import monotonic, time
@@ -13,6 +12,7 @@ from uuid import uuid4
 from gevent.event import AsyncResult, Event
 
 from amphora.client.call_timer import CallTimer
+from amphora.client.casts import Cast, of_call
 from amphora.client.lifetimes import Lifetime
 from amphora.core.calls import Calls, Ending, PendingCall
 from amphora.core.inbox import ONE_REPLY, Answers, Inbox
@@ -172,13 +172,13 @@ class CallTracker:
         done = partial(self._on_published, call)
         expires_at = None if ends is None else monotonic() + ends - now
         call.message = message = OutgoingMessage(self._exchange, routing_key, properties, body, done, expires_at)
-        message.restore = self._restoring
+        message.restore = self.restoring
         deadline = self._calls.open(call, monotonic())
         try:
             self._publisher.publish(message, deadline=deadline)
         except AmqpRpcException as error:
             self._calls.forget(call)
-            raise _of_call(error, call).with_traceback(error.__traceback__) from error.__cause__
+            raise of_call(error, call).with_traceback(error.__traceback__) from error.__cause__
         except BaseException:
             self._calls.forget(call)
             raise
@@ -230,6 +230,10 @@ class CallTracker:
         if isinstance(call.refused, BrokerError) and not inbox.answers:
             raise call.refused
         return [(answer, at - began) for answer, at in inbox.answers]
+
+    def new_id(self) -> str:
+        """Return an id for a request."""
+        return f"{self._id_prefix}{next(self._ids):x}"
 
     def forget(self, call: PendingCall) -> None:
         """Nothing waits for this call any more; a middleware that watches its result learns of that."""
@@ -365,7 +369,7 @@ class CallTracker:
             return self._no_result(call, f": {detail}", stage=detail.stage)
         if how is Ending.REFUSED:
             self._counts["refused"] += 1
-            return _of_call(detail, call)
+            return of_call(detail, call)
         if how is Ending.EXPIRED:
             # (Answers are gathered until the deadline: there it is no failure.)
             self._counts["without_result"] += not call.inbox.partial
@@ -373,10 +377,10 @@ class CallTracker:
         if how is Ending.FORGOTTEN:
             return self._no_result(call, ": its caller was ended")
         if detail is not None:
-            return _of_call(detail, call)
+            return of_call(detail, call)
         return self._no_result(call, f": the client was stopped. {self._how_far(call)}")
 
-    def _restoring(self, message: OutgoingMessage) -> Callable[[Any], Any] | None:
+    def restoring(self, message: OutgoingMessage) -> Callable[[Any], Any] | None:
         """Return what may restore the route of a request: its queue, or the binding of its queue, was deleted.
 
         Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
@@ -434,15 +438,7 @@ def _stage(call: PendingCall) -> RequestStage:
     return RequestStage.SENT if sent else RequestStage.NOT_SENT
 
 
-def _of_call(error: AmqpRpcException, call: PendingCall) -> AmqpRpcException:
-    """Return an error, which may be that of many calls, as the one of this call."""
-    own = copy(error)
-    own.function, own.request_id = call.function, call.id
-    own.__cause__ = error.__cause__
-    return own
-
-
 def _function_of(message: OutgoingMessage) -> str:
     # Its `done` is all that links a message to its call. An attribute for this would cost every call.
     call = message.done.args[0] if isinstance(message.done, partial) else None
-    return call.function if isinstance(call, PendingCall) else "?"
+    return call.function if isinstance(call, (PendingCall, Cast)) else "?"

@@ -8,14 +8,15 @@ from typing import Any
 
 from amphora.protocol.name_rules import printable_name
 
-__all__ = ["CALL_OPTIONS", "DEFER_OPTIONS", "CallOptions", "PrettyCaller"]
+__all__ = ["CALL_OPTIONS", "CAST_OPTIONS", "DEFER_OPTIONS", "CallOptions", "PrettyCaller"]
 
 #: Options of one call by name; what is missing is the client's default.
 CallOptions = dict[str, Any]
 
-#: Options of a client's ``call``, and of its ``defer``.
+#: Options of a client's ``call``, of its ``defer`` and of its ``cast``.
 CALL_OPTIONS = ("function_name", "timeout", "routing_key", "expires")
 DEFER_OPTIONS = (*CALL_OPTIONS, "wait_publish")
+CAST_OPTIONS = (*DEFER_OPTIONS, "legacy")
 
 #: How many attributes a caller keeps for the next time.
 _KEPT = 1000
@@ -75,7 +76,7 @@ class PrettyCaller:
         """Call the remote function, or take options where no function is named yet.
 
         Returns:
-            What the client's ``call`` or ``defer`` returns; or a new `PrettyCaller`.
+            What the client's ``call``, ``defer`` or ``cast`` returns; or a new `PrettyCaller`.
 
         Raises:
             TypeError: Arguments, but no function named; or an unknown option.
@@ -85,8 +86,8 @@ class PrettyCaller:
             return self._invoke(self._name, self._options, args, kwargs)
         if args:
             raise TypeError(
-                "no remote function is named: write client.call.name(...) or client.defer.name(...), "
-                "or with the name as text client.call(function_name='name')(...)"
+                "no remote function is named: write client.call.name(...), client.defer.name(...) or "
+                "client.cast.name(...), or with the name as text client.call(function_name='name')(...)"
             )
         for option in kwargs:
             if option not in self._allowed:

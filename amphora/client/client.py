@@ -13,7 +13,8 @@ import gevent
 from amphora.client.bound import bind
 from amphora.client.call_builder import CallBuilder
 from amphora.client.call_tracker import CallTracker
-from amphora.client.caller import CALL_OPTIONS, DEFER_OPTIONS, PrettyCaller
+from amphora.client.caller import CALL_OPTIONS, CAST_OPTIONS, DEFER_OPTIONS, PrettyCaller
+from amphora.client.casts import Casts
 from amphora.client.inspector import Answer, Counts, Inspector
 from amphora.client.label_queues import LabelQueues
 from amphora.client.middleware import ClientMiddleware
@@ -32,7 +33,7 @@ from amphora.protocol.names import CONTROL_KEY, DEFAULT_QUEUE_TEMPLATE, check_ro
 from amphora.protocol.routing import Router, TuningFunction
 from amphora.protocol.signatures import SIGNATURE_VERSIONS, signatures_of
 from amphora.serializers import RpcJsonSerializer, SerializerOption
-from amphora.value_checks import expiry_of
+from amphora.value_checks import expiry_of, timeout_of
 
 __all__ = ["AmqpRpcClient"]
 
@@ -192,6 +193,7 @@ class AmqpRpcClient(ServiceEndpoint):
             types=types,
             queues=queues,
         )
+        signatures = signatures_of(options.signing_keys, service=names.namespace, versions=options.signature_versions)
         self._calls = CallTracker(
             repr(self),
             exchange=names.request_exchange,
@@ -201,10 +203,19 @@ class AmqpRpcClient(ServiceEndpoint):
             topology=topology,
             default_queue=not self._fanout,
             user=options.user,
-            signatures=signatures_of(
-                options.signing_keys, service=names.namespace, versions=options.signature_versions
-            ),
+            signatures=signatures,
             consumers=partial(self._consumer.run, partial(queue_status, response_queue.name)),
+        )
+        self._casts = Casts(
+            repr(self),
+            exchange=names.request_exchange,
+            reply_to=uuid,
+            codec=options.codec,
+            publisher=self._publisher,
+            signatures=signatures,
+            user=options.user,
+            new_id=self._calls.new_id,
+            restoring=self._calls.restoring,
         )
         self._consumer.subscribe(
             response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True, private=True
@@ -226,9 +237,12 @@ class AmqpRpcClient(ServiceEndpoint):
         self._try_again_at = math.inf
         self._router = Router()
         self._middleware: list[ClientMiddleware] = []
-        calling = CallBuilder(self._calls, self._router, self._middleware, timeout=timeout, check=self._try_again)
+        calling = CallBuilder(
+            self._calls, self._casts, self._router, self._middleware, timeout=timeout, check=self._try_again
+        )
         self._caller = PrettyCaller(calling.call, CALL_OPTIONS)
         self._deferring_caller = PrettyCaller(calling.defer, DEFER_OPTIONS)
+        self._casting_caller = PrettyCaller(calling.cast, CAST_OPTIONS)
         self._inspector = Inspector(self.gather)
         if options.autostart:
             self.serve()
@@ -240,9 +254,10 @@ class AmqpRpcClient(ServiceEndpoint):
             ``calls`` sent; ``replies`` received in time and ``late_replies`` to calls that had ended;
             ``untrusted`` replies (not signed, or altered; their calls ended with `WrongResult`);
             calls that ended ``without_result`` and that the broker ``refused`` (unroutable, nacked);
+            ``casts`` sent, and ``refused_casts`` that the broker refused or that expired before they could be sent;
             ``reconnects`` of both connections; calls ``pending`` and requests in the ``outbox`` now.
         """
-        return {**self._calls.stats(), **self._link_stats()}
+        return {**self._calls.stats(), **self._casts.stats(), **self._link_stats()}
 
     # -- calls ------------------------------------------------------------------------------
 
@@ -307,6 +322,49 @@ class AmqpRpcClient(ServiceEndpoint):
                 `BrokerError` are raised here only with ``wait_publish``, else by ``get()``.
         """
         return self._deferring_caller
+
+    @property
+    def cast(self) -> PrettyCaller:
+        """Have a remote function run, without a reply.
+
+        ``client.cast.name(...)``, or with options ``client.cast(wait_publish=False).name(...)``. The server
+        acknowledges the request after the function has ended, so that it runs at least once. If the function raises,
+        the server logs an ERROR with the request's id; with a ``delivery_limit``, it is tried again until it is
+        dead-lettered.
+
+        Options:
+            function_name (str): Name of the function, instead of attributes.
+            timeout (float | None): Seconds to wait for the broker's confirmation; by default the client's.
+                None for no limit.
+            routing_key (str): See `call`.
+            expires (bool | float): See `call`.
+            wait_publish (bool): Return only when the broker has confirmed the request (the default); otherwise
+                at once, unless the outbox is full. See `flush`.
+            legacy (bool): Whether servers of 0.1, which do not run requests without a reply, run it too. They send
+                replies, which are dropped and counted as ``late_replies``. Off by default.
+
+        Returns:
+            A `PrettyCaller`; calling it returns None.
+
+        Raises:
+            NoResult: Not confirmed within the timeout; the request is kept and may still be sent, until
+                it expires. Or the deadline passed before it could be sent.
+            Unroutable, Backlogged, BrokerError, TypeError: See `call`. `Unroutable` and `BrokerError` are raised
+                only with ``wait_publish``; otherwise an ERROR is logged, and `flush` returns False.
+        """
+        return self._casting_caller
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until the broker has confirmed or refused every request sent before, those of `cast` in particular.
+
+        Args:
+            timeout: Seconds to wait at most; None for no limit. The wait ends when the client is stopped.
+
+        Returns:
+            Whether all were settled in time, and no cast since the last `flush` was lost without its caller being
+            told: refused by the broker, or expired before it could be sent.
+        """
+        return self._casts.flush(None if timeout is None else timeout_of(timeout))
 
     def bind(self, service: Callable[..., Bound], *, prefix: str = "", **options: Any) -> Bound:
         """Give remote functions as the methods of a class, so that a type checker knows them.
@@ -490,6 +548,7 @@ class AmqpRpcClient(ServiceEndpoint):
     def _stop(self) -> None:
         super()._stop()
         self._calls.end_endless()
+        self._casts.end_waiting(only_endless=True)
 
     def _pending_count(self) -> Callable[[], int]:
         return self._calls.count_pending

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from gevent.event import AsyncResult
 
+from amphora.client.casts import Cast
 from amphora.core.calls import PendingCall
 
 __all__ = ["ClientMiddleware", "OutgoingRequest", "send_through"]
@@ -25,6 +26,7 @@ class OutgoingRequest:
         routing_key (str): Routing key of the request.
         headers (dict[str, object]): Header table of the message, to which a middleware may add: text, numbers,
             booleans and None, of 3072 bytes together. Names that begin with ``x-amphora-`` are reserved.
+        one_way (bool): Whether it is a cast: what sending returns is set when the broker has confirmed the request.
         id (str | None): Its message id, which the server finds in `CurrentRequest.id`; None until it is sent.
     """
 
@@ -33,6 +35,7 @@ class OutgoingRequest:
     kwargs: dict[str, Any]
     routing_key: str
     headers: dict[str, Any] = field(default_factory=dict)
+    one_way: bool = False
     id: str | None = None
 
 
@@ -40,13 +43,16 @@ class OutgoingRequest:
 ClientMiddleware = Callable[[OutgoingRequest, Callable[[], "AsyncResult[Any]"]], "AsyncResult[Any]"]
 
 
+Sent = TypeVar("Sent", PendingCall, Cast)
+
+
 def send_through(
     middleware: Sequence[ClientMiddleware],
     request: OutgoingRequest,
     *,
-    send: Callable[[OutgoingRequest], PendingCall],
-    forget: Callable[[PendingCall], None],
-) -> PendingCall:
+    send: Callable[[OutgoingRequest], Sent],
+    forget: Callable[[Sent], None],
+) -> Sent:
     """Send a request through a client's middleware, the first of which is the outermost.
 
     Args:
@@ -59,15 +65,14 @@ def send_through(
         TypeError: A middleware returned something else than the result that sending gave it.
         Exception: What a middleware, or sending, raised.
     """
-    sent: list[PendingCall] = []
+    sent: list[Sent] = []
 
     def send_once() -> AsyncResult[Any]:
         if sent:
             raise RuntimeError(f"a middleware sent the request to {request.function!r} twice")
         sent.append(send(request))
         request.id = sent[0].id
-        result: AsyncResult[Any] = sent[0].result
-        return result
+        return cast("AsyncResult[Any]", sent[0].result)
 
     step: Callable[[], AsyncResult[Any]] = send_once
     for each in reversed(middleware):

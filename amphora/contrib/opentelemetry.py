@@ -100,7 +100,8 @@ def _around_calls(client: Any, tracer: Tracer, enabled: Callable[[], bool]) -> C
             attributes["messaging.destination.name"] += f":{_text(request.routing_key)}"
             attributes["messaging.rabbitmq.destination.routing_key"] = _text(request.routing_key)
         context = _callers_context(request.headers)
-        span = tracer.start_span(attributes["rpc.method"], context=context, kind=SpanKind.CLIENT, attributes=attributes)
+        kind = SpanKind.PRODUCER if request.one_way else SpanKind.CLIENT
+        span = tracer.start_span(attributes["rpc.method"], context=context, kind=kind, attributes=attributes)
         mark = _sending.set(request)
         try:
             _inject(request.headers, trace.set_span_in_context(span, context))

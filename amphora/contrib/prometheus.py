@@ -115,7 +115,7 @@ class Metrics:
         )
         self._calls = Counter(
             "amphora_client_calls",
-            "Calls, by their end (ok, remote_error, no_result, unroutable, ...)",
+            "Calls, by their end (ok, sent, remote_error, no_result, unroutable, ...)",
             (*labels, "outcome"),
             registry=registry,
         )
@@ -202,7 +202,8 @@ class Metrics:
 
             def end(error: BaseException | None) -> None:
                 self._call_seconds.labels(*labels).observe(monotonic() - started)
-                self._calls.labels(*labels, _outcome(error)).inc()
+                outcome = "sent" if request.one_way and error is None else _outcome(error)
+                self._calls.labels(*labels, outcome).inc()
 
             try:
                 result = send()

@@ -24,6 +24,7 @@ GATED     `hold`                             HOLDING
 RUNNING   `finished`                         REPLYING; SETTLED DONE without a client
 RUNNING   `ignored`                          SETTLED IGNORED, or DONE where ignored requests are dropped;
                                              HOLDING if it was ignored here before
+RUNNING   `failed`                           as `unreadable` or `finished`; HOLDING, to be tried again, with letters
 RUNNING   `unreadable`                       REPLYING; BURYING without a client; SETTLED DROPPED without letters
 RUNNING   `ended`                            SETTLED GIVEN_BACK: the worker went away without a result
 REPLYING  `replied`                          SETTLED DONE (remembered)
@@ -259,6 +260,13 @@ class ServedRequests(Generic[R]):
         else:
             # It has come back to us: no loop with the broker.
             self._hold(record, now + self._options.ignore_delay, now)
+
+    def failed(self, record: R, reply: Reply, now: float) -> None:
+        """The function has raised; a request without a client is tried again, where tries are counted."""
+        if record.state is _RUNNING and record.client is None and self.tries is not None:
+            self._hold(record, now + self._options.ignore_delay, now)
+        else:
+            self.finished(record, reply, now)
 
     def unreadable(self, record: R, reply: Reply, now: float) -> None:
         """The request cannot be read."""

@@ -16,7 +16,7 @@ from weakref import WeakMethod, finalize
 
 import gevent
 from gevent import monkey
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from amphora.driver.forks import let_go_after_fork
 from amphora.durations import Histogram
@@ -133,6 +133,8 @@ class Endpoint:
         self._stopping: gevent.Greenlet[[], None] | None = None
         self._finalizer: finalize[..., Any] | None = None
         self._unconfirmed: UnconfirmedRequests | None = None
+        # Questions about queues that are not answered yet.
+        self._asked: dict[str, AsyncResult[Any]] = {}
         let_go_after_fork(self)
 
     @classmethod
@@ -272,18 +274,34 @@ class Endpoint:
     def _queue_status(self, names: Iterable[str], timeout: float) -> dict[str, QueueStatus | None]:
         """Ask the broker how these queues are, over the connection that no resource alarm blocks."""
         deadline = monotonic() + timeout
-        found = {}
-        for name in names:
+        self._raise_failure()
+        asked = {name: self._ask_for(name) for name in names}
+        found: dict[str, QueueStatus | None] = {}
+        silent: dict[str, str] = {}
+        for name, result in asked.items():
+            gevent.wait([result, self._ended], timeout=_until(deadline), count=1)
             self._raise_failure()
-            asked = self._consumer.run(partial(queue_status, name))
-            gevent.wait([asked, self._ended], timeout=_until(deadline), count=1)
-            if not asked.ready():
-                self._consumer.drop(asked)
-                self._raise_failure()
+            if not result.ready():
                 link = self._consumer.link
-                raise BrokerUnreachable(f"asking for queue {name!r} was not answered ({link.name}: {link.state})")
-            found[name] = asked.get()
+                silent[name] = f"asking for queue {name!r} was not answered ({link.name}: {link.state})"
+                continue
+            try:
+                found[name] = result.get()
+            except BrokerUnreachable as error:
+                silent[name] = f"queue {name!r}: {error}"
+        if silent:
+            unreachable = BrokerUnreachable("; ".join(silent.values()))
+            unreachable.answered, unreachable.unanswered = found, tuple(silent)
+            raise unreachable
         return found
+
+    def _ask_for(self, name: str) -> AsyncResult[Any]:
+        """Ask for a queue, unless an earlier question about it is still unanswered."""
+        for each in [each for each, result in self._asked.items() if result.ready()]:
+            del self._asked[each]
+        if name not in self._asked:
+            self._asked[name] = self._consumer.run(partial(queue_status, name))
+        return self._asked[name]
 
     def serve(self, nowait: bool = True) -> None:
         """Connect to the broker and start working; reconnect whenever the connection breaks.

@@ -96,7 +96,8 @@ class ServiceEndpoint(Endpoint):
             By the queue's name on the broker; None for a queue that does not exist.
 
         Raises:
-            BrokerUnreachable: The broker did not answer in time.
+            BrokerUnreachable: The broker did not answer in time about one of the queues, whose node is down, say.
+                `answered` has what it answered about the others, `unanswered` the names of these.
             BrokerError: The broker refuses.
             ValueError: The label gives the service's own queue.
         """

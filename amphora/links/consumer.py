@@ -67,6 +67,10 @@ _TRIES = 3
 #: Seconds for which a new connection waits for the queues that it may do without.
 _PATIENCE = 5.0
 
+#: Seconds after which the answer to a command of others is overdue; while others are overdue, it need not be waited for
+#: that long.
+_OVERDUE, _SOONER = 1.0, 0.05
+
 #: Channels that wait for an answer in vain: with so many, no queue but an own one is looked for. After so many times in
 #: a row without an answer about an own one, the connection is given up.
 _ABANDONED = 8
@@ -130,7 +134,10 @@ class Consumer:
         self._patience = 0.0
         self._running: dict[SubscriptionCommand, gevent.Greenlet[..., None]] = {}
         self._commands: list[QueuedAction] = []
-        self._executor: gevent.Greenlet[..., None] | None = None
+        # Those under way, the greenlets that carry them out, and the channel that the next ones are carried out on.
+        self._begun: list[QueuedAction] = []
+        self._executors: set[gevent.Greenlet[..., None]] = set()
+        self._executing: SideChannel | None = None
         self._check_interval = settings.heartbeat or _CHECK
         self._check: Any = None
         self._timer: Any = None
@@ -298,8 +305,9 @@ class Consumer:
                 self._close(command)
             else:
                 self._running[command] = gevent.spawn(self._carry_out, command)
-        if self._commands and self._ready and self._executor is None:
-            self._executor = gevent.spawn(self._execute_all)
+        if self._ready and self._executing is None and self._next_action() is not None:
+            self._executing = self._asks
+            self._executors.add(gevent.spawn(self._execute_all))
         if self._silences >= _ABANDONED:
             raise Silence(f"no answer from the broker on {self._silences} channels")
 
@@ -327,11 +335,11 @@ class Consumer:
                 timer.stop()
                 timer.close()
         self._timer = self._check = None
-        greenlets = list(self._running.values())
+        greenlets = [*self._running.values(), *self._executors]
         self._running.clear()
-        if self._executor is not None:
-            greenlets.append(self._executor)
-            self._executor = None
+        self._executors.clear()
+        self._begun.clear()
+        self._executing = None
         gevent.killall(greenlets, block=False)
 
     # -- carrying out commands, in greenlets of their own -----------------------------------
@@ -492,19 +500,50 @@ class Consumer:
             channel.abandon()
 
     def _execute_all(self) -> None:
-        """Carry out what `run` was called with."""
+        """Carry out what `run` was called with, one after the other, until an answer is overdue."""
         asks, control = self._asks, self._control
+        if asks is None or control is None:
+            return
         try:
-            while self._commands and asks is not None and control is not None:
-                # It stays the first while it runs: where the connection breaks, it is for the next one.
-                command = self._commands[0]
-                if not self._execute(command, asks, control):
+            while self._asks is asks and (command := self._next_action()) is not None:
+                # It stays in the list while it runs: where the connection breaks, it is for the next one.
+                if not self._execute_watched(command, asks, control):
                     return
                 self.drop(command.result)
         finally:
-            if self._control is control:
-                self._executor = None
+            # (Otherwise the connection has ended under it.)
+            executor: Any = gevent.getcurrent()
+            if executor in self._executors:
+                self._executors.remove(executor)
+                if self._executing is asks:
+                    self._executing = None
+                if self._asks is not asks:
+                    asks.let_go()
                 self._stir()
+
+    def _next_action(self) -> QueuedAction | None:
+        """Return the first command that is not under way."""
+        return next((each for each in self._commands if each not in self._begun), None)
+
+    def _execute_watched(self, command: QueuedAction, asks: SideChannel, control: SideChannel) -> bool:
+        """Carry out a command; while its answer is overdue, others are carried out on another channel."""
+        timer = get_hub().loop.timer(_SOONER if len(self._executors) > 1 else _OVERDUE)
+        timer.start(contained, self._on_overdue, asks)
+        self._begun.append(command)
+        try:
+            return self._execute(command, asks, control)
+        finally:
+            timer.stop()
+            timer.close()
+            if gevent.getcurrent() in self._executors:
+                self._begun.remove(command)
+
+    def _on_overdue(self, asks: SideChannel) -> None:
+        connection = self._connection
+        if self._asks is asks and connection is not None and len(self._executors) < _ABANDONED:
+            self._asks = SideChannel(connection, self._hung.append)
+            self._executing = None
+            self._stir()
 
     def _execute(self, command: QueuedAction, asks: SideChannel, control: SideChannel) -> bool:
         """Carry out a command; return whether it has an outcome."""

@@ -206,11 +206,11 @@ class Publisher:
         finally:
             self._outbox.end_flush(flush)
 
-    def drain(self, timeout: float, *ends: Event) -> bool:
+    def drain(self, timeout: float | None, *ends: Event) -> bool:
         """Wait until what was taken before has its outcome, with or without a connection; return whether it has.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Seconds to wait at most; None for no limit.
             ends: Events that end the wait, as stopping the link does.
         """
         empty = Event()

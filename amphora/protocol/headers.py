@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["CONTROL", "RESERVED", "check_headers"]
+__all__ = ["CAST", "CONTROL", "RESERVED", "check_headers"]
 
 #: Headers of Amphora's own begin with it.
 RESERVED = "x-amphora-"
 
 #: Header of a question to all servers, by which fan-out servers tell it from the other requests in their queue.
 CONTROL = "x-amphora-control"
+
+#: Header of a request that wants no reply though it has a ``reply_to``, which servers of 0.1 run nothing without.
+CAST = "x-amphora-cast"
 
 #: Longest name of a header in bytes: an AMQP short string (AMQP 0-9-1, 4.2.5.3).
 _LONGEST_NAME = 255

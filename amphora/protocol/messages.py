@@ -73,21 +73,25 @@ class Failure(NamedTuple):
 def request_properties(
     message_id: str,
     *,
-    reply_to: str,
+    reply_to: str | None,
     content_type: str,
     timestamp: int,
     deadline: float | None = None,
     headers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the properties of a request; its ``expiration`` depends on when it is sent."""
+    """Return the properties of a request; its ``expiration`` depends on when it is sent.
+
+    Without ``reply_to`` it is a cast.
+    """
     properties: dict[str, Any] = {
         "content_type": content_type,
         "delivery_mode": PERSISTENT,
         "correlation_id": message_id,
-        "reply_to": reply_to,
         "message_id": message_id,
         "timestamp": timestamp,
     }
+    if reply_to is not None:
+        properties["reply_to"] = reply_to
     if headers:
         properties["headers"] = dict(headers)
     if deadline is not None:

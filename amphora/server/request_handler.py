@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from amphora.core.finished import FinishedRequests
+from amphora.core.finished import FinishedRequests, Reply
 from amphora.core.requests import Exit, Options, ServedRequests, State
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.durations import Histogram
@@ -39,6 +39,9 @@ logger = NoteLogger(__name__)
 
 #: Seconds after which requests look at the time again when that has failed.
 _AFTER_AN_ERROR = 1.0
+
+#: What casts end with; it is not sent.
+_NO_REPLY = Reply("", b"")
 
 #: See `AmqpRpcServer.stats`.
 _COUNTED = (
@@ -276,7 +279,9 @@ class RequestHandler:
             except WrongRequest as error:
                 self._refuse(job, error)
                 return
-            delivery.body = b""
+            if job.client is not None:
+                # (A cast may become a dead letter.)
+                delivery.body = b""
             function = job.function = request.function
             job.greenlet = gevent.getcurrent()
             running_request.set((delivery, function))
@@ -293,7 +298,8 @@ class RequestHandler:
             now = monotonic()
             self._run_times[function].add(now - began)
             if isinstance(outcome, Returned):
-                served.finished(job, self._replies.encode_result(job, outcome.value), now)
+                cast = job.client is None
+                served.finished(job, _NO_REPLY if cast else self._replies.encode_result(job, outcome.value), now)
             else:
                 self._end_without_result(job, outcome, now)
         except BaseException:
@@ -316,8 +322,29 @@ class RequestHandler:
                 once=("forbidden", self._name, job.function),
             )
         self._counts["wrong_requests" if outcome.refused else "errors"] += 1
+        if job.client is None:
+            self._end_cast(job, outcome, now)
+            return
         reply = self._replies.encode_error(job, outcome.error, of_function=not outcome.refused)
         self._served.finished(job, reply, now)
+
+    def _end_cast(self, job: ServedRequest, outcome: Raised, now: float) -> None:
+        """Log what a request has ended with that has no reply; with a ``delivery_limit``, it is kept."""
+        logger.error(
+            "%s: cast %r of %r %s",
+            self._name,
+            job.message_id,
+            job.function,
+            f"is refused: {outcome.error}" if outcome.refused else "raised",
+            exc_info=None if outcome.refused else outcome.error,
+            extra=request_fields(job.message_id, job.function),
+        )
+        if outcome.refused and isinstance(outcome.error, WrongRequest):
+            self._counts["dropped"] += 1
+            job.problem = outcome.error
+            self._served.unreadable(job, _NO_REPLY, now)
+        else:
+            self._served.failed(job, _NO_REPLY, now)
 
     def _refuse(self, job: ServedRequest, error: WrongRequest) -> None:
         """Answer a request that cannot be read, if it says where to."""

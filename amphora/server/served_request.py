@@ -12,6 +12,7 @@ from amphora.core.receiver import Intake
 from amphora.core.records import AGAIN, Record, State
 from amphora.driver.incoming_message import IncomingMessage
 from amphora.exceptions import WrongRequest
+from amphora.protocol.headers import CAST
 
 __all__ = ["ServedRequest", "request_key"]
 
@@ -57,13 +58,15 @@ class ServedRequest(Record):
         # What the constructor of `Record` does, without a further call forevery request; a test compares them.
         self.tokens = [delivery]
         self.key = key
-        self.client = properties.get("reply_to") or None
+        headers = properties.get("headers")
+        # A cast has no reply, though servers of 0.1 may send one.
+        self.client = None if headers and headers.get(CAST) is True else properties.get("reply_to") or None
         self.named = message_id is not None
         self.redelivered = delivery.redelivered
         self.receiver = receiver
         self.state = _NEW
         self.apart = self.begun = self.looked = self.full = False
-        self.perishable = "headers" in properties
+        self.perishable = headers is not None
         self.reply = None
         self.due = inf
         self.again = AGAIN

@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 
-from amphora.exceptions import BrokerError
+from amphora.exceptions import BrokerError, BrokerUnreachable
 from amphora.server.server import AmqpRpcServer
 
 __all__ = ["Serving", "run_servers"]
@@ -253,6 +253,10 @@ def _queues_of(served: _Served) -> str:
     try:
         own, *dead_letters = served.server.queue_status().items()
         labels = served.server.queue_status(*served.labels).items() if served.labels else ()
+    except BrokerUnreachable as error:
+        if not error.unanswered or not served.server.connected:
+            return "but disconnected again"
+        return f"but the broker does not answer about {', '.join(error.unanswered)} (is the node of the queue down?)"
     except BrokerError:
         # It broke again already: the log tells of it, and the server connects again.
         return "but disconnected again"

@@ -311,6 +311,7 @@ class HubThread:
         client.stop_for_good(self._why)
         # Nothing can answer them from here on, whatever their deadlines. Each is told how far it had come.
         client._calls.end_all()
+        client._casts.end_waiting(only_endless=False)
         self._wait_for_tasks(monotonic() + 1.0)
         with self._lock:
             left = self._handover.tasks

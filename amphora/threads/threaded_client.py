@@ -11,7 +11,7 @@ from gevent import monkey
 from gevent.event import AsyncResult
 
 from amphora.client.bound import bind
-from amphora.client.caller import CALL_OPTIONS, DEFER_OPTIONS, CallOptions, PrettyCaller
+from amphora.client.caller import CALL_OPTIONS, CAST_OPTIONS, DEFER_OPTIONS, CallOptions, PrettyCaller
 from amphora.client.client import AmqpRpcClient
 from amphora.client.fanout import AmqpRpcFanoutClient
 from amphora.client.inspector import Answer, Counts, Inspector
@@ -63,6 +63,7 @@ class ThreadedClient:
         self._options = options
         self._caller = PrettyCaller(self._call, CALL_OPTIONS)
         self._deferring_caller = PrettyCaller(self._defer, DEFER_OPTIONS)
+        self._casting_caller = PrettyCaller(self._cast, CAST_OPTIONS)
         self._inspector = Inspector(self._gather)
         self._tunings: list[tuple[str, TuningFunction]] = []
         self._middleware: list[Callable[..., Any]] = []
@@ -93,6 +94,21 @@ class ThreadedClient:
             A `PrettyCaller`; calling it returns a `ThreadedResult`.
         """
         return self._deferring_caller
+
+    @property
+    def cast(self) -> PrettyCaller:
+        """Have a remote function run, without a reply; see `AmqpRpcClient.cast`."""
+        return self._casting_caller
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until the broker has confirmed or refused every request sent before; see `AmqpRpcClient.flush`.
+
+        After `stop`, it returns whether the broker had confirmed them when the client stopped.
+        """
+        latest = self._latest
+        if self._hub.made is None and latest is not None and latest[0] == os.getpid():
+            return latest[1]._calls.unconfirmed() == []
+        return bool(self._run(lambda client: client.flush(timeout)))
 
     @property
     def inspect(self) -> Inspector:
@@ -192,6 +208,9 @@ class ThreadedClient:
 
     def _call(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._run(lambda client: client.call(function_name=function, **options)(*args, **kwargs))
+
+    def _cast(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._run(lambda client: client.cast(function_name=function, **options)(*args, **kwargs))
 
     def _gather(self, function: str, timeout: float, limit: int | None, counts: Counts) -> list[Answer]:
         return cast("list[Answer]", self._run(lambda client: client.gather(function, timeout, limit, counts)))

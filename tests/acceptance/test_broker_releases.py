@@ -55,15 +55,16 @@ def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 # Acknowledgements that come too late.
 
 
-@pytest.fixture
-def impatient_broker(start_broker: StartBroker) -> Broker:
+@pytest.fixture(scope="module")
+def impatient_broker(new_broker: StartBroker) -> Iterator[Broker]:
     """A node with a consumer timeout of 3 s, which it looks at every half second."""
-    broker = start_broker({"consumer_timeout": 3000})
+    broker = new_broker({"consumer_timeout": 3000})
     broker.eval("""
         application:set_env(rabbit, channel_tick_interval, 500),
         application:set_env(rabbit, quorum_tick_interval, 500)
     """)
-    return broker
+    yield broker
+    broker.close()
 
 
 @pytest.mark.usefixtures("transport")
@@ -90,16 +91,16 @@ def test_calls_are_answered_after_an_acknowledgement_that_came_too_late(
     assert client.wait_connected(20)
     call = {}
     if by_label:
-        client.create_new_request_queue("late")
-        server.receive_from_queue("late", block=False)
-        call = {"routing_key": "late"}
+        client.create_new_request_queue(service)
+        server.receive_from_queue(service, block=False)
+        call = {"routing_key": service}
 
     late = client.defer(**call).last()
     assert late.get() == "done"
     results = [client.defer(wait_publish=False, **call).work(number) for number in range(40)]
 
     assert [result.get() for result in results] == list(range(40))
-    queue = f"rpc_{service}_queue_late" if by_label else f"rpc_{service}_request"
+    queue = f"rpc_{service}_queue_{service}" if by_label else f"rpc_{service}_request"
     wait_until(lambda: messages_in(broker, queue) == 0, 20)
     if queue_type == "quorum":
         assert messages_in(broker, f"rpc_{service}_dead") == 0

@@ -32,6 +32,7 @@ def test_call_prints_the_result_as_json(invoke: Invoke, shop: Shop, service: str
     assert invoke("call", service, "add", "ü", "--kw", 'y="2"').stdout == '"ü2"\n'
     assert invoke("call", service, "add", "--", "-20", "-22").stdout == "-42\n"
     assert invoke("call", service, "add", "20", "22", "--no-wait").stdout == ""
+    assert invoke("call", service, "add", "20", "22", "--cast").stdout == ""
     assert invoke("call", service, "add", "[1]", "[2]", "--serializer", "msgpack").exit_code == 1
 
 
@@ -131,6 +132,7 @@ def test_queues_are_shown_and_what_is_missing_is_status_1(invoke: Invoke, shop: 
         "kind": "label",
         "messages": None,
         "consumers": None,
+        "answered": True,
     }
     shop.server.stop()
     assert invoke("queues", service).exit_code == 0

@@ -2,15 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import amqp
 import gevent
 import pytest
 
-from amphora import BrokerUnreachable, NoResult
+from amphora import BrokerUnreachable, NoResult, QueueStatus
 from amphora.core.subscriptions import State
 from amphora.protocol.dead_letters import identity
 from amphora.protocol.names import Names
@@ -19,22 +18,10 @@ from tests.integration.functions import Holding
 from tests.support.broker import Broker
 from tests.support.eventually import wait_until
 from tests.support.proxy import Proxy
+from tests.support.silent_queues import silent
 
 #: Declaring a quorum queue again does not ask its process.
 pytestmark = pytest.mark.endpoints(queue_type="classic")
-
-
-@contextmanager
-def silent(broker: Broker, queue: str) -> Iterator[None]:
-    """Have a queue's process answer nothing for a while."""
-    found = (
-        f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)), Pid = amqqueue:get_pid(Q)'
-    )
-    broker.eval(f"{found}, sys:suspend(Pid).")
-    try:
-        yield
-    finally:
-        broker.eval(f"{found}, sys:resume(Pid).")
 
 
 def test_a_control_queue_that_does_not_answer_costs_no_connection(
@@ -226,3 +213,28 @@ def test_asking_for_queues_that_do_not_answer_costs_no_connection(
 
         assert client.call.abs(-1) == 1
         assert client.stats()["reconnects"] == 0
+
+
+def test_a_queue_that_does_not_answer_keeps_back_no_answer_about_others(
+    broker: Broker, service: str, new_server: NewServer, new_client: NewClient, alice: str
+) -> None:
+    new_server(abs, connected=True, delivery_limit=3)
+    client = new_client(delivery_limit=3)
+    client.create_new_request_queue(alice)
+    own, dead, label = f"rpc_{service}_request", f"rpc_{service}_dead", client._names.label_queue(alice)
+    with silent(broker, own), silent(broker, label):
+        for _ in range(3):
+            with pytest.raises(BrokerUnreachable, match=f"{own}.* was not answered") as caught:
+                client.queue_status(timeout=2)
+            assert caught.value.unanswered == (own,)
+            assert caught.value.answered == {dead: QueueStatus(0, 0)}
+            with pytest.raises(BrokerUnreachable) as caught:
+                client.queue_status(alice, "missing", timeout=2)
+            assert caught.value.unanswered == (label,)
+            assert list(caught.value.answered.values()) == [None]
+        # One channel for each queue, however often it was asked for.
+        assert len(client._consumer._begun) == 2
+
+    assert client.queue_status(alice, timeout=20) == {label: QueueStatus(0, 0)}
+    assert client.queue_status(timeout=20).keys() == {own, dead}
+    assert client.stats()["reconnects"] == 0

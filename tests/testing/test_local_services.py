@@ -10,6 +10,7 @@ from gevent.event import Event
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, AmqpRpcServer, RemoteException, WrongRequest
 from amphora.testing import LocalServices
 from tests.support.broker import Broker
+from tests.support.eventually import wait_until
 
 
 @pytest.fixture
@@ -32,6 +33,15 @@ def test_a_program_s_client_reaches_the_functions_of_the_test(services: LocalSer
 
     shop.assert_called("orders.total", 7, currency="EUR")
     assert [str(call) for call in shop.calls] == ["orders.total(7, currency='EUR')"]
+
+
+def test_casts_are_recorded(services: LocalServices, service: str) -> None:
+    shop = services(service, {"orders.thank": lambda number: number})
+    with AmqpRpcClient(service, broker_url="amqp://127.0.0.1:1") as client:
+        client.cast.orders.thank(7)
+
+    wait_until(lambda: shop.calls)
+    shop.assert_called("orders.thank", 7)
 
 
 def test_a_stub_may_raise_and_may_be_a_function_and_the_last_one_holds(services: LocalServices, service: str) -> None:

@@ -38,6 +38,7 @@ Exit statuses:
 @click.option("--timeout", type=seconds_or_zero, default=60.0, show_default=True, help="For the reply.")
 @click.option("--expires", is_flag=True, help="No server begins to run it after the timeout.")
 @click.option("--no-wait", is_flag=True, help="Return when the broker has the request, without a result.")
+@click.option("--cast", is_flag=True, help="Return when the broker has the request; servers send no reply.")
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="The result is JSON in any case.")
 @executed_by("call")
 def command(*args: Any, **values: Any) -> None:

@@ -22,7 +22,7 @@ management API tells of all of them, more of each, and needs a user with the tag
 Exit statuses:
   0    the queues are there
   1    a queue that was asked for is not there, or a queue has no consumer
-       that has messages
+       that has messages, or the broker does not answer about a queue
   4    the broker or its management API cannot be reached, or refuses
 """
 

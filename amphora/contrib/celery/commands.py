@@ -126,6 +126,7 @@ Exit statuses:
 @click.option("-r", "--routing-key", metavar="KEY", help="Routing key of the request, for the queue of a label.")
 @click.option("--expires", is_flag=True, help="No server begins to run it after the timeout.")
 @click.option("--no-wait", is_flag=True, help="Return when the broker has the request, without a result.")
+@click.option("--cast", is_flag=True, help="Return when the broker has the request; servers send no reply.")
 @click.option("--fanout", is_flag=True, help="Call the function of every fan-out server; the first answer is printed.")
 @click.pass_obj
 def call(
@@ -138,6 +139,7 @@ def call(
     routing_key: str | None,
     expires: bool,
     no_wait: bool,
+    cast: bool,
     fanout: bool,
 ) -> None:
     """Call FUNCTION and print its result as JSON."""
@@ -148,11 +150,11 @@ def call(
     options.update({} if routing_key is None else {"routing_key": routing_key})
     options.update({"expires": True} if expires else {})
     keywords = _keywords(named, kw)
-    caller = client.defer if no_wait else client.call
+    caller = client.cast if cast else client.defer if no_wait else client.call
     with _ends_of_a_call():
         result = caller(**options)(*map(parse_value, values), **keywords)
     client.stop()
-    if not no_wait:
+    if not no_wait and not cast:
         program.echo(printable_json(json.dumps(result, indent=2, ensure_ascii=False, default=repr)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -48,10 +49,12 @@ class Queue:
     Args:
         name: Its name there.
         status: Messages and consumers; None if there is no such queue.
+        answered: Whether the broker answered about it.
     """
 
     name: str
     status: QueueStatus | None
+    answered: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,26 @@ def _queues_of(service: ServiceSettings) -> Queues:
     try:
         client = clients[service.alias]
         broker = client.broker
-        found = client.queue_status(timeout=STATUS_TIMEOUT)
+        found = _queues_of_client(client)
         if service.queues:
-            found.update(client.queue_status(*service.queues, timeout=STATUS_TIMEOUT))
+            found += _queues_of_client(client, *service.queues)
     except BrokerUnreachable:
         return Queues(broker, problem=_("Broker not reachable."))
     except (AmqpRpcException, ImproperlyConfigured, RuntimeError, TypeError, ValueError) as error:
         # All but the first are about the settings, or the process.
         return Queues(broker, problem=f"{type(error).__name__}: {error}")
-    return Queues(broker, tuple(Queue(name, status) for name, status in found.items()))
+    return Queues(broker, tuple(found))
+
+
+def _queues_of_client(client: Any, *labels: str) -> list[Queue]:
+    """Ask for queues; the broker may not answer about one whose node is down."""
+    try:
+        found = client.queue_status(*labels, timeout=STATUS_TIMEOUT)
+    except BrokerUnreachable as error:
+        if not error.unanswered or not client.connected:
+            raise
+        return [
+            *(Queue(name, None, answered=False) for name in error.unanswered),
+            *(Queue(name, status) for name, status in error.answered.items()),
+        ]
+    return [Queue(name, status) for name, status in found.items()]

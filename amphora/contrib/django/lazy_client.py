@@ -8,7 +8,7 @@ from typing import Any
 from amphora import AmqpRpcClient, AmqpRpcFanoutClient, PrettyCaller, make_client
 from amphora.contrib.django.alias_settings import AliasSettings
 from amphora.contrib.django.conf import ServiceSettings
-from amphora.contrib.django.on_commit import caller_on_commit
+from amphora.contrib.django.on_commit import caller_on_commit, casting_caller_on_commit
 from amphora.contrib.django.process import check_event_loop, check_process
 from amphora.contrib.stand_ins.client_stand_in import ClientStandIn
 
@@ -91,6 +91,16 @@ class LazyClient(ClientStandIn):
             TypeError: An argument cannot be encoded; raised at once, so that the transaction is rolled back.
         """
         return caller_on_commit(self)
+
+    @property
+    def cast_on_commit(self) -> PrettyCaller:
+        """Have a remote function run without a reply once the transaction commits; see `defer_on_commit`.
+
+        Options:
+            using, robust: See `defer_on_commit`.
+            All options of `cast`.
+        """
+        return casting_caller_on_commit(self)
 
     def allow_thread(self) -> None:
         """Let the client of a process that is not patched live in a thread of its own, instead of being refused.

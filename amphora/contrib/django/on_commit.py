@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from django.db import transaction
@@ -9,17 +10,21 @@ from django.db import transaction
 from amphora import AbstractRpcSerializer, PrettyCaller
 from amphora.contrib.django.conf import ServiceSettings, imported
 
-__all__ = ["caller_on_commit"]
+__all__ = ["caller_on_commit", "casting_caller_on_commit"]
 
 _OPTIONS = ("function_name", "timeout", "routing_key", "expires", "wait_publish", "using", "robust")
 
 
 class Deferring(Protocol):
-    """What has `defer`, as clients have, and settings."""
+    """What has `defer` and `cast`, as clients have, and settings."""
 
     @property
     def defer(self) -> PrettyCaller:
         """See `amphora.AmqpRpcClient.defer`."""
+
+    @property
+    def cast(self) -> PrettyCaller:
+        """See `amphora.AmqpRpcClient.cast`."""
 
     @property
     def settings(self) -> ServiceSettings:
@@ -28,6 +33,15 @@ class Deferring(Protocol):
 
 def caller_on_commit(client: Deferring) -> PrettyCaller:
     """Give a caller that defers calls to the end of the transaction; see `LazyClient.defer_on_commit`."""
+    return _on_commit(client, lambda: client.defer, _OPTIONS)
+
+
+def casting_caller_on_commit(client: Deferring) -> PrettyCaller:
+    """Give a caller that casts when the transaction commits; see `LazyClient.cast_on_commit`."""
+    return _on_commit(client, lambda: client.cast, (*_OPTIONS, "legacy"))
+
+
+def _on_commit(client: Deferring, caller: Callable[[], PrettyCaller], allowed: tuple[str, ...]) -> PrettyCaller:
 
     def invoke(function: str, options: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         rest = dict(options)
@@ -35,11 +49,11 @@ def caller_on_commit(client: Deferring) -> PrettyCaller:
         _try_to_encode(client.settings, function, args, kwargs)
 
         def send() -> None:
-            client.defer(function_name=function, **rest)(*args, **kwargs)
+            caller()(function_name=function, **rest)(*args, **kwargs)
 
         transaction.on_commit(send, using=using, robust=robust)
 
-    return PrettyCaller(invoke, _OPTIONS)
+    return PrettyCaller(invoke, allowed)
 
 
 def _try_to_encode(settings: ServiceSettings, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

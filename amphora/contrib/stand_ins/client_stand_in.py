@@ -32,6 +32,11 @@ class ClientStandIn(StandIn[AmqpRpcClient]):
         """Call a remote function without waiting for its result; see `amphora.AmqpRpcClient.defer`."""
         return self._per_process.get().defer
 
+    @property
+    def cast(self) -> PrettyCaller:
+        """Have a remote function run, without a reply; see `amphora.AmqpRpcClient.cast`."""
+        return self._per_process.get().cast
+
     def tune_function(self, func_name: str) -> Callable[[Function], Function]:
         """Choose the routing key of a remote function's calls; see `amphora.AmqpRpcClient.tune_function`."""
 

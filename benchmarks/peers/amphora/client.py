@@ -1,4 +1,4 @@
-"""The Amphora client: `client.call` and `client.defer` from many greenlets."""
+"""The Amphora client: `client.call` and `client.cast` from many greenlets."""
 
 from gevent import monkey
 
@@ -24,7 +24,7 @@ class AmphoraCaller:
         return cast(str, self._client.call.echo(payload))
 
     def send(self, payload: str) -> None:
-        self._client.defer.echo(payload)  # returns when the broker has confirmed the request
+        self._client.cast.echo(payload)  # returns when the broker has confirmed the request
 
     def close(self) -> None:
         self._client.stop()

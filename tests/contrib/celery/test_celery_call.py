@@ -48,6 +48,7 @@ def test_values_are_read_as_by_amphora_call(run_call: Call, text: str) -> None:
     [
         (("echo", "-k", '{"a": 1}'), 0),
         (("echo", "--no-wait"), 0),
+        (("echo", "--cast"), 0),
         (("echo", "--expires", "-t", "30"), 0),
         (("fail",), 1),
         (("missing",), 1),

@@ -54,6 +54,14 @@ def test_a_call_is_sent_when_the_transaction_commits(seen):
     arrived(seen, "before the commit", "one")
 
 
+def test_a_cast_is_sent_when_the_transaction_commits(seen):
+    with transaction.atomic():
+        assert client.cast_on_commit(legacy=False).noted.on_commit("one") is None
+        client.call.noted.on_commit("before the commit")
+
+    arrived(seen, "before the commit", "one")
+
+
 def test_a_call_is_not_sent_when_the_transaction_is_rolled_back(seen):
     with rolled_back():
         client.defer_on_commit.noted.on_commit("one")

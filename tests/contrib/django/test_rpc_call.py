@@ -10,6 +10,7 @@ from django.test import override_settings
 from amphora import AmqpRpcServer
 from tests.contrib.django.manage import manage
 from tests.support.broker import Broker
+from tests.support.eventually import wait_until
 
 
 def call(capsys, *arguments):
@@ -93,3 +94,15 @@ def test_a_broker_that_is_not_there_is_told_of(caplog):
 def test_a_timeout_that_is_none_is_refused():
     with pytest.raises(CommandError, match="a number of seconds is wanted, not 'soon'"):
         call_command("rpc_call", "add", "1", "2", "--timeout=soon")
+
+
+def test_a_cast_prints_nothing_and_runs(broker: Broker, service: str):
+    environment = {"SHOP_BROKER_URL": broker.url, "SHOP_SUFFIX": service}
+    runs: list[int] = []
+    with AmqpRpcServer(f"django_shop{service}", broker_url=broker.url) as server:
+        server.add_function(runs.append, "note")
+
+        cast = manage("shop", "rpc_call", "note", "1", "--cast", env=environment)
+        wait_until(lambda: runs == [1])
+
+    assert (cast.returncode, cast.stdout, cast.stderr) == (0, "", "")

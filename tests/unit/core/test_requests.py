@@ -320,6 +320,31 @@ def test_an_ignored_broadcast_is_acknowledged() -> None:
     assert (token.settled, request.exits) == ("ack", [Exit.DONE])
 
 
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_failed_request_without_a_client_is_tried_again_where_tries_are_counted(limit: int | None) -> None:
+    shop, token = Shop(limit=limit), Token(1)
+    request = shop.deliver(token, client=None)
+    shop.begin(request)
+
+    shop.machine.failed(request, REPLY, shop.now)
+
+    if limit is None:
+        assert (token.settled, request.exits) == ("ack", [Exit.DONE])
+        return
+    assert (states(request), token.settled) == ([State.HOLDING], "")
+    shop.advance(1.0)
+    assert (token.settled, request.exits) == ("give back", [Exit.GIVEN_BACK])
+
+
+def test_a_failed_request_with_a_client_is_answered(shop: Shop) -> None:
+    request = shop.deliver()
+    shop.begin(request)
+
+    shop.machine.failed(request, REPLY, shop.now)
+
+    assert states(request) == [State.REPLYING]
+
+
 @pytest.mark.parametrize("letters", [False, True])
 def test_an_unreadable_request_without_a_client_is_dropped_or_buried(letters: bool) -> None:
     shop, token = Shop(letters=letters), Token(1)
@@ -484,6 +509,7 @@ def test_an_abandoned_request_is_remembered_with_its_reply(shop: Shop) -> None:
     [
         "finished",
         "ignored",
+        "failed",
         "unreadable",
         "replied",
         "reply_lost",
@@ -500,7 +526,7 @@ def test_an_abandoned_request_is_remembered_with_its_reply(shop: Shop) -> None:
 def test_an_event_that_the_table_does_not_list_changes_nothing(event: str, state: State) -> None:
     shop = Shop(slots=2, limit=3)
     listed = {
-        State.RUNNING: {"finished", "ignored", "unreadable"},
+        State.RUNNING: {"finished", "ignored", "failed", "unreadable"},
         State.REPLYING: {"replied", "reply_lost", "unroutable", "nacked"},
         State.PARKED: {"reply_lost"},
         State.BURYING: {"buried", "not_buried"},
@@ -508,7 +534,7 @@ def test_an_event_that_the_table_does_not_list_changes_nothing(event: str, state
     }
     request = in_state(shop, state)
     before = shop.machine.unexpected
-    more = {"finished": [REPLY], "unreadable": [REPLY], "buried": [None], "reply_lost": ["why"]}
+    more = {"finished": [REPLY], "failed": [REPLY], "unreadable": [REPLY], "buried": [None], "reply_lost": ["why"]}
 
     getattr(shop.machine, event)(request, *more.get(event, []), shop.now)
 

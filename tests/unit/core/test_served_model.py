@@ -113,7 +113,7 @@ class Model(RuleBasedStateMachine):
             assert not request.named or request.key not in known, "a finished key runs again"
 
     @precondition(lambda self: self.shop.running)
-    @rule(index=indexes, how=st.sampled_from(["finish", "large", "ignore", "unreadable", "vanish"]))
+    @rule(index=indexes, how=st.sampled_from(["finish", "large", "ignore", "fail", "unreadable", "vanish"]))
     def end(self, index: int, how: str) -> None:
         shop = self.shop
         request = shop.running[index % len(shop.running)]
@@ -123,6 +123,8 @@ class Model(RuleBasedStateMachine):
         shop.running.remove(request)
         if how == "ignore":
             shop.machine.ignored(request, shop.now)
+        elif how == "fail":
+            shop.machine.failed(request, REPLY, shop.now)
         elif how == "unreadable":
             shop.machine.unreadable(request, REPLY, shop.now)
         shop.machine.ended(request, shop.now)

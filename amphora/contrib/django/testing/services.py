@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connections
 from django.test import override_settings
 from gevent import monkey
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 
 from amphora import CurrentRequest, OutgoingRequest
 from amphora.contrib.django.conf import DEFAULT_ALIAS
@@ -50,8 +50,9 @@ class ProjectServices(CallRecorder[SentCall]):
 
     Views, and all else that uses ``client``, ``clients``, ``server`` and ``servers``, work as usual, except that
 
-    - ``defer`` returns when the function has run, so that a test sees what it has done. In a transaction of a test with
-      ``own_connections``, which no handler could look into, it returns at once. So it does with a ``routing_key``.
+    - ``defer`` and ``cast`` return when the function has run, so that a test sees what it has done. In a transaction of
+      a test with ``own_connections``, which no handler could look into, they return at once. So they do with a
+      ``routing_key``.
     - handlers use the database connections of the greenlet that started this, one handler at a time, and see what the
       test has written and not committed.
 
@@ -65,6 +66,8 @@ class ProjectServices(CallRecorder[SentCall]):
     def __init__(self, *, wait_for_deferred: bool = True, own_connections: bool = False, grace: float = 10.0) -> None:
         super().__init__()
         self._grace = grace
+        # Of casts by id: set when the function has run.
+        self._casts: dict[str | None, Event] = {}
         self._wait_for_deferred = wait_for_deferred
         self._own_connections = own_connections
         self._replaced: dict[tuple[str, str], Callable[..., Any]] = {}
@@ -115,7 +118,7 @@ class ProjectServices(CallRecorder[SentCall]):
     def _serve(self, alias: str) -> None:
         server, client = servers[alias].real, clients[alias].real
         # The last is the innermost: calls are recorded when they are sent, before they are waited for.
-        client.add_middleware(self._wait)
+        client.add_middleware(partial(self._wait, alias))
         client.add_middleware(self._turns.tell)
         client.add_middleware(partial(self._record, alias))
         server.serve()
@@ -130,11 +133,15 @@ class ProjectServices(CallRecorder[SentCall]):
         self._calls.append(SentCall(alias, request.function, request.args, request.kwargs, request.routing_key, result))
         return result
 
-    def _wait(self, request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
+    def _wait(self, alias: str, request: OutgoingRequest, send: Callable[[], AsyncResult[Any]]) -> AsyncResult[Any]:
         """Wait until a function has run (a client's middleware)."""
         result = send()
         if self._wait_for_deferred and not request.routing_key and not self._hides_something():
             result.wait()
+            if request.one_way and result.successful() and request.function in servers[alias].functions:
+                # A cast has no reply.
+                self._casts.setdefault(request.id, Event()).wait(self._grace)
+                self._casts.pop(request.id, None)
         return result
 
     def _hides_something(self) -> bool:
@@ -144,6 +151,8 @@ class ProjectServices(CallRecorder[SentCall]):
     def _run(self, request: CurrentRequest, call: Callable[[], Any]) -> Any:
         """Run a function on the test's connections (a server's middleware)."""
         with ExitStack() as stack:
+            if request.client is None and self._wait_for_deferred:
+                stack.callback(self._casts.setdefault(request.id, Event()).set)
             # Connections of its own would keep the test's database from being emptied, or deleted.
             stack.callback(connections.close_all)
             if self._lent:

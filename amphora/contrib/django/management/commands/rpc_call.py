@@ -86,6 +86,9 @@ class Command(BaseCommand):
             "--routing-key", metavar="KEY", help="call the server that receives from this label's queue"
         )
         parser.add_argument(
+            "--cast", action="store_true", help="return when the broker has the request; servers send no reply"
+        )
+        parser.add_argument(
             "--timeout", type=_seconds, metavar="SECONDS", help="for the whole call (default: TIMEOUT of the settings)"
         )
 
@@ -123,6 +126,8 @@ class Command(BaseCommand):
             raise RemoteError(_with_traceback(error), returncode=1) from error
         except KeyboardInterrupt:
             sys.exit(130)
+        if options["cast"]:
+            return
         self.stdout.write(_json(result, pretty=self.stdout.isatty()))
 
     def _call(self, options: dict[str, Any], values: list[Any], keywords: dict[str, Any]) -> Any:
@@ -133,8 +138,9 @@ class Command(BaseCommand):
         if timeout is None:
             timeout = given.get("timeout", 60)
         deadline = None if timeout is None else monotonic() + timeout
+        local = str(given.get("broker_url")).startswith("memory:")
         with ExitStack() as stack:
-            if str(given.get("broker_url")).startswith("memory:"):
+            if local:
                 # It reaches no other server.
                 stack.enter_context(servers[alias])
             stack.enter_context(client)
@@ -143,7 +149,9 @@ class Command(BaseCommand):
             call = {"function_name": options["name"], "timeout": _remaining(deadline)}
             if options["routing_key"] is not None:
                 call["routing_key"] = options["routing_key"]
-            return client.call(**call)(*values, **keywords)
+            # A server in this process ends with it: its function would not run.
+            caller = client.cast if options["cast"] and not local else client.call
+            return caller(**call)(*values, **keywords)
 
 
 def _seconds(text: str) -> float:

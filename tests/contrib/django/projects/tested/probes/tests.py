@@ -76,6 +76,11 @@ class DeferredCallTests(RpcTestMixin, TestCase):
         self.assertTrue(result.successful())
         self.assertEqual(Note.objects.count(), 1)
 
+    def test_a_cast_function_has_run(self):
+        client.cast.notes.add("cast")
+
+        self.assertEqual(Note.objects.count(), 1)
+
     def test_a_service_that_runs_one_request_at_a_time_may_defer_to_itself(self):
         clients["atomic"].call.notes.add_by_two("n")
 

@@ -169,10 +169,10 @@ class DeliveryLimit:
             job: The request.
             queue: Name of the queue that it came from.
         """
+        ending = "IgnoreRequest" if job.client is not None else "an exception or IgnoreRequest"
         error = DeadLettered(
             f"given up after {self.limit} tries: each ended with the server, with its connection, or with "
-            f"IgnoreRequest or, of a cast, with an exception; the request from {queue!r} is in "
-            f"{self._names.dead_letters!r} now"
+            f"{ending}; the request from {queue!r} is in {self._names.dead_letters!r} now"
         )
         logger.warning(
             "%s: request %r: %s", self._name, job.message_id, error, extra=request_fields(job.message_id, job.function)

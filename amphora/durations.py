@@ -15,7 +15,7 @@ _STEPS = (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)
 #: Upper bounds of the buckets in seconds, from a microsecond to 100 seconds.
 BOUNDS: tuple[float, ...] = (*(float(f"{step}e{decade}") for decade in range(-6, 2) for step in _STEPS), 100.0)
 
-#: How many durations are counted together: more take more memory, forevery function, and hardly less time.
+#: How many durations are counted together: more take more memory, for every function, and hardly less time.
 _TOGETHER = 128
 
 

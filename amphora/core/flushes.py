@@ -10,7 +10,7 @@ __all__ = ["Flush", "Flushes"]
 
 
 class Flush:
-    """Waits foreverything that was accepted before it.
+    """Waits for everything that was accepted before it.
 
     Attributes:
         left: Messages that have no outcome yet.

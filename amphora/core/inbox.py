@@ -1,6 +1,6 @@
 """The inbox of a call: takes its replies, and says after each whether the call is over.
 
-One type forevery kind of call. The simple case, `ONE_REPLY`, keeps nothing: the first reply ends the call. `Answers`
+One type for every kind of call. The simple case, `ONE_REPLY`, keeps nothing: the first reply ends the call. `Answers`
 gathers those of several servers until enough have come. What comes next (progress, streams) is another class with
 `put`: a message for which it returns False leaves the call pending, with its deadline.
 

@@ -196,7 +196,7 @@ class ServedRequests(Generic[R]):
             self._give_back_new(record, now)
             return
         if record.named and not record.apart:
-            # As `_enter`, forevery ordinary request.
+            # As `_enter`, for every ordinary request.
             self.records[record] = None
             self._by_key[record.key] = record
         else:

@@ -1,6 +1,6 @@
 """What happens when the process exits to requests that the broker has not confirmed.
 
-One rule forevery client, in every kind of program: the exit waits for them, up to the client's ``exit_timeout``; those
+One rule for every client, in every kind of program: the exit waits for them, up to the client's ``exit_timeout``; those
 that are still unconfirmed are lost, and an ERROR record says how many there are and which functions they call. A client
 that is stopped sends nothing any more, so its requests are reported without a wait. Ctrl-C, and `sys.exit` in the
 handler of a signal, end the wait.

@@ -1,6 +1,6 @@
 """What RabbitMQ says only in the text of a reply: which property differs, which limit was passed, what is missing.
 
-A reply code of AMQP 0-9-1 stands for many causes (406 forevery difference between two declarations, 530 forevery
+A reply code of AMQP 0-9-1 stands for many causes (406 for every difference between two declarations, 530 for every
 connection that is not allowed). Only the text of the reply tells them apart. This module alone reads such texts. Where
 a release of RabbitMQ words one differently, the functions here find nothing, and users see the text as it is.
 """

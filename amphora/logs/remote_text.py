@@ -44,7 +44,7 @@ def printable_lines(text: object) -> str:
 
 
 def printable_json(text: str) -> str:
-    """Do the same with a JSON document, whose values stay what they are: JSON has an escape forevery character."""
+    """Do the same with a JSON document, whose values stay what they are: JSON has an escape for every character."""
     return _IN_LINES.sub(_escape_in_json, text)
 
 

@@ -42,7 +42,7 @@ class LinkSettings:
 
     Args:
         brokers: The addresses, tried in order.
-        ssl: TLS forevery ``amqp://`` address too; see `SslOption`.
+        ssl: TLS for every ``amqp://`` address too; see `SslOption`.
         heartbeat: Seconds between heartbeats; 0 switches them off.
         connect_timeout: Seconds for one attempt to connect, and for any one answer of the broker.
         reconnect_delay: Seconds after the first failed attempt; doubles with each.

@@ -28,7 +28,7 @@ class RpcJsonSerializer(AbstractRpcSerializer):
     def __init__(self) -> None:
         self._encode = json_encoder(self.default)
         self._decode = json_decoder()
-        # Called forevery message: where a subclass has no method of its own, without a call in between.
+        # Called for every message: where a subclass has no method of its own, without a call in between.
         if type(self).dumps is RpcJsonSerializer.dumps:
             vars(self)["dumps"] = self._encode
         if type(self).loads is RpcJsonSerializer.loads:

@@ -55,7 +55,7 @@ class ServedRequest(Record):
     def __init__(self, delivery: IncomingMessage, receiver: Intake | None) -> None:
         properties = delivery.properties
         key, message_id = request_key(properties, delivery.body)
-        # What the constructor of `Record` does, without a further call forevery request; a test compares them.
+        # What the constructor of `Record` does, without a further call for every request; a test compares them.
         self.tokens = [delivery]
         self.key = key
         headers = properties.get("headers")

@@ -118,7 +118,7 @@ class Conf:
         self._app.conf.maps[-1].update({f"{PREFIX}{name}": value for name, value in DEFAULTS.items()})
 
     def problems(self) -> list[str]:
-        """Return a sentence forevery setting that has no meaning, and forevery value that cannot be meant."""
+        """Return a sentence for every setting that has no meaning, and for every value that cannot be meant."""
         written = sorted({key for mapping in self._mappings() for key in mapping if isinstance(key, str)})
         found = []
         for prefix in self._prefixes():

@@ -129,6 +129,8 @@ def test_its_commands_print_what_it_says(
         "amphora bench": orders.serve_again,
     }
     varies = {terminal.broker: "amqp://guest@127.0.0.1:5672//", broker.node.partition("@")[0]: "rabbit"}
+    if broker.release >= (4, 0):
+        varies["is a quorum queue"] = "is a classic queue"
 
     for entry in entries(page.take("console")):
         command = " ".join(entry.words[:2])

@@ -330,16 +330,28 @@ class RequestHandler:
 
     def _end_cast(self, job: ServedRequest, outcome: Raised, now: float) -> None:
         """Log what a request has ended with that has no reply; with a ``delivery_limit``, it is kept."""
-        logger.error(
-            "%s: cast %r of %r %s",
+        fields = request_fields(job.message_id, job.function)
+        if not outcome.refused:
+            logger.error(
+                "%s: cast %r of %r raised",
+                self._name,
+                job.message_id,
+                job.function,
+                exc_info=outcome.error,
+                extra=fields,
+            )
+            self._served.failed(job, _NO_REPLY, now)
+            return
+        # A WARNING, as for requests that cannot be read: any program that may send requests can cause it.
+        logger.warning(
+            "%s: cast %r is refused: %s",
             self._name,
             job.message_id,
-            job.function,
-            f"is refused: {outcome.error}" if outcome.refused else "raised",
-            exc_info=None if outcome.refused else outcome.error,
-            extra=request_fields(job.message_id, job.function),
+            outcome.error,
+            extra=fields,
+            once=("cast is refused", self._name),
         )
-        if outcome.refused and isinstance(outcome.error, WrongRequest):
+        if isinstance(outcome.error, WrongRequest):
             self._counts["dropped"] += 1
             job.problem = outcome.error
             self._served.unreadable(job, _NO_REPLY, now)

@@ -17,4 +17,4 @@ def test_its_program_prints_what_its_calls_give(page: Reading, start_program: St
         program = start_program("-c", at(broker_url, source))
 
         assert program.wait(60) == 0, program.output
-    assert program.lines == ["3", "7", "TypeError", "11", "11"]
+    assert program.lines == ["3", "7", "TypeError", "[11, 11]"]

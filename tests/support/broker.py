@@ -17,6 +17,7 @@ from pytest_rabbitmq.factories.executor import RabbitMqExecutor
 
 from tests.support.die_with_parent import lead_session_and_die_with_parent
 from tests.support.eventually import wait_until
+from tests.support.freezing import freeze
 from tests.support.node_console import NodeConsole
 
 HOST = "127.0.0.1"
@@ -212,7 +213,7 @@ class Broker:
 
     def pause(self) -> None:
         """Freeze the node: its connections stay open and nothing answers any more."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
         self._paused = True
 
     def resume(self) -> None:

@@ -15,6 +15,7 @@ from gevent.event import Event
 from gevent.subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired
 
 from tests.support.die_with_parent import lead_session_and_die_with_parent
+from tests.support.freezing import freeze
 from tests.support.wrongs import note_output
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +138,7 @@ class Program:
 
     def pause(self) -> None:
         """Freeze it: its connections stay open and it does nothing."""
-        self.send_signal(signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial
 from itertools import count
 from time import monotonic, time
@@ -12,7 +13,6 @@ from uuid import uuid4
 from gevent.event import AsyncResult, Event
 
 from amphora.client.call_timer import CallTimer
-from amphora.client.casts import Cast, of_call
 from amphora.client.lifetimes import Lifetime
 from amphora.core.calls import Calls, Ending, PendingCall
 from amphora.core.inbox import ONE_REPLY, Answers, Inbox
@@ -35,7 +35,7 @@ from amphora.logs.note_log import NoteLogger
 from amphora.protocol.messages import Codec, Failure, Result, message_id_of, request_properties
 from amphora.protocol.signatures import Signatures
 
-__all__ = ["CallTracker"]
+__all__ = ["CallTracker", "of_call"]
 
 logger = NoteLogger(__name__)
 
@@ -144,35 +144,23 @@ class CallTracker:
             MessageTooLarge: The request is larger than allowed.
             TypeError: An argument cannot be encoded.
         """
-        body = self._codec.encode_request(function, args, kwargs)
-        if len(body) > self._publisher.largest:
-            try:
-                self._publisher.check_size(body)
-            except MessageTooLarge as error:
-                error.function = function
-                raise
         timeout, ends = lifetime
         result: AsyncResult[Any] = AsyncResult()
-        call = PendingCall(f"{self._id_prefix}{next(self._ids):x}", function, timeout, result, inbox)
+        call = PendingCall(self.new_id(), function, timeout, result, inbox)
         if wait_publish:
             call.decided = Event()
-        now = time()
-        properties = request_properties(
+        call.message = message = self.write(
             call.id,
+            function,
+            args,
+            kwargs,
+            partial(self._on_published, call),
+            routing_key=routing_key,
+            ends=ends,
+            tells_deadline=tells_deadline,
             reply_to=self._reply_to,
-            content_type=self._codec.content_type,
-            timestamp=int(now),
-            deadline=ends if tells_deadline else None,
             headers=headers,
         )
-        if self._user is not None:
-            properties["user_id"] = self._user
-        if self._signatures is not None:
-            properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
-        done = partial(self._on_published, call)
-        expires_at = None if ends is None else monotonic() + ends - now
-        call.message = message = OutgoingMessage(self._exchange, routing_key, properties, body, done, expires_at)
-        message.restore = self.restoring
         deadline = self._calls.open(call, monotonic())
         try:
             self._publisher.publish(message, deadline=deadline)
@@ -184,6 +172,63 @@ class CallTracker:
             raise
         self._counts["calls"] += 1
         return call
+
+    def write(
+        self,
+        request_id: str,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        done: Callable[[OutgoingMessage, AmqpRpcException | None], None],
+        *,
+        routing_key: str,
+        ends: float | None,
+        tells_deadline: bool = True,
+        reply_to: str | None,
+        headers: Mapping[str, Any] | None,
+    ) -> OutgoingMessage:
+        """Return the message of a request, signed.
+
+        Args:
+            request_id: Its message id.
+            function: Name of the remote function.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+            done: Learns what becomes of the message.
+            routing_key: Routing key of the request.
+            ends: Time (`time.time`) after which it is not sent any more, None for none.
+            tells_deadline: See `send`.
+            reply_to: Where the reply goes; None for a request without one.
+            headers: Further headers of the message.
+
+        Raises:
+            MessageTooLarge: The request is larger than allowed.
+            TypeError: An argument cannot be encoded.
+        """
+        body = self._codec.encode_request(function, args, kwargs)
+        if len(body) > self._publisher.largest:
+            try:
+                self._publisher.check_size(body)
+            except MessageTooLarge as error:
+                error.function = function
+                raise
+        now = time()
+        properties = request_properties(
+            request_id,
+            reply_to=reply_to,
+            content_type=self._codec.content_type,
+            timestamp=int(now),
+            deadline=ends if tells_deadline else None,
+            headers=headers,
+        )
+        if self._user is not None:
+            properties["user_id"] = self._user
+        if self._signatures is not None:
+            properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
+        expires_at = None if ends is None else monotonic() + ends - now
+        message = OutgoingMessage(self._exchange, routing_key, properties, body, done, expires_at)
+        message.restore = self._restoring
+        return message
 
     def gather(
         self,
@@ -380,7 +425,7 @@ class CallTracker:
             return of_call(detail, call)
         return self._no_result(call, f": the client was stopped. {self._how_far(call)}")
 
-    def restoring(self, message: OutgoingMessage) -> Callable[[Any], Any] | None:
+    def _restoring(self, message: OutgoingMessage) -> Callable[[Any], Any] | None:
         """Return what may restore the route of a request: its queue, or the binding of its queue, was deleted.
 
         Client and server both declare the service's own queue. A label's queue is bound again if it lost its binding
@@ -439,6 +484,14 @@ def _stage(call: PendingCall) -> RequestStage:
 
 
 def _function_of(message: OutgoingMessage) -> str:
-    # Its `done` is all that links a message to its call. An attribute for this would cost every call.
+    # Its `done` is all that links a message to its call or cast. An attribute for this would cost every call.
     call = message.done.args[0] if isinstance(message.done, partial) else None
-    return call.function if isinstance(call, (PendingCall, Cast)) else "?"
+    return str(getattr(call, "function", "?"))
+
+
+def of_call(error: AmqpRpcException, call: Any) -> AmqpRpcException:
+    """Return an error, which may be that of many requests, as the one of this call or cast."""
+    own = copy(error)
+    own.function, own.request_id = call.function, call.id
+    own.__cause__ = error.__cause__
+    return own

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from copy import copy
+from collections.abc import Mapping
 from functools import partial
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
 from gevent.event import AsyncResult
 
+from amphora.client.call_tracker import CallTracker, of_call
 from amphora.client.lifetimes import Lifetime
 from amphora.core.messages import OutgoingMessage
 from amphora.endpoint.log_fields import request_fields
-from amphora.exceptions import AmqpRpcException, MessageTooLarge, NoResult, RequestStage
+from amphora.exceptions import AmqpRpcException, NoResult, RequestStage
 from amphora.links.publisher import Publisher
 from amphora.logs.note_log import NoteLogger
 from amphora.protocol.headers import CAST
-from amphora.protocol.messages import Codec, request_properties
-from amphora.protocol.signatures import Signatures
 
-__all__ = ["Cast", "Casts", "of_call"]
+__all__ = ["Cast", "Casts"]
 
 logger = NoteLogger(__name__)
 
@@ -61,38 +59,16 @@ class Casts:
 
     Args:
         name: What operators see in the log.
-        exchange: Name of the request exchange.
-        reply_to: What casts for servers of 0.1 have as ``reply_to``.
-        codec: Encodes requests.
+        calls: Writes the requests.
         publisher: Takes them.
-        signatures: Signs them; None where nothing is signed.
-        user: The user of the broker whom requests name; None to name none.
-        new_id: Gives ids.
-        restoring: Tells how a route may be restored; see `OutgoingMessage.restore`.
+        reply_to: What casts for servers of 0.1 have as ``reply_to``.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        exchange: str,
-        reply_to: str,
-        codec: Codec,
-        publisher: Publisher,
-        signatures: Signatures | None,
-        user: str | None,
-        new_id: Callable[[], str],
-        restoring: Callable[[OutgoingMessage], Callable[[Any], Any] | None],
-    ) -> None:
+    def __init__(self, name: str, calls: CallTracker, publisher: Publisher, *, reply_to: str) -> None:
         self._name = name
-        self._exchange = exchange
-        self._reply_to = reply_to
-        self._codec = codec
+        self._calls = calls
         self._publisher = publisher
-        self._signatures = signatures
-        self._user = user
-        self._new_id = new_id
-        self._restoring = restoring
+        self._reply_to = reply_to
         self._waiting: dict[Cast, None] = {}
         # Casts that were refused without their callers learning of it: all of them, and those `flush` has told.
         self._failed = self._told = 0
@@ -131,35 +107,21 @@ class Casts:
             MessageTooLarge: The request is larger than allowed.
             TypeError: An argument cannot be encoded.
         """
-        publisher = self._publisher
-        body = self._codec.encode_request(function, args, kwargs)
-        if len(body) > publisher.largest:
-            try:
-                publisher.check_size(body)
-            except MessageTooLarge as error:
-                error.function = function
-                raise
         timeout, ends = lifetime
-        cast = Cast(self._new_id(), function, timeout, AsyncResult() if watched else None)
-        now = time()
-        properties = request_properties(
+        cast = Cast(self._calls.new_id(), function, timeout, AsyncResult() if watched else None)
+        cast.message = message = self._calls.write(
             cast.id,
+            function,
+            args,
+            kwargs,
+            partial(self._on_published, cast),
+            routing_key=routing_key,
+            ends=ends,
             reply_to=self._reply_to if legacy else None,
-            content_type=self._codec.content_type,
-            timestamp=int(now),
-            deadline=ends,
             headers={**(headers or {}), CAST: True} if legacy else headers,
         )
-        if self._user is not None:
-            properties["user_id"] = self._user
-        if self._signatures is not None:
-            properties = self._signatures.sign_request(properties, body, routing_key=routing_key)
-        expires_at = None if ends is None else monotonic() + ends - now
-        done = partial(self._on_published, cast)
-        cast.message = message = OutgoingMessage(self._exchange, routing_key, properties, body, done, expires_at)
-        message.restore = self._restoring
         try:
-            publisher.publish(message, deadline=None if timeout is None else monotonic() + timeout)
+            self._publisher.publish(message, deadline=None if timeout is None else monotonic() + timeout)
         except AmqpRpcException as error:
             raise of_call(error, cast).with_traceback(error.__traceback__) from error.__cause__
         self._sent += 1
@@ -244,11 +206,3 @@ class Casts:
             function=cast.function,
             request_id=cast.id,
         )
-
-
-def of_call(error: AmqpRpcException, call: Any) -> AmqpRpcException:
-    """Return an error, which may be that of many requests, as the one of this call or cast."""
-    own = copy(error)
-    own.function, own.request_id = call.function, call.id
-    own.__cause__ = error.__cause__
-    return own

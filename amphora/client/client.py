@@ -193,7 +193,6 @@ class AmqpRpcClient(ServiceEndpoint):
             types=types,
             queues=queues,
         )
-        signatures = signatures_of(options.signing_keys, service=names.namespace, versions=options.signature_versions)
         self._calls = CallTracker(
             repr(self),
             exchange=names.request_exchange,
@@ -203,20 +202,12 @@ class AmqpRpcClient(ServiceEndpoint):
             topology=topology,
             default_queue=not self._fanout,
             user=options.user,
-            signatures=signatures,
+            signatures=signatures_of(
+                options.signing_keys, service=names.namespace, versions=options.signature_versions
+            ),
             consumers=partial(self._consumer.run, partial(queue_status, response_queue.name)),
         )
-        self._casts = Casts(
-            repr(self),
-            exchange=names.request_exchange,
-            reply_to=uuid,
-            codec=options.codec,
-            publisher=self._publisher,
-            signatures=signatures,
-            user=options.user,
-            new_id=self._calls.new_id,
-            restoring=self._calls.restoring,
-        )
+        self._casts = Casts(repr(self), self._calls, self._publisher, reply_to=uuid)
         self._consumer.subscribe(
             response_queue.name, prefetch=_PREFETCH, deliver=self._calls.receive, own=True, private=True
         )

@@ -236,7 +236,7 @@ class Endpoint:
         """Wait until both connections are up.
 
         Args:
-            timeout: Seconds to wait at most; None forever.
+            timeout: Seconds to wait at most; None for no limit.
 
         Returns:
             Whether they are.
@@ -257,7 +257,7 @@ class Endpoint:
         """Wait until it is stopped, by whomever; as `serve` with ``nowait=False``, but without starting it.
 
         Args:
-            timeout: Seconds to wait at most; None forever.
+            timeout: Seconds to wait at most; None for no limit.
 
         Returns:
             Whether it is.

@@ -54,7 +54,7 @@ class ServerOptions(ServiceOptions):
     ignore_delay: float = option(
         "Seconds to wait before a request that a function ignores again and again is given back to the queue. While it "
         "waits it counts among the ``concurrency`` requests that the broker sends ahead: as many requests that no "
-        "ever takes keep out all others.",
+        "server ever accepts keep out all others.",
         default=1.0,
         check=seconds_or_zero,
     )

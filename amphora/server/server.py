@@ -107,7 +107,7 @@ class AmqpRpcServer(ServiceEndpoint):
         uuid: Identifier of this server; by default a random one. A fan-out server's queue bears it.
         ignore_delay: Seconds to wait before a request that a function ignores again and again is given back to the
             queue. While it waits it counts among the ``concurrency`` requests that the broker sends ahead: as many
-            requests that no ever takes keep out all others.
+            requests that no server ever accepts keep out all others.
         remember_count: How many finished requests are remembered, so that none runs twice.
         remember_bytes: Bytes that their replies may take together. Beyond that the oldest replies are dropped; the
             requests stay remembered.

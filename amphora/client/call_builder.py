@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -10,7 +11,7 @@ from gevent.event import AsyncResult
 
 from amphora.client.call_tracker import CallTracker
 from amphora.client.caller import CallOptions
-from amphora.client.casts import Cast, Casts
+from amphora.client.casts import Casts
 from amphora.client.lifetimes import Lifetime, lifetime_of
 from amphora.client.middleware import ClientMiddleware, OutgoingRequest, send_through
 from amphora.core.calls import PendingCall
@@ -83,29 +84,28 @@ class CallBuilder:
     def cast(self, function: str, options: CallOptions, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Send a request that gets no reply, and wait until the broker has it unless ``wait_publish`` says no."""
         routing_key, lifetime = self._prepare(function, options, args, kwargs)
-        wait, legacy = options.get("wait_publish", True), bool(options.get("legacy", False))
-        casts, timeout = self._casts, lifetime[0]
+        wait, casts, timeout = options.get("wait_publish", True), self._casts, lifetime[0]
         deadline = None if timeout is None else monotonic() + timeout
+        send = partial(
+            casts.send,
+            function,
+            args,
+            kwargs,
+            lifetime=lifetime,
+            routing_key=routing_key,
+            awaited=wait,
+            legacy=bool(options.get("legacy", False)),
+        )
         if not self._middleware:
-            cast = casts.send(
-                function, args, kwargs, lifetime=lifetime, routing_key=routing_key, watched=wait, legacy=legacy
-            )
+            cast = send(watched=wait)
         else:
-
-            def send(request: OutgoingRequest) -> Cast:
-                return casts.send(
-                    function,
-                    args,
-                    kwargs,
-                    lifetime=lifetime,
-                    routing_key=routing_key,
-                    watched=True,
-                    legacy=legacy,
-                    headers=check_headers(request.headers),
-                )
-
             request = OutgoingRequest(function, args, kwargs, routing_key, one_way=True)
-            cast = send_through(self._middleware, request, send=send, forget=casts.forget)
+            cast = send_through(
+                self._middleware,
+                request,
+                send=lambda each: send(watched=True, headers=check_headers(each.headers)),
+                forget=casts.forget,
+            )
         if wait:
             casts.wait(cast, deadline)
 

@@ -87,6 +87,7 @@ class Casts:
         lifetime: Lifetime,
         routing_key: str,
         watched: bool,
+        awaited: bool,
         legacy: bool = False,
         headers: Mapping[str, Any] | None = None,
     ) -> Cast:
@@ -99,6 +100,7 @@ class Casts:
             lifetime: How long getting into the outbox may take, and when the request expires.
             routing_key: Routing key of the request.
             watched: Whether the cast is to have a ``result``.
+            awaited: Whether the caller will `wait` for it, which raises its error.
             legacy: Whether servers of 0.1 run it too.
             headers: Further headers of the message, checked by `check_headers`.
 
@@ -109,6 +111,7 @@ class Casts:
         """
         timeout, ends = lifetime
         cast = Cast(self._calls.new_id(), function, timeout, AsyncResult() if watched else None)
+        cast.waiting = awaited
         cast.message = message = self._calls.write(
             cast.id,
             function,
@@ -142,7 +145,6 @@ class Casts:
         if result is None:
             raise ValueError("this cast is not watched")
         if not result.ready():
-            cast.waiting = True
             self._waiting[cast] = None
             try:
                 result.wait(None if deadline is None else max(0.0, deadline - monotonic()))

@@ -292,6 +292,22 @@ def test_a_server_of_now_does_not_reply_to_a_legacy_cast(new_server: NewServer, 
     assert client.stats()["late_replies"] == 0
 
 
+def test_a_refusal_during_a_middleware_is_raised_and_not_counted_as_lost(
+    new_server: NewServer, client: AmqpRpcClient
+) -> None:
+    @client.add_middleware
+    def linger(request: OutgoingRequest, send: Any) -> Any:
+        result = send()
+        wait_until(lambda: client.stats()["refused_casts"] == 1)
+        return result
+
+    # (An ERROR record would fail this test.)
+    with pytest.raises(Unroutable):
+        client.cast(routing_key="nowhere").note(1)
+
+    assert client.flush(20) is True
+
+
 def test_middleware_learns_that_the_broker_has_a_cast(new_server: NewServer, client: AmqpRpcClient) -> None:
     new_server(Noting())
     ends: list[Any] = []
